@@ -1,0 +1,1 @@
+//! Runs graphs: whole, in pieces, with every intermediate tensor observed.

@@ -1,0 +1,1 @@
+//! ONNX graphs: bytes to graph to text and back, without loss.

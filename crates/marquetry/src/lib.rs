@@ -1,0 +1,1 @@
+//! Facade library and command line of Marquetry.

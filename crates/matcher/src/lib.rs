@@ -1,0 +1,1 @@
+//! Finds patterns in graphs: matches, groups.

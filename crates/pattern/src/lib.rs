@@ -1,0 +1,1 @@
+//! The pattern language: `.pat` text to checked patterns.

@@ -1,0 +1,1 @@
+//! Quantization: groups and a pipeline to encodings and a quantized graph.

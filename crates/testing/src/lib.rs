@@ -1,0 +1,1 @@
+//! Snapshot helpers for tests of patterns and rewrites.
