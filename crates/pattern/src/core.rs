@@ -1,0 +1,548 @@
+//! Core: the desugared, checked form of a pattern, which the matcher interprets.
+//!
+//! Sugar is gone: infix operators are [`Op`] or [`Chain`], `F?` and `+?` are [`Alt`], calls of
+//! definitions and of other patterns are inlined, `dup` variables are copied per use.
+//! What is left is read with five rules.
+//!
+//! 1. **A variable is met at a value.** If it is bound, the value must be the same one (or an equal
+//!    constant). If it is not, it is bound to the value and then, if it has a [`Definition`] in a
+//!    scope that holds, the definition must match there. Named equations, parameters of inlined
+//!    definitions and inline names all are variables with a definition, so this one rule covers
+//!    them (call by need).
+//! 2. **Scopes hold or do not.** [`Pattern::ROOT`] always holds. A branch of a [`Choice`] holds when it is
+//!    chosen; at most one branch of a choice does. A choice is taken when a variable with a
+//!    definition in one of its branches is first met, in order of the branches, with backtracking.
+//!    [`ExprKind::Scoped`] makes a scope hold when it is met. All guards and lets of a scope that
+//!    holds take part in the match, and each of its choices must be taken in the end.
+//! 3. **The match begins at [`Pattern::roots`]`[0]`**, an output met at the anchor. Further roots
+//!    are outputs that no definition reaches from the ones before; they share a variable with
+//!    them, and candidates are the users of values already bound.
+//! 4. **Order is as listed**: alternatives, branches and arguments from left to right.
+//! 5. **A variable that is unbound in the end** is absent if it is [`Var::optional`] or local; a
+//!    header input that is not optional and is unbound or absent fails the match.
+//!
+//! A pattern whose `equals` is one operator has two branches in its outermost choice: the body as
+//! written and the meaning (see [`Pattern::meaning`]); both bind the same header.
+
+use std::fmt;
+
+use crate::gexpr::GExpr;
+use crate::quant::Hint;
+use crate::replacement::{Replacement, Verify};
+use crate::span::Span;
+
+macro_rules! index_type {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub(crate) u32);
+
+        impl $name {
+            /// Returns the position in the arena of the pattern.
+            pub fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+    };
+}
+
+index_type! {
+    /// A variable of a [`Pattern`]; printed as `v3`.
+    VarId, "v"
+}
+index_type! {
+    /// An expression of a [`Pattern`]; printed as `e3`.
+    ExprId, "e"
+}
+index_type! {
+    /// A scope of a [`Pattern`]; printed as `s3`.
+    ScopeId, "s"
+}
+index_type! {
+    /// A choice of a [`Pattern`]; printed as `c3`.
+    ChoiceId, "c"
+}
+
+/// A checked pattern, or the left side of a rule.
+///
+/// Ids are only meaningful inside the pattern they came from.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    /// The name in its file: capitalised for patterns, lower case for rules.
+    pub name: String,
+    /// The name where it is declared.
+    pub span: Span,
+    /// The family inside which matches may not overlap (`in fam`); `None` is the default family.
+    pub family: Option<String>,
+    /// `priority n`, by default 0; higher wins.
+    pub priority: i64,
+    /// Opset ranges, the file's and the pattern's own; all of them must admit the model.
+    pub opsets: Vec<OpsetRange>,
+    /// Header attributes, `<axes, eps>`.
+    pub attributes: Vec<VarId>,
+    /// Header inputs, `(x, scale?)`.
+    pub inputs: Vec<VarId>,
+    /// Header outputs, `=> (y)`.
+    pub outputs: Vec<VarId>,
+    /// Outputs where matching starts; the first one is met at the anchor. See the module's rule 3.
+    pub roots: Vec<VarId>,
+    /// All variables: the header's, the body's, those of inlined definitions, the replacement's.
+    pub vars: Vec<Var>,
+    /// All expressions; children come before their parents.
+    pub exprs: Vec<Expr>,
+    /// All scopes; [`Pattern::ROOT`] is the outermost.
+    pub scopes: Vec<Scope>,
+    /// All choices between scopes.
+    pub choices: Vec<Choice>,
+    /// The branch of the outermost choice that is the meaning as a spelling, if `equals` is one operator.
+    pub meaning: Option<ScopeId>,
+    /// `equals { … }`.
+    pub equals: Option<Replacement>,
+    /// The right side of `~>`; for rules only.
+    pub replacement: Option<Replacement>,
+    /// `quant { … }`.
+    pub hints: Vec<Hint>,
+    /// `verify …`.
+    pub verify: Option<Verify>,
+}
+
+impl Pattern {
+    /// The outermost scope, which always holds.
+    pub const ROOT: ScopeId = ScopeId(0);
+
+    /// Returns a variable.
+    pub fn var(&self, var: VarId) -> &Var {
+        &self.vars[var.index()]
+    }
+
+    /// Returns an expression.
+    pub fn expr(&self, expr: ExprId) -> &Expr {
+        &self.exprs[expr.index()]
+    }
+
+    /// Returns a scope.
+    pub fn scope(&self, scope: ScopeId) -> &Scope {
+        &self.scopes[scope.index()]
+    }
+
+    /// Returns a choice.
+    pub fn choice(&self, choice: ChoiceId) -> &Choice {
+        &self.choices[choice.index()]
+    }
+
+    /// Iterates over the variables with their ids.
+    pub fn vars(&self) -> impl Iterator<Item = (VarId, &Var)> {
+        self.vars.iter().enumerate().map(|(at, var)| (VarId(at as u32), var))
+    }
+
+    /// Returns the variable of the user's text with this name: a header or body name, never a
+    /// renamed local of an inlined definition.
+    pub fn var_named(&self, name: &str) -> Option<VarId> {
+        self.vars().find(|(_, var)| var.role != Role::Inlined && var.name == name).map(|(id, _)| id)
+    }
+}
+
+/// A range of opset versions of one domain, both ends included: `opset "" 13..18`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpsetRange {
+    /// The domain; `""` is the standard one.
+    pub domain: String,
+    /// The lowest version.
+    pub min: u32,
+    /// The highest version; `None` is open.
+    pub max: Option<u32>,
+    /// Where it is written.
+    pub span: Span,
+}
+
+/// A variable.
+#[derive(Clone, Debug)]
+pub struct Var {
+    /// The name as written; a local of an inlined definition is `square.x`.
+    pub name: String,
+    /// The first place where it is named.
+    pub span: Span,
+    /// What it stands for.
+    pub kind: Kind,
+    /// Where it comes from.
+    pub role: Role,
+    /// A list of what [`kind`](Self::kind) says: `xs...`, or a capture inside `F(xs)...` or `F*`.
+    pub list: bool,
+    /// May be absent (`x?`).
+    pub optional: bool,
+    /// Must be a compile-time constant (`const w`).
+    pub constant: bool,
+    /// May be used outside the match, and is kept (`shared d = …`).
+    pub shared: bool,
+    /// For the second and later uses of a `dup` variable: the variable whose definition was copied.
+    /// The two may be bound to different values.
+    pub copy_of: Option<VarId>,
+    /// Types that the value must have, as written before the name.
+    pub types: Vec<TypePattern>,
+    /// What must match where the variable is first met; one for each scope that defines it.
+    pub definitions: Vec<Definition>,
+    /// For attribute parameters of inlined definitions: the value the caller gave, such as
+    /// `1/sqrt(2)` in `scaled<k = 1/sqrt(2)>(x)`. Meeting the variable compares with it.
+    pub value: Option<GExpr>,
+}
+
+/// What a variable stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A value of the graph.
+    Value,
+    /// The content of an attribute: a number, string, list, dtype or graph. In value position it
+    /// matches a constant scalar and is bound to its number.
+    Attribute,
+    /// A dimension, `D` in `float[B, D] x`.
+    Dim,
+    /// An element type, `T` in `T[] x`.
+    Dtype,
+    /// The attributes of a node that no pattern names, `<rest...>`.
+    Rest,
+    /// An operator, `act` in `(Unary as act)(x)`.
+    Operator,
+}
+
+/// Where a variable comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The header: an attribute, an input or an output.
+    Header,
+    /// The body as written.
+    Local,
+    /// A parameter or a local of an inlined definition or pattern, renamed apart.
+    Inlined,
+    /// The replacement or the `equals` block: bound by building, not by matching.
+    Built,
+}
+
+/// What must match where a variable is first met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// The definition counts only while this scope holds.
+    pub scope: ScopeId,
+    /// What must match.
+    pub expr: ExprId,
+}
+
+/// A set of equations, guards and lets that hold together.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// Where it is written.
+    pub span: Span,
+    /// The scope around; `None` for [`Pattern::ROOT`].
+    pub parent: Option<ScopeId>,
+    /// Equations, in file order: each is also a [`Definition`] of its results.
+    pub equations: Vec<Equation>,
+    /// `where` and `where?`, one for each condition between commas.
+    pub guards: Vec<Guard>,
+    /// `let k = e`, in file order; a `k` that is already bound is checked instead.
+    pub lets: Vec<Let>,
+    /// `either … or …` of this scope; each must be taken.
+    pub choices: Vec<ChoiceId>,
+}
+
+/// `either { … } or { … }`; also a body and its meaning.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The branches, in order; exactly one of them holds in a match.
+    pub branches: Vec<ScopeId>,
+}
+
+/// `a, b = Split(x)`.
+#[derive(Clone, Debug)]
+pub struct Equation {
+    /// The names on the left.
+    pub results: Vec<VarId>,
+    /// The right side. Where there are several results, its operators bind them
+    /// (see [`Output::Bind`]).
+    pub expr: ExprId,
+    /// The whole equation.
+    pub span: Span,
+}
+
+/// A condition.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// The condition.
+    pub condition: GExpr,
+    /// `where?`: need not be known to be true, must not be known to be false.
+    pub soft: bool,
+}
+
+/// `k = e`: binds `var`, or checks it with the constant tolerance if it is bound.
+#[derive(Clone, Debug)]
+pub struct Let {
+    /// The variable.
+    pub var: VarId,
+    /// Its value.
+    pub value: GExpr,
+}
+
+/// An expression with the place it came from.
+#[derive(Clone, Debug)]
+pub struct Expr {
+    /// What it matches.
+    pub kind: ExprKind,
+    /// Where it is written (for inlined definitions: in the definition).
+    pub span: Span,
+}
+
+/// What an expression matches.
+#[derive(Clone, Debug)]
+pub enum ExprKind {
+    /// `_`: any value that is present.
+    Any,
+    /// `_?`: anything, absent too.
+    AnyOrAbsent,
+    /// `none`, or a gap between commas: the input must be absent.
+    Absent,
+    /// A value variable (kind [`Kind::Value`]), present; see the module's rule 1.
+    Var(VarId),
+    /// A variable of kind [`Kind::Attribute`] in value position: a neutral constant scalar, whose
+    /// number is bound, or compared with the constant tolerance.
+    Scalar(VarId),
+    /// A neutral constant scalar equal to a number, or a rank-1 constant equal to a list:
+    /// `3`, `0.5 ± 1%`, `{1/sqrt(2)}`, `{[0, 2, 1]}`.
+    Constant {
+        /// The number or list; folded where it mentions no variable.
+        value: GExpr,
+        /// `±`; without it, the tolerance of the constant's dtype.
+        tolerance: Option<Tolerance>,
+    },
+    /// `full(c)`: a constant of any shape, all elements of which are what `c` (a `Scalar` or
+    /// `Constant`) says.
+    Full(ExprId),
+    /// `e?` as an argument: `e`, or absent with [`absent`](Optional::absent) set to none.
+    Optional(Optional),
+    /// One node.
+    Op(Op),
+    /// A tree of nodes of one associative, commutative operator, any bracketing, any order.
+    Chain(Chain),
+    /// Ordered alternatives.
+    Alt(Alt),
+    /// `F*(x)`, `F+(x)`.
+    Repeat(Repeat),
+    /// Makes a scope hold (a second time is no change), then matches the expression: the call of a
+    /// definition with a block body.
+    Scoped(ScopeId, ExprId),
+}
+
+/// `c ± t` or `c ± p%`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tolerance {
+    /// `|x − c| ≤ t`.
+    Absolute(f64),
+    /// `|x − c| ≤ p/100 · |c|`; the field is `p/100`.
+    Relative(f64),
+}
+
+/// `e?` as an argument.
+#[derive(Clone, Debug)]
+pub struct Optional {
+    /// What matches if the argument is present.
+    pub present: ExprId,
+    /// Variables that are set to none if it is absent.
+    pub absent: Vec<VarId>,
+}
+
+/// One node, its attributes and its inputs.
+#[derive(Clone, Debug)]
+pub struct Op {
+    /// The operators that are accepted, one or more.
+    pub operators: Vec<Operator>,
+    /// Bound to the operator that was found: `(Unary as act)(x)`.
+    pub bind: Option<VarId>,
+    /// Attributes by name, at most once each, in file order.
+    pub attributes: Vec<Attribute>,
+    /// What holds for the attributes that are not named.
+    pub others: Others,
+    /// Inputs, in order; at most one is [`Arg::Each`], and an `Each` takes all that the
+    /// arguments after it leave.
+    pub args: Vec<Arg>,
+    /// `Op(x, ...)`: further inputs are unconstrained. If false, they must be absent.
+    pub open: bool,
+    /// `Op!`: arguments exactly in the order written, even if the operator is commutative.
+    pub exact: bool,
+    /// Which result of the node the value is.
+    pub output: Output,
+}
+
+/// An operator: domain and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Operator {
+    /// The domain; `""` is the standard one.
+    pub domain: String,
+    /// The name, such as `MatMul`.
+    pub name: String,
+}
+
+/// Which result of a node an expression matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// `F(x)[1]`; by default 0.
+    Index(u32),
+    /// The right side of `a, b = F(x)`: binds each variable to the result of its position (the
+    /// last one may be a list, which takes the rest). The value must be one of the node's
+    /// results; which one follows from the variable that is met, which is bound already.
+    Bind(Vec<VarId>),
+}
+
+/// One input.
+#[derive(Clone, Debug)]
+pub enum Arg {
+    /// One input.
+    One(ExprId),
+    /// `F(xs)...`: zero or more inputs, each of which matches.
+    Each {
+        /// What each input matches.
+        expr: ExprId,
+        /// Variables that are fresh for each input and collected as lists; all others are the
+        /// same for all inputs.
+        collected: Vec<VarId>,
+    },
+}
+
+/// What is required of one attribute.
+#[derive(Clone, Debug)]
+pub struct Attribute {
+    /// The attribute's name in the schema.
+    pub name: String,
+    /// What is required.
+    pub pattern: AttributePattern,
+    /// Where it is written.
+    pub span: Span,
+}
+
+/// What is required of an attribute's content.
+#[derive(Clone, Debug)]
+pub enum AttributePattern {
+    /// `_`.
+    Any,
+    /// `<a>`, `<a = p>`: binds the variable, or must be equal to what it is bound to.
+    Bind(VarId),
+    /// A value; all its variables are bound elsewhere (in file order, or later: then it is checked
+    /// as soon as they are).
+    Value(GExpr),
+    /// `[0, h]` where some elements bind variables.
+    List(Vec<AttributePattern>),
+    /// `1 | 2`.
+    OneOf(Vec<AttributePattern>),
+    /// A nested graph (If, Loop, Scan).
+    Graph(GraphPattern),
+}
+
+/// A pattern for the graph of an attribute. Variables of the outer pattern are values captured
+/// from the outer graph.
+#[derive(Clone, Debug)]
+pub struct GraphPattern {
+    /// Met at the inner graph's inputs.
+    pub inputs: Vec<VarId>,
+    /// Met at the inner graph's outputs.
+    pub outputs: Vec<VarId>,
+    /// Holds when the inner graph is matched.
+    pub scope: ScopeId,
+}
+
+/// What holds for attributes that a pattern does not name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// They have the default of the schema, or are not set.
+    Default,
+    /// `...`: unconstrained.
+    Any,
+    /// `rest...`: captured; a second capture must be equal.
+    Rest(VarId),
+}
+
+/// `a * b * c`, `Add{a, b, rest...}`.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// The operator.
+    pub operator: Operator,
+    /// The leaves, in the order written.
+    pub operands: Vec<ExprId>,
+    /// `rest...`: takes the leaves that are left, as a list; `None` if there may be none.
+    pub rest: Option<VarId>,
+}
+
+/// Ordered alternatives.
+#[derive(Clone, Debug)]
+pub struct Alt {
+    /// The branches, in order.
+    pub branches: Vec<Branch>,
+}
+
+/// One alternative.
+#[derive(Clone, Debug)]
+pub struct Branch {
+    /// What must match.
+    pub expr: ExprId,
+    /// `with k = e`: binds, or checks a `k` that is bound.
+    pub with: Vec<Let>,
+    /// `if g`: must be true.
+    pub guard: Option<GExpr>,
+    /// Variables of the other branches that are set to none (for `F?` and `+?`), unless they are
+    /// bound already.
+    pub absent: Vec<VarId>,
+}
+
+/// `F*(x)` is `F(F*(x)) | x`, longest first; `F+` at least once.
+#[derive(Clone, Debug)]
+pub struct Repeat {
+    /// One step; somewhere it meets [`hole`](Self::hole).
+    pub step: ExprId,
+    /// Bound in each step to the value where the next step, or in the end [`last`](Self::last),
+    /// is matched.
+    pub hole: VarId,
+    /// What matches at the end of the chain.
+    pub last: ExprId,
+    /// Variables that are fresh in each step and collected as lists, outermost step first.
+    pub collected: Vec<VarId>,
+    /// `F+`.
+    pub at_least_once: bool,
+}
+
+/// A type as written before a name: `float16[B, S, D]`, `[..., D]`, `T[]`, `[B, D]?`.
+#[derive(Clone, Debug)]
+pub struct TypePattern {
+    /// The element type, if one is written.
+    pub dtype: Option<DtypePattern>,
+    /// The dimensions, if any are written. `T[]` and `[]` say nothing about the shape.
+    pub shape: Option<Vec<DimPattern>>,
+    /// Trailing `?`: checked only as far as the value's type is known.
+    pub soft: bool,
+    /// Where it is written.
+    pub span: Span,
+}
+
+/// An element type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DtypePattern {
+    /// An ONNX text type name, such as `float16`.
+    Named(String),
+    /// Binds a variable of kind [`Kind::Dtype`].
+    Var(VarId),
+}
+
+/// A dimension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DimPattern {
+    /// `...`: any number of dimensions; at most once, and first.
+    Prefix,
+    /// `_` or `?`.
+    Any,
+    /// A number.
+    Size(i64),
+    /// Binds a variable of kind [`Kind::Dim`].
+    Var(VarId),
+    /// `"batch"`: a symbolic dimension of that name.
+    Named(String),
+}
