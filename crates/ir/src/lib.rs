@@ -1,1 +1,20 @@
 //! ONNX graphs: bytes to graph to text and back, without loss.
+//!
+//! [`Model`] holds a [`Graph`], whose wiring is petgraph's and whose facts stand in two arenas,
+//! [`Node`]s and [`Value`]s. Subgraphs and function bodies are the same type.
+
+mod attribute;
+mod dtype;
+mod evaluate;
+mod graph;
+mod model;
+mod tensor;
+mod types;
+
+pub use attribute::{Attribute, AttributeValue, SparseTensor};
+pub use dtype::DType;
+pub use evaluate::{Evaluate, EvaluateError, Operation};
+pub use graph::{Cycle, Graph, GraphError, Kind, Node, NodeId, Slot, Use, Value, ValueId};
+pub use model::{Function, Metadata, Model, Opaque, Opset, Opsets};
+pub use tensor::{Content, External, Storage, Tensor, TensorError, TensorNotes};
+pub use types::{Denotation, Dim, TensorType, Type};
