@@ -8,6 +8,7 @@ mod dtype;
 mod evaluate;
 mod graph;
 mod model;
+pub mod schema;
 mod tensor;
 mod types;
 
