@@ -1,1 +1,3 @@
 //! The one test binary: one harness per stage.
+
+mod layers;
