@@ -1,0 +1,206 @@
+//! The command line as clap reads it. What the verbs do stands in the module of each.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the check found something
+  2  wrong usage
+  3  invalid model, pattern or pipeline
+  4  not supported
+  5  a problem with the calibration data
+  6  reading or writing failed
+  7  a limit was exceeded";
+
+/// Finds meaning in ONNX graphs with patterns written as text, and quantizes what it found.
+#[derive(Debug, Parser)]
+#[command(name = "marquetry", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+
+    /// Says nothing but results and errors.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+
+    /// Threads to compute with; by default one per core. Results do not depend on it.
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+
+    /// When to draw in colour.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub(crate) color: Color,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// What is in a model: operators, sizes, types, groups found.
+    Inspect(Inspect),
+    /// A model in ONNX's textual syntax.
+    Print(Print),
+    /// What is wrong with a model.
+    Check(Check),
+    /// The groups that patterns find in a model.
+    Match(Match),
+    /// Makes a model smaller: calibrates on samples, writes a quantized model.
+    Quantize(Box<Quantize>),
+    /// Runs a pipeline from a file.
+    Run(Run),
+    /// How far the tensors of two models are apart on the same samples.
+    Compare(Compare),
+    /// Works on pattern files.
+    #[command(subcommand)]
+    Pattern(Pattern),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The model.
+    pub(crate) model: PathBuf,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Print {
+    /// The model.
+    pub(crate) model: PathBuf,
+    /// Prints exactly what onnx.printer prints, with its losses.
+    #[arg(long)]
+    pub(crate) official: bool,
+    /// Prints every tensor in full, so that the text parses back to the same model.
+    #[arg(long, conflicts_with = "official")]
+    pub(crate) full: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The model.
+    pub(crate) model: PathBuf,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Match {
+    /// The model.
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) patterns: PatternFiles,
+    /// Looks for these patterns only.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,..")]
+    pub(crate) only: Vec<String>,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PatternFiles {
+    /// Pattern files or folders of them, beside the shipped library; may be repeated.
+    #[arg(short, long = "patterns", value_name = "FILE.pat|DIR")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Quantize {
+    /// The float model.
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) samples: Samples,
+    /// Where the quantized model goes.
+    #[arg(short, long, value_name = "FILE.onnx")]
+    pub(crate) output: PathBuf,
+    /// How ranges are chosen.
+    #[arg(long, default_value = "min_max")]
+    pub(crate) scheme: String,
+    /// The type of weights: int8, uint8, int4, …
+    #[arg(long, default_value = "int8", value_name = "TYPE")]
+    pub(crate) weights: String,
+    /// The type of activations: uint8, int8, uint16, int16.
+    #[arg(long, default_value = "uint8", value_name = "TYPE")]
+    pub(crate) activations: String,
+    /// One scale per tensor, or per output channel of a weight.
+    #[arg(long, default_value = "channel", value_name = "tensor|channel|block:N")]
+    pub(crate) granularity: String,
+    /// Also writes AIMET encodings.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) encodings: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) patterns: PatternFiles,
+    /// Prints the pipeline that these options mean, and does nothing else.
+    #[arg(long)]
+    pub(crate) print_pipeline: bool,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The pipeline, in RON.
+    pub(crate) pipeline: PathBuf,
+    /// The float model.
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) samples: Samples,
+    /// Where the quantized model goes, instead of where the pipeline says.
+    #[arg(short, long, value_name = "FILE.onnx")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) patterns: PatternFiles,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Samples {
+    /// Samples: a .npz with an array per input, a folder of .npz or .npy, or of test_data_set_*.
+    #[arg(long, visible_alias = "data", value_name = "DATA")]
+    pub(crate) calib: Option<PathBuf>,
+    /// Uses the first N samples only.
+    #[arg(long, value_name = "N")]
+    pub(crate) samples: Option<usize>,
+    /// Samples that are run at once.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) batch: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Compare {
+    /// The model that is right.
+    pub(crate) reference: PathBuf,
+    /// The model that is judged.
+    pub(crate) candidate: PathBuf,
+    #[command(flatten)]
+    pub(crate) samples: Samples,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Pattern {
+    /// Says what is wrong with pattern files, all at once.
+    Check {
+        /// Pattern files or folders of them; without any, the shipped library.
+        files: Vec<PathBuf>,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}

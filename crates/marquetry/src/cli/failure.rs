@@ -1,0 +1,94 @@
+//! How the command says that something went wrong: one message, a next step, an exit code.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// What a person or a script does differently, so what the exit code tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// The check found something.
+    Found = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// The model, pattern or pipeline is not valid.
+    Invalid = 3,
+    /// It is valid, and not supported.
+    Unsupported = 4,
+    /// The calibration data do not fit.
+    Samples = 5,
+    /// Reading or writing failed.
+    Io = 6,
+    /// A limit was exceeded.
+    Limit = 7,
+}
+
+/// An error on its way to the user.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What ends the process.
+    pub(crate) exit: Exit,
+    /// A stable name for the kind of error.
+    pub(crate) code: String,
+    /// The file, node or tensor concerned; empty if it is the command as a whole.
+    pub(crate) place: String,
+    /// The fact.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, code: impl Into<String>, message: impl fmt::Display) -> Self {
+        Self { exit, code: code.into(), place: String::new(), message: message.to_string(), hint: None }
+    }
+
+    pub(crate) fn at(mut self, place: impl fmt::Display) -> Self {
+        self.place = place.to_string();
+        self
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn reading(path: &Path, error: &io::Error) -> Self {
+        Self::new(Exit::Io, "read_failed", plain(error)).at(path.display())
+    }
+
+    /// The error as one JSON object, for `--json`.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "schema_version": 1,
+            "error": {
+                "code": self.code,
+                "place": self.place,
+                "message": self.message,
+                "hint": self.hint,
+                "exit_code": self.exit as i32,
+            }
+        })
+    }
+}
+
+/// What went wrong, without the number that the system gives it.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    text.to_lowercase()
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error[{}]: ", self.code)?;
+        if !self.place.is_empty() {
+            write!(f, "{}: ", self.place)?;
+        }
+        f.write_str(&self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  help: {hint}")?;
+        }
+        Ok(())
+    }
+}
