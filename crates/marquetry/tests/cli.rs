@@ -1,0 +1,118 @@
+//! Runs the command as a person would: `tests/cases/cli/*.case`, one snapshot each.
+//!
+//! A case has a `--- run` section with one command a line, and may first prepare its folder: in
+//! `--- setup` with lines `copy FILE [as NAME]` (from the repository), `cut NAME BYTES` and
+//! `mkdir NAME`, and in `--- file NAME` with the content of a text file. The snapshot shows what each
+//! command printed, how it ended, and which files were there afterwards.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[test]
+fn cases() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    insta::with_settings!({
+        snapshot_path => root.join("tests/snapshots/cli"),
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, {
+        insta::glob!("../../../tests/cases/cli", "*.case", |case| {
+            let text = fs::read_to_string(case).unwrap();
+            insta::assert_snapshot!(run(&root, &text));
+        });
+    });
+}
+
+fn run(root: &Path, case: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut shown = String::new();
+    for (title, body) in sections(case) {
+        match title.split_whitespace().collect::<Vec<_>>()[..] {
+            ["setup"] => body.lines().for_each(|line| prepare(root, folder.path(), line)),
+            ["file", name] => fs::write(folder.path().join(name), body).unwrap(),
+            ["run"] => body.lines().for_each(|line| shown.push_str(&execute(folder.path(), line))),
+            _ => panic!("unknown section `{title}`"),
+        }
+    }
+    for file in files(folder.path()) {
+        writeln!(shown, "# left: {file}").unwrap();
+    }
+    shown
+}
+
+/// The sections of a case, in file order.
+fn sections(case: &str) -> Vec<(&str, &str)> {
+    let (_, sections) = case.split_once("--- ").expect("a case has a section");
+    sections.split("\n--- ").map(|section| section.split_once('\n').unwrap_or((section, ""))).collect()
+}
+
+fn prepare(root: &Path, folder: &Path, line: &str) {
+    match line.split_whitespace().collect::<Vec<_>>()[..] {
+        ["copy", file] => {
+            let name = Path::new(file).file_name().unwrap();
+            fs::copy(root.join(file), folder.join(name)).unwrap();
+        }
+        ["copy", file, "as", name] => {
+            fs::copy(root.join(file), folder.join(name)).unwrap();
+        }
+        ["cut", name, bytes] => {
+            let content = fs::read(folder.join(name)).unwrap();
+            fs::write(folder.join(name), &content[..bytes.parse().unwrap()]).unwrap();
+        }
+        ["mkdir", name] => fs::create_dir_all(folder.join(name)).unwrap(),
+        _ => panic!("unknown step `{line}`"),
+    }
+}
+
+fn execute(folder: &Path, line: &str) -> String {
+    let mut words = line.split_whitespace();
+    assert_eq!(words.next(), Some("marquetry"), "a case runs `marquetry`");
+    let output = Command::new(env!("CARGO_BIN_EXE_marquetry"))
+        .args(words)
+        .current_dir(folder)
+        .env_clear()
+        .output()
+        .expect("the command was just built");
+    let mut shown = format!("$ {line}\n");
+    for stream in [&output.stdout, &output.stderr] {
+        let text = String::from_utf8_lossy(stream);
+        let text = seconds_hidden(&text);
+        shown.push_str(&text);
+        if !text.is_empty() && !text.ends_with('\n') {
+            shown.push('\n');
+        }
+    }
+    writeln!(shown, "[exit {}]\n", output.status.code().expect("the command was not killed")).unwrap();
+    shown
+}
+
+/// The text with durations such as `1.23 s` replaced: they differ from run to run.
+fn seconds_hidden(text: &str) -> String {
+    let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+    for at in 1..words.len() {
+        let unit = words[at].trim_end_matches(|c: char| !c.is_alphanumeric());
+        if matches!(unit, "s" | "ms") && words[at - 1].trim_start_matches('\n').parse::<f64>().is_ok() {
+            words[at - 1] = "[time]".to_owned();
+        }
+    }
+    words.join(" ")
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
+    while let Some(at) = folders.pop() {
+        for entry in fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(folder).unwrap().display().to_string());
+            }
+        }
+    }
+    found.sort();
+    found
+}
