@@ -7,6 +7,7 @@ mod attribute;
 mod dtype;
 mod evaluate;
 mod graph;
+pub mod infer;
 mod model;
 pub mod schema;
 mod tensor;

@@ -19,10 +19,12 @@ use std::sync::LazyLock;
 mod facts;
 mod formal;
 mod table;
+mod view;
 
 pub use facts::{Facts, Fallback, Parameter, ParameterKind};
 pub use formal::{Arity, AttributeKind, AttributeSchema, Formal, TypeSet};
 use table::Table;
+pub use view::View;
 
 static TABLE: LazyLock<Table> = LazyLock::new(Table::load);
 

@@ -45,6 +45,8 @@ facts! {
     reduction = 7;
     /// Whether two runs on the same inputs may differ (`Dropout`: while training only).
     random = 8;
+    /// Whether output 0 has the shape of input 0.
+    same_shape = 9;
 }
 
 /// How the content of an input becomes the value of an attribute.
@@ -71,6 +73,15 @@ pub enum Fallback {
     Iota(&'static str),
     /// Ones, as many as this input has elements.
     Ones(&'static str),
+    /// The same number for each spatial axis.
+    Spatial {
+        /// The number.
+        each: i64,
+        /// How many for each axis: pads have two.
+        per_axis: u8,
+    },
+    /// The axes of input 0 in reverse.
+    Reversed,
 }
 
 /// An attribute that is an input in some versions of its operator, or always was:
@@ -79,8 +90,9 @@ pub enum Fallback {
 pub struct Parameter {
     /// The one spelling for patterns.
     pub attribute: &'static str,
-    /// Name of the input, in versions where it is one.
-    pub input: &'static str,
+    /// Name of the input, in versions where it is one; none for attributes whose default the schema
+    /// cannot state because it depends on the rank.
+    pub input: Option<&'static str>,
     /// How the input's content is read.
     pub kind: ParameterKind,
     /// What holds where both are absent; none: absence has a meaning of its own.
@@ -159,9 +171,15 @@ fn parameter(line: &'static str) -> ((&'static str, &'static str), Parameter) {
         [] => None,
         ["iota", input] => Some(Fallback::Iota(input)),
         ["ones", input] => Some(Fallback::Ones(input)),
+        ["spatial", each, per_axis] => Some(Fallback::Spatial {
+            each: each.parse().expect("it is a number"),
+            per_axis: per_axis.parse().expect("it is a number"),
+        }),
+        ["reversed"] => Some(Fallback::Reversed),
         [number] => Some(Fallback::Number(number.parse().expect("defaults are numbers"))),
-        _ => unreachable!("a default is one number, `iota INPUT` or `ones INPUT`: `{line}`"),
+        _ => unreachable!("the table has no such default: `{line}`"),
     };
+    let input = (*input != "-").then_some(*input);
     (operator(op), Parameter { attribute, input, kind, default })
 }
 
@@ -173,9 +191,12 @@ pub(super) fn problems() -> Vec<String> {
     for (fact, rest) in lines() {
         if fact == "parameter" {
             let (op, parameter) = parameter(rest);
-            let inputs = super::versions(op.0, op.1);
-            if !inputs.iter().any(|schema| schema.input(parameter.input).is_some()) {
-                problems.push(format!("no version of `{}` has input `{}`", op.1, parameter.input));
+            let exists = super::versions(op.0, op.1).iter().any(|schema| match parameter.input {
+                Some(input) => schema.input(input).is_some(),
+                None => schema.attribute(parameter.attribute).is_some(),
+            });
+            if !exists {
+                problems.push(format!("no version of `{}` has `{}`", op.1, parameter.attribute));
             }
             continue;
         }
