@@ -1,0 +1,217 @@
+//! The smallest and the largest value of every cell.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Observer, View};
+use crate::grid::Grid;
+use crate::range::grid_of_range;
+use crate::{Encoding, Granularity, NumericError, Spec};
+
+/// What was seen of one cell.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CellRange {
+    /// The smallest value that is not NaN; the largest float where there was none.
+    pub min: f32,
+    /// The largest value that is not NaN; the lowest float where there was none.
+    pub max: f32,
+    /// Elements seen, NaN included.
+    pub count: u64,
+    /// How many of them were NaN.
+    pub nan: u64,
+    /// How many of them were infinite.
+    pub infinite: u64,
+}
+
+impl CellRange {
+    const EMPTY: CellRange =
+        CellRange { min: f32::MAX, max: f32::MIN, count: 0, nan: 0, infinite: 0 };
+
+    fn merge(&mut self, other: &CellRange) {
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        self.count += other.count;
+        self.nan += other.nan;
+        self.infinite += other.infinite;
+    }
+}
+
+/// Running minimum and maximum; merging is exact in any order.
+///
+/// NaN is skipped and counted; what to do about it is the caller's decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MinMax {
+    granularity: Granularity,
+    shape: Option<Vec<usize>>,
+    cells: Vec<CellRange>,
+}
+
+impl MinMax {
+    /// An observer that has seen nothing.
+    pub fn new(granularity: Granularity) -> MinMax {
+        MinMax { granularity, shape: None, cells: Vec::new() }
+    }
+
+    /// The cells in C order of the scale grid; empty before the first update.
+    pub fn cells(&self) -> &[CellRange] {
+        &self.cells
+    }
+
+    /// The range over all cells, or nothing where no number was seen.
+    pub fn range(&self) -> Option<(f32, f32)> {
+        let mut whole = CellRange::EMPTY;
+        self.cells.iter().for_each(|cell| whole.merge(cell));
+        (whole.count > whole.nan).then_some((whole.min, whole.max))
+    }
+
+    /// How many NaN and how many infinities were seen.
+    pub fn oddities(&self) -> (u64, u64) {
+        self.cells.iter().fold((0, 0), |(nan, inf), cell| (nan + cell.nan, inf + cell.infinite))
+    }
+}
+
+impl Observer for MinMax {
+    fn update(&mut self, tensor: View<'_>) -> Result<(), NumericError> {
+        let grid = Grid::new(tensor.dims, self.granularity)?;
+        grid.check(tensor.data.len())?;
+        // One scale for the whole tensor does not care about its shape.
+        let shape = match self.granularity {
+            Granularity::PerTensor => Vec::new(),
+            _ => grid.shape().to_vec(),
+        };
+        match &self.shape {
+            None => {
+                self.shape = Some(shape);
+                self.cells = vec![CellRange::EMPTY; grid.cells()];
+            }
+            Some(found) if *found != shape => {
+                return Err(NumericError::GridMismatch { expected: shape, found: found.clone() });
+            }
+            Some(_) => {}
+        }
+        grid.runs(|cell, run| self.cells[cell].merge(&scan(&tensor.data[run])));
+        Ok(())
+    }
+
+    fn merge(&mut self, other: MinMax) -> Result<(), NumericError> {
+        if self.granularity != other.granularity {
+            return Err(NumericError::Unmergeable);
+        }
+        match (&self.shape, &other.shape) {
+            (_, None) => {}
+            (None, Some(_)) => *self = other,
+            (Some(ours), Some(theirs)) if ours == theirs => {
+                self.cells.iter_mut().zip(&other.cells).for_each(|(a, b)| a.merge(b));
+            }
+            (Some(ours), Some(theirs)) => {
+                return Err(NumericError::GridMismatch {
+                    expected: ours.clone(),
+                    found: theirs.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&self, spec: &Spec) -> Result<Encoding, NumericError> {
+        let Some(shape) = &self.shape else { return Err(NumericError::NothingObserved) };
+        if spec.granularity != self.granularity {
+            return Err(NumericError::Unmergeable);
+        }
+        let cells = self.cells.iter().map(|cell| {
+            if cell.count == cell.nan {
+                return grid_of_range(spec, 0.0, 0.0);
+            }
+            grid_of_range(spec, cell.min, cell.max)
+        });
+        Ok(Encoding::new(spec, shape.clone(), cells.collect()))
+    }
+}
+
+/// The range of a slice. Lanes keep the loop free of a chain of dependent comparisons.
+fn scan(data: &[f32]) -> CellRange {
+    const LANES: usize = 16;
+    let mut min = [f32::MAX; LANES];
+    let mut max = [f32::MIN; LANES];
+    let mut nan = [0u32; LANES];
+    let mut infinite = [0u32; LANES];
+    let mut whole = CellRange::EMPTY;
+    // A lane counts at most one per chunk, so 2³¹ chunks cannot overflow it.
+    for piece in data.chunks(LANES << 20) {
+        let mut lanes = |chunk: &[f32]| {
+            for (lane, &x) in chunk.iter().enumerate() {
+                // Comparisons with NaN are false, so it changes neither end.
+                min[lane] = if x < min[lane] { x } else { min[lane] };
+                max[lane] = if x > max[lane] { x } else { max[lane] };
+                nan[lane] += u32::from(x.is_nan());
+                infinite[lane] += u32::from(x.is_infinite());
+            }
+        };
+        let (chunks, rest) = piece.as_chunks::<LANES>();
+        chunks.iter().for_each(|chunk| lanes(chunk));
+        lanes(rest);
+        whole.nan += nan.iter().map(|&n| u64::from(n)).sum::<u64>();
+        whole.infinite += infinite.iter().map(|&n| u64::from(n)).sum::<u64>();
+        nan = [0; LANES];
+        infinite = [0; LANES];
+    }
+    whole.count = data.len() as u64;
+    // Adding zero turns −0 into +0, so the result does not depend on which zero came first.
+    whole.min = min.into_iter().fold(f32::MAX, f32::min) + 0.0;
+    whole.max = max.into_iter().fold(f32::MIN, f32::max) + 0.0;
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DType;
+
+    fn observe(batches: &[&[f32]]) -> MinMax {
+        let mut observer = MinMax::new(Granularity::PerTensor);
+        for data in batches {
+            observer.update(View { dims: &[data.len()], data }).unwrap();
+        }
+        observer
+    }
+
+    #[test]
+    fn nan_is_skipped_and_counted() {
+        let seen = observe(&[&[1.0, f32::NAN, -2.0], &[f32::INFINITY, f32::NAN]]);
+        assert_eq!(seen.range(), Some((-2.0, f32::INFINITY)));
+        assert_eq!(seen.oddities(), (2, 1));
+        assert_eq!(observe(&[&[f32::NAN]]).range(), None);
+    }
+
+    #[test]
+    fn any_partition_gives_the_same_statistics() {
+        let data: Vec<f32> = (0..97).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.5).collect();
+        let whole = observe(&[&data]);
+        for cut in 0..=data.len() {
+            let (left, right) = data.split_at(cut);
+            let mut merged = observe(&[right]);
+            merged.merge(observe(&[left])).unwrap();
+            assert_eq!(merged, whole);
+        }
+    }
+
+    #[test]
+    fn the_sign_of_zero_does_not_depend_on_the_order() {
+        let bits = |seen: MinMax| seen.cells()[0].min.to_bits();
+        assert_eq!(bits(observe(&[&[0.0, -0.0]])), bits(observe(&[&[-0.0, 0.0]])));
+    }
+
+    #[test]
+    fn a_shape_that_changes_is_refused_per_channel_only() {
+        let mut channels = MinMax::new(Granularity::PerChannel(0));
+        channels.update(View { dims: &[2], data: &[1.0, 2.0] }).unwrap();
+        assert!(channels.update(View { dims: &[3], data: &[1.0, 2.0, 3.0] }).is_err());
+        assert_eq!(observe(&[&[1.0], &[2.0, 3.0]]).cells()[0].count, 3);
+    }
+
+    #[test]
+    fn nothing_observed_is_an_error() {
+        let spec = Spec::activation(DType::UInt8);
+        let empty = MinMax::new(Granularity::PerTensor);
+        assert_eq!(empty.finish(&spec), Err(NumericError::NothingObserved));
+    }
+}

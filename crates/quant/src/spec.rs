@@ -1,0 +1,286 @@
+//! What a quantizer is asked to be: type, symmetry, granularity and scheme.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The type a tensor is stored in once it is quantized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum DType {
+    /// Signed, 2 bits, four elements per byte.
+    Int2,
+    /// Signed, 4 bits, two elements per byte.
+    Int4,
+    /// Signed, 8 bits.
+    Int8,
+    /// Signed, 16 bits.
+    Int16,
+    /// Signed, 32 bits; what biases are stored in.
+    Int32,
+    /// Unsigned, 2 bits, four elements per byte.
+    UInt2,
+    /// Unsigned, 4 bits, two elements per byte.
+    UInt4,
+    /// Unsigned, 8 bits.
+    UInt8,
+    /// Unsigned, 16 bits.
+    UInt16,
+    /// Unsigned, 32 bits.
+    UInt32,
+    /// IEEE half precision: a cast, with neither scale nor zero point.
+    Float16,
+    /// The upper half of a float: a cast, with neither scale nor zero point.
+    BFloat16,
+}
+
+impl DType {
+    /// Every type, in the order in which errors list them.
+    pub const ALL: [DType; 12] = [
+        DType::Int2,
+        DType::Int4,
+        DType::Int8,
+        DType::Int16,
+        DType::Int32,
+        DType::UInt2,
+        DType::UInt4,
+        DType::UInt8,
+        DType::UInt16,
+        DType::UInt32,
+        DType::Float16,
+        DType::BFloat16,
+    ];
+
+    /// Width in bits.
+    pub fn bits(self) -> u32 {
+        match self {
+            DType::Int2 | DType::UInt2 => 2,
+            DType::Int4 | DType::UInt4 => 4,
+            DType::Int8 | DType::UInt8 => 8,
+            DType::Int16 | DType::UInt16 | DType::Float16 | DType::BFloat16 => 16,
+            DType::Int32 | DType::UInt32 => 32,
+        }
+    }
+
+    /// Whether the stored integers are signed; true for the floating types as well.
+    pub fn is_signed(self) -> bool {
+        !matches!(self, DType::UInt2 | DType::UInt4 | DType::UInt8 | DType::UInt16 | DType::UInt32)
+    }
+
+    /// Whether this type has a scale and a zero point.
+    pub fn is_integer(self) -> bool {
+        !matches!(self, DType::Float16 | DType::BFloat16)
+    }
+
+    /// Reads the lower-case ONNX spelling, `int8`, that the command line uses.
+    pub fn parse(name: &str) -> Option<DType> {
+        DType::ALL.into_iter().find(|dtype| dtype.name() == name)
+    }
+
+    /// The lower-case ONNX spelling.
+    pub fn name(self) -> &'static str {
+        match self {
+            DType::Int2 => "int2",
+            DType::Int4 => "int4",
+            DType::Int8 => "int8",
+            DType::Int16 => "int16",
+            DType::Int32 => "int32",
+            DType::UInt2 => "uint2",
+            DType::UInt4 => "uint4",
+            DType::UInt8 => "uint8",
+            DType::UInt16 => "uint16",
+            DType::UInt32 => "uint32",
+            DType::Float16 => "float16",
+            DType::BFloat16 => "bfloat16",
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How many elements share one scale.
+///
+/// Axes may be negative and then count from the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Granularity {
+    /// One scale.
+    PerTensor,
+    /// One scale for every index of the axis.
+    PerChannel(i64),
+    /// One scale for every index of `channel` and every `size` consecutive indices of `axis`;
+    /// the remaining axes are spanned whole.
+    PerBlock {
+        /// The axis that is cut into blocks.
+        axis: i64,
+        /// Elements per block; the last block may be shorter.
+        size: usize,
+        /// The axis whose every index has its own blocks.
+        channel: i64,
+    },
+    /// Blocks as in `PerBlock`, whose scales are small integers times one float per channel.
+    Lpbq {
+        /// The axis that is cut into blocks.
+        axis: i64,
+        /// Elements per block.
+        size: usize,
+        /// The axis whose every index has its own float scale.
+        channel: i64,
+        /// Width of the stored weights.
+        compressed: u32,
+        /// Width the integer scales expand to; block scales take `decompressed - compressed` bits.
+        decompressed: u32,
+    },
+}
+
+impl fmt::Display for Granularity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Granularity::PerTensor => f.write_str("per tensor"),
+            Granularity::PerChannel(axis) => write!(f, "per channel, axis {axis}"),
+            Granularity::PerBlock { axis, size, .. } => {
+                write!(f, "per block of {size}, axis {axis}")
+            }
+            Granularity::Lpbq { axis, size, .. } => {
+                write!(f, "low-power blocks of {size}, axis {axis}")
+            }
+        }
+    }
+}
+
+/// How statistics become a range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Scheme {
+    /// The smallest and the largest value seen.
+    #[default]
+    MinMax,
+    /// The range of the best signal to quantization noise on AIMET's histogram.
+    TfEnhanced,
+    /// The range that holds this percentage of the values of AIMET's histogram.
+    Percentile(f64),
+}
+
+impl Scheme {
+    /// Reads a name as the command line and older tools write it, with a note where the name is
+    /// not the one used here.
+    pub fn parse(name: &str) -> Option<(Scheme, Option<String>)> {
+        let (name, parameter) = match name.split_once(':') {
+            Some((name, parameter)) => (name, Some(parameter)),
+            None => (name, None),
+        };
+        match (name, parameter) {
+            ("min_max", None) => Some((Scheme::MinMax, None)),
+            ("post_training_tf" | "tf", None) => Some((
+                Scheme::MinMax,
+                Some(format!("`{name}` is an older name of `min_max`, which is what runs")),
+            )),
+            ("tf_enhanced", None) => Some((Scheme::TfEnhanced, None)),
+            ("post_training_tf_enhanced", None) => Some((
+                Scheme::TfEnhanced,
+                Some(format!("`{name}` is an older name of `tf_enhanced`, which is what runs")),
+            )),
+            ("percentile", Some(parameter)) => {
+                let percentage: f64 = parameter.parse().ok()?;
+                (percentage > 50.0 && percentage <= 100.0)
+                    .then_some((Scheme::Percentile(percentage), None))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scheme::MinMax => f.write_str("min_max"),
+            Scheme::TfEnhanced => f.write_str("tf_enhanced"),
+            Scheme::Percentile(percentage) => write!(f, "percentile:{percentage}"),
+        }
+    }
+}
+
+/// Everything a quantizer is asked to be, before any statistics.
+///
+/// In RON: `Spec(dtype: Int8, symmetric: true, granularity: PerChannel(0))`; what is left out is
+/// as in [`Spec::activation`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// The stored type.
+    pub dtype: DType,
+    /// Whether zero is in the middle of the grid.
+    #[serde(default)]
+    pub symmetric: bool,
+    /// With `symmetric`: as many steps below zero as above (−127…127 instead of −128…127).
+    #[serde(default)]
+    pub strict: bool,
+    /// With `symmetric`: where nothing negative was seen, all steps are above zero.
+    #[serde(default)]
+    pub unsigned: bool,
+    /// How many elements share one scale.
+    #[serde(default = "per_tensor")]
+    pub granularity: Granularity,
+    /// How statistics become a range.
+    #[serde(default)]
+    pub scheme: Scheme,
+}
+
+fn per_tensor() -> Granularity {
+    Granularity::PerTensor
+}
+
+impl Spec {
+    /// An asymmetric per-tensor spec with the min-max scheme.
+    pub fn activation(dtype: DType) -> Spec {
+        Spec {
+            dtype,
+            symmetric: false,
+            strict: false,
+            unsigned: false,
+            granularity: Granularity::PerTensor,
+            scheme: Scheme::MinMax,
+        }
+    }
+
+    /// A symmetric spec with the min-max scheme.
+    pub fn weight(dtype: DType, granularity: Granularity) -> Spec {
+        Spec { symmetric: true, granularity, ..Spec::activation(dtype) }
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let symmetry = match (self.symmetric, self.strict) {
+            (false, _) => "asymmetric",
+            (true, false) => "symmetric",
+            (true, true) => "strictly symmetric",
+        };
+        write!(f, "{} {symmetry} {}", self.dtype, self.granularity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spec_reads_from_ron_with_defaults() {
+        let spec: Spec =
+            ron::from_str("Spec(dtype: Int8, symmetric: true, granularity: PerChannel(0))")
+                .unwrap();
+        assert_eq!(spec, Spec::weight(DType::Int8, Granularity::PerChannel(0)));
+        assert!(ron::from_str::<Spec>("Spec(dtype: Int8, symetric: true)").is_err());
+    }
+
+    #[test]
+    fn old_scheme_names_come_with_a_note() {
+        let (scheme, note) = Scheme::parse("post_training_tf").unwrap();
+        assert_eq!(scheme, Scheme::MinMax);
+        assert!(note.unwrap().contains("min_max"));
+        assert_eq!(Scheme::parse("percentile:99.9"), Some((Scheme::Percentile(99.9), None)));
+        assert_eq!(Scheme::parse("percentile:0"), None);
+        assert_eq!(Scheme::parse("mimmax"), None);
+    }
+}
