@@ -9,6 +9,7 @@ mod evaluate;
 mod graph;
 pub mod infer;
 mod model;
+pub mod onnx;
 pub mod schema;
 mod tensor;
 mod types;
