@@ -43,7 +43,7 @@ pub enum Storage {
 }
 
 /// The place of a tensor's content in another file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct External {
     /// The file, relative to the model's folder.
     pub location: String,
