@@ -49,11 +49,11 @@ use bytes::Bytes;
 use prost::Message as _;
 
 pub use self::error::{ExternalFault, Fault, Place, ReadError, WireFault, WriteError};
-pub use self::screen::{MAX_DEPTH, MAX_RANK};
 use self::external::Folder;
 use self::fields::Message;
 use self::model::{Reader, Writer};
 use self::screen::Limits;
+pub use self::screen::{MAX_DEPTH, MAX_RANK};
 use self::sidecar::Layout;
 use crate::{Model, Tensor};
 
@@ -79,12 +79,7 @@ pub struct ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self {
-            strip_unknown: false,
-            allow_newer: false,
-            memory_factor: 16,
-            memory_base: 256 << 20,
-        }
+        Self { strip_unknown: false, allow_newer: false, memory_factor: 16, memory_base: 256 << 20 }
     }
 }
 

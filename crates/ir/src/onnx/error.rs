@@ -265,11 +265,6 @@ impl Fault {
             _ => None,
         }
     }
-
-    /// Adds a step to the place where the fault is.
-    pub(super) fn within(self, step: impl Into<String>) -> Located {
-        Located { fault: self, place: Place(vec![step.into()]) }
-    }
 }
 
 /// A fault on its way out of the model, with the steps it has passed.
@@ -401,9 +396,9 @@ impl WriteError {
             Self::NotAFile { .. } => Some("choose another name for the output"),
             Self::Link { .. } => Some("remove the link, or write to another folder"),
             Self::Location { .. } => Some("store the tensors in the model, or rename the location"),
-            Self::TooLarge { .. } => {
-                Some("its graph alone is too large: split the model, or store constants as initializers")
-            }
+            Self::TooLarge { .. } => Some(
+                "its graph alone is too large: split the model, or store constants as initializers",
+            ),
             Self::Carried { .. } | Self::Cycle { .. } => None,
         }
     }

@@ -4,7 +4,7 @@
 //! it resolves to. The folder of the model is where the user says it is, and where the model file
 //! itself is a link, also the folder of the file it points to: caches link model and data alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -180,9 +180,10 @@ pub(super) struct Folder {
     /// Resolved folders that data may be in.
     roots: Vec<PathBuf>,
     model: Metadata,
-    /// By location; `Arc<External>` is shared between tied tensors.
+    /// By location.
     files: BTreeMap<String, Bytes>,
-    entries: BTreeMap<(String, Option<u64>, Option<u64>, Option<String>), Arc<External>>,
+    /// Shared between tensors that are tied.
+    entries: BTreeSet<Arc<External>>,
 }
 
 impl Folder {
@@ -198,7 +199,7 @@ impl Folder {
         {
             roots.push(target.to_owned());
         }
-        let (files, entries) = (BTreeMap::new(), BTreeMap::new());
+        let (files, entries) = (BTreeMap::new(), BTreeSet::new());
         Ok(Self { path: folder, roots, model, files, entries })
     }
 
@@ -227,9 +228,10 @@ impl Folder {
         };
         let in_memory = |at: u64| usize::try_from(at).expect("the file is in memory");
         let content = bytes.slice(in_memory(start)..in_memory(end));
-        let External { location, offset, length, checksum } = external.clone();
-        let key = (location, offset, length, checksum);
-        Ok((content, self.entries.entry(key).or_insert_with(|| Arc::new(external)).clone()))
+        let entry = self.entries.get(&external).cloned();
+        let entry = entry.unwrap_or_else(|| Arc::new(external));
+        self.entries.insert(entry.clone());
+        Ok((content, entry))
     }
 
     /// Opens what a location resolves to, after and before checking that it is what it should be.
@@ -297,8 +299,23 @@ mod tests {
             assert!(is_inside(good), "{good}");
         }
         for bad in [
-            "", ".", "..", "../x", "a/../../x", "a/..", "/etc/passwd", "//x", "a//b", "C:x", "C:/x",
-            "..\\x", "a\\..\\x", "\\\\host\\x", "a\0b", "*/_ORT_MEM_ADDR_/*", "a/",
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/../../x",
+            "a/..",
+            "/etc/passwd",
+            "//x",
+            "a//b",
+            "C:x",
+            "C:/x",
+            "..\\x",
+            "a\\..\\x",
+            "\\\\host\\x",
+            "a\0b",
+            "*/_ORT_MEM_ADDR_/*",
+            "a/",
         ] {
             assert!(!is_inside(bad), "{bad}");
         }

@@ -54,7 +54,10 @@ pub(super) enum Kind {
     Int64,
     Uint64,
     /// An enumeration, with its name in the format.
-    Enum(&'static str),
+    Enum(
+        #[cfg_attr(not(test), allow(dead_code, reason = "compared with the descriptor"))]
+        &'static str,
+    ),
     Float,
     Double,
     String,

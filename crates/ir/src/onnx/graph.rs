@@ -6,7 +6,9 @@ use super::error::{Fault, Located, Within as _, shown};
 use super::model::{Reader, Writer, carried, read_metadata, text, write_metadata};
 use super::{attribute, proto, tensor, types};
 use crate::onnx::WriteError;
-use crate::{Graph, GraphError, Kind, Metadata, Node, NodeId, Opsets, Tensor, Type, Value, ValueId};
+use crate::{
+    Graph, GraphError, Kind, Metadata, Node, NodeId, Opsets, Tensor, Type, Value, ValueId,
+};
 
 /// The graph that a message means, with nodes for `opsets`.
 ///
@@ -34,8 +36,7 @@ fn read_inside(
         info.merge_into(&mut graph, value)?;
     }
     for wire in wire.initializer {
-        let step =
-            format!("initializer `{}`", shown(wire.name.as_deref().unwrap_or_default()));
+        let step = format!("initializer `{}`", shown(wire.name.as_deref().unwrap_or_default()));
         read_initializer(reader, &mut graph, wire).within(|| step)?;
     }
     for wire in wire.sparse_initializer {
@@ -53,10 +54,14 @@ fn read_inside(
         info.merge_into(&mut graph, value).within(|| info.step("output"))?;
     }
     read_declarations(&mut graph, wire.value_info)?;
-    graph.annotations = wire.quantization_annotation.into_iter().map(|annotation| {
-        let name = annotation.tensor_name.unwrap_or_default();
-        (name, read_metadata(annotation.quant_parameter_tensor_names))
-    }).collect();
+    graph.annotations = wire
+        .quantization_annotation
+        .into_iter()
+        .map(|annotation| {
+            let name = annotation.tensor_name.unwrap_or_default();
+            (name, read_metadata(annotation.quant_parameter_tensor_names))
+        })
+        .collect();
     Ok(graph)
 }
 
@@ -279,9 +284,8 @@ pub(super) fn write_nodes(
     writer: &Writer<'_>,
     graph: &Graph,
 ) -> Result<Vec<proto::Node>, WriteError> {
-    let order = graph
-        .order()
-        .map_err(|cycle| WriteError::Cycle { graph: graph.name.clone(), cycle })?;
+    let order =
+        graph.order().map_err(|cycle| WriteError::Cycle { graph: graph.name.clone(), cycle })?;
     order.into_iter().map(|node| write_node(writer, graph, node)).collect()
 }
 
@@ -290,11 +294,7 @@ pub(super) fn write_declarations(graph: &Graph) -> Vec<proto::ValueInfo> {
     graph.declared.iter().map(|&value| write_info(graph.value(value))).collect()
 }
 
-fn write_node(
-    writer: &Writer<'_>,
-    graph: &Graph,
-    id: NodeId,
-) -> Result<proto::Node, WriteError> {
+fn write_node(writer: &Writer<'_>, graph: &Graph, id: NodeId) -> Result<proto::Node, WriteError> {
     let node = graph.node(id);
     let names = |slots: Vec<Option<ValueId>>| {
         let name = |value| graph.value(value).name().to_owned();

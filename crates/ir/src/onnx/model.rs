@@ -126,10 +126,7 @@ fn read_function_inside(
     })
 }
 
-fn write_function(
-    writer: &Writer<'_>,
-    function: &Function,
-) -> Result<proto::Function, WriteError> {
+fn write_function(writer: &Writer<'_>, function: &Function) -> Result<proto::Function, WriteError> {
     let body = &function.body;
     let names = |values: &[crate::ValueId]| {
         values.iter().map(|&value| body.value(value).name().to_owned()).collect()
@@ -190,9 +187,8 @@ pub(super) fn text(text: &str) -> Option<String> {
 
 fn has_external(graph: &proto::Graph) -> bool {
     let is_external = |tensor: &proto::Tensor| !tensor.external_data.is_empty();
-    let is_sparse_external = |sparse: &proto::SparseTensor| {
-        sparse.values.iter().chain(&sparse.indices).any(is_external)
-    };
+    let is_sparse_external =
+        |sparse: &proto::SparseTensor| sparse.values.iter().chain(&sparse.indices).any(is_external);
     let in_attribute = |attribute: &proto::Attribute| {
         attribute.t.as_deref().is_some_and(is_external)
             || attribute.tensors.iter().any(is_external)

@@ -66,11 +66,7 @@ impl Drop for Made {
 }
 
 /// Finds or makes the file of a sidecar, and fixes its location.
-fn settle(
-    sidecar: &mut Sidecar,
-    folder: &Path,
-    made: &mut Made,
-) -> Result<PathBuf, WriteError> {
+fn settle(sidecar: &mut Sidecar, folder: &Path, made: &mut Made) -> Result<PathBuf, WriteError> {
     let path = make_folders(folder, &sidecar.location)?;
     if let Some(path) = take_place(sidecar, path, made)? {
         return Ok(path);

@@ -274,8 +274,8 @@ fn cost(
             Ok(Cost::one(growth * width))
         } else if wire == Wire::Run && repeated {
             let elements = match single {
-                Wire::Four if body.len() % 4 == 0 => body.len() / 4,
-                Wire::Eight if body.len() % 8 == 0 => body.len() / 8,
+                Wire::Four if body.len().is_multiple_of(4) => body.len() / 4,
+                Wire::Eight if body.len().is_multiple_of(8) => body.len() / 8,
                 Wire::Number => count_numbers(body).ok_or(WireFault::Number)?,
                 _ => return Err(WireFault::Ragged { length: body.len() as u64 }),
             } as u64;

@@ -43,9 +43,7 @@ impl Layout {
                 let known = self.0.get(&key(&external.location, tensor.bytes()));
                 Some(known.unwrap_or(external).clone())
             }
-            Storage::Raw | Storage::Typed => {
-                self.0.get(&key(MOVED, tensor.bytes())).cloned()
-            }
+            Storage::Raw | Storage::Typed => self.0.get(&key(MOVED, tensor.bytes())).cloned(),
         }
     }
 }
@@ -159,8 +157,7 @@ pub(super) fn plan(model: &Model, file_name: &str) -> Result<Vec<Sidecar>, Write
     }
     let sidecar = |(source, tensors): (String, Vec<&Tensor>)| {
         let parts = kept(&tensors).unwrap_or_else(|| laid_out(&tensors));
-        let location =
-            if source == MOVED { format!("{file_name}.data") } else { source.clone() };
+        let location = if source == MOVED { format!("{file_name}.data") } else { source.clone() };
         Sidecar { location, source, parts }
     };
     Ok(groups.into_iter().map(sidecar).collect())
@@ -205,9 +202,9 @@ fn kept(tensors: &[&Tensor]) -> Option<Vec<Part>> {
     let mut end = 0;
     let mut distinct: Vec<Part> = Vec::with_capacity(parts.len());
     for part in parts {
-        let same_place = distinct.last().is_some_and(|last| {
-            (last.offset, last.bytes.len()) == (part.offset, part.bytes.len())
-        });
+        let same_place = distinct
+            .last()
+            .is_some_and(|last| (last.offset, last.bytes.len()) == (part.offset, part.bytes.len()));
         if same_place {
             let last = distinct.last().expect("there is one at the same place");
             if last.bytes != part.bytes {
