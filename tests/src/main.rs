@@ -1,3 +1,4 @@
 //! The one test binary: one harness per stage.
 
 mod layers;
+mod onnx;
