@@ -2,15 +2,36 @@
 //!
 //! The only crate that knows what a scale is.
 
+//! The numbers: [`spec`] says what a quantizer is asked to be, [`observer`] collects statistics,
+//! [`range`](mod@range) turns them into an [`encoding`], [`qdq`] and [`pack`] apply it, all on
+//! slices.
+//!
+//! The graph: a [`Pipeline`] runs [passes](pass) over a [`State`], whose [`plan`] says for every
+//! value whether it has a quantizer and why, by the [`policy`] of a target and the hints of groups;
+//! [`export`] lowers the plan.
+
 pub mod encoding;
 mod error;
+pub mod export;
+mod flow;
 pub mod grid;
+mod kernel;
 pub mod observer;
 pub mod pack;
+pub mod pass;
+pub mod pipeline;
+pub mod plan;
+pub mod policy;
 pub mod qdq;
 pub mod range;
+mod seal;
 pub mod spec;
+mod suggest;
 
 pub use encoding::{Cell, Encoding};
 pub use error::NumericError;
+pub use pass::{Context, Pass, PassError, State, Summary};
+pub use pipeline::{Pipeline, RecipeError};
+pub use plan::{Plan, Quantizer, Reason, Role};
+pub use policy::Policy;
 pub use spec::{DType, Granularity, Scheme, Spec};

@@ -1,0 +1,5 @@
+//! The plan as runtimes read it.
+
+pub mod encodings;
+mod opset;
+pub mod qdq;

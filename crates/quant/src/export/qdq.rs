@@ -1,0 +1,320 @@
+//! The quantized model in ONNX: QuantizeLinear and DequantizeLinear around float operators.
+//!
+//! An activation has one QuantizeLinear and a DequantizeLinear for each reader; a weight or bias is
+//! stored as integers with a DequantizeLinear for each reader. Scales are scalars where there is
+//! one, the axis is written wherever it means something, and zero points are always written, in
+//! the shape of their scales. Inputs, outputs and all other values keep their names.
+
+use std::collections::BTreeSet;
+
+use marquetry_ir::infer::{self, Types};
+use marquetry_ir::{
+    AttributeValue, DType as ElementType, Graph, GraphError, Model, Node, NodeId, Slot, Tensor,
+    Use, ValueId,
+};
+
+use super::opset;
+use crate::pass::PassError;
+use crate::plan::{Plan, Quantizer, Role};
+use crate::{DType, Encoding, Granularity, NumericError, grid, pack, qdq};
+
+/// A lowered model, and what had to be done.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// The model.
+    pub model: Model,
+    /// How many QuantizeLinear it got.
+    pub quantize: usize,
+    /// How many DequantizeLinear it got.
+    pub dequantize: usize,
+    /// What the user should know, one line each.
+    pub notes: Vec<String>,
+}
+
+/// Lowers the enabled quantizers of a plan.
+///
+/// # Errors
+///
+/// `BadEncoding` for sites without an encoding and for encodings that ONNX cannot express.
+pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
+    let types = infer::run(model);
+    let mut lowering = Lowering {
+        types: &types,
+        model: model.clone(),
+        node_names: model.graph.nodes().map(|node| model.graph.node(node).name.clone()).collect(),
+        quantize: 0,
+        dequantize: 0,
+        notes: Vec::new(),
+    };
+    lowering.raise_opset(plan)?;
+    for (value, site) in plan.enabled() {
+        let Some(encoding) = &site.encoding else {
+            return Err(lowering.bad(value, "it has no encoding"));
+        };
+        match site.role {
+            Role::Activation => lowering.activation(value, site, encoding)?,
+            Role::Weight | Role::Bias { .. } => lowering.constant(value, site, encoding)?,
+        }
+    }
+    lowering.remove_dead_constants();
+    let Lowering { model, quantize, dequantize, notes, .. } = lowering;
+    Ok(Lowered { model, quantize, dequantize, notes })
+}
+
+struct Lowering<'a> {
+    types: &'a Types,
+    model: Model,
+    node_names: BTreeSet<String>,
+    quantize: usize,
+    dequantize: usize,
+    notes: Vec<String>,
+}
+
+impl Lowering<'_> {
+    fn graph(&mut self) -> &mut Graph {
+        &mut self.model.graph
+    }
+
+    fn name(&self, value: ValueId) -> String {
+        self.model.graph.value(value).name().to_owned()
+    }
+
+    fn bad(&self, value: ValueId, what: &str) -> PassError {
+        PassError::BadEncoding { value: self.name(value), what: what.to_owned() }
+    }
+
+    /// Raises the opset where that changes no operator; where it would, operators of ONNX Runtime
+    /// stand in for what the opset lacks.
+    fn raise_opset(&mut self, plan: &Plan) -> Result<(), PassError> {
+        let from = self.model.graph.opsets.version("").unwrap_or(1);
+        let encodings = plan.enabled().filter_map(|(value, site)| {
+            let encoding = site.encoding.as_ref()?;
+            Some((value, encoding, opset::needed(encoding)))
+        });
+        let encodings: Vec<_> = encodings.filter(|(_, _, needed)| *needed > from).collect();
+        let Some(to) = encodings.iter().map(|(_, _, needed)| *needed).max() else { return Ok(()) };
+        match opset::obstacle(&self.model, from, to) {
+            None => {
+                self.graph().opsets.set("", to);
+                self.model.ir_version = self.model.ir_version.max(opset::ir_version(to));
+                self.notes.push(format!("opset raised from {from} to {to}"));
+                Ok(())
+            }
+            Some(obstacle) => {
+                if let Some((value, _, needed)) =
+                    encodings.iter().find(|(_, encoding, _)| !opset::contrib_can(encoding))
+                {
+                    let what = format!(
+                        "it needs opset {needed}, and `{obstacle}` changed since opset {from}"
+                    );
+                    return Err(self.bad(*value, &what));
+                }
+                self.graph().opsets.set(opset::CONTRIB, 1);
+                self.notes.push(format!(
+                    "opset {from} lacks what {} quantizers need, and `{obstacle}` changed on the \
+                     way to {to}: they use the operators of `{}`",
+                    encodings.len(),
+                    opset::CONTRIB
+                ));
+                Ok(())
+            }
+        }
+    }
+
+    /// One QuantizeLinear behind the value, one DequantizeLinear before each reader.
+    fn activation(
+        &mut self,
+        value: ValueId,
+        site: &Quantizer,
+        encoding: &Encoding,
+    ) -> Result<(), PassError> {
+        if site.readers.is_empty() {
+            return Ok(());
+        }
+        let name = self.name(value);
+        let parameters = self.parameters(value, &name, encoding, &[])?;
+        let quantized = self.add_value(&format!("{name}_quantized"))?;
+        let node = self.operator("QuantizeLinear", &name, encoding);
+        self.add_node(node, &[value, parameters.0, parameters.1], quantized)?;
+        self.quantize += 1;
+        self.dequantize_readers(&name, quantized, parameters, &site.readers, encoding)
+    }
+
+    /// Stored integers, and one DequantizeLinear before each reader.
+    fn constant(
+        &mut self,
+        value: ValueId,
+        site: &Quantizer,
+        encoding: &Encoding,
+    ) -> Result<(), PassError> {
+        let name = self.name(value);
+        let (dims, data) = crate::pass::read_constant(&self.model.graph, self.types, value)?;
+        let numeric = |source: NumericError| PassError::Numeric { value: name.clone(), source };
+        let stored = qdq::quantize(&data, &dims, encoding).map_err(numeric)?;
+        let bytes = pack::pack(&stored, encoding.dtype).map_err(numeric)?;
+        let tensor = Tensor::new(element(encoding.dtype), dims.clone(), bytes)
+            .map_err(|error| self.bad(value, &error.to_string()))?;
+        let parameters = self.parameters(value, &name, encoding, &dims)?;
+        let quantized = self.add_initializer(&format!("{name}_quantized"), tensor)?;
+        self.dequantize_readers(&name, quantized, parameters, &site.readers, encoding)
+    }
+
+    fn dequantize_readers(
+        &mut self,
+        name: &str,
+        quantized: ValueId,
+        parameters: (ValueId, ValueId),
+        readers: &[Use],
+        encoding: &Encoding,
+    ) -> Result<(), PassError> {
+        for reader in readers {
+            let Slot::Input(slot) = reader.slot else { continue };
+            let dequantized = self.add_value(&format!("{name}_dequantized"))?;
+            let node = self.operator("DequantizeLinear", name, encoding);
+            self.add_node(node, &[quantized, parameters.0, parameters.1], dequantized)?;
+            self.graph().set_input(reader.node, slot as usize, Some(dequantized));
+            self.dequantize += 1;
+        }
+        Ok(())
+    }
+
+    /// Scale and zero point as initializers.
+    fn parameters(
+        &mut self,
+        value: ValueId,
+        name: &str,
+        encoding: &Encoding,
+        dims: &[usize],
+    ) -> Result<(ValueId, ValueId), PassError> {
+        let (shape, cells) = stored_grid(encoding, dims)
+            .map_err(|source| PassError::Numeric { value: name.to_owned(), source })?;
+        let scales: Vec<f32> =
+            cells.iter().map(|&cell| encoding.cells[cell].scale as f32).collect();
+        let zero_points: Vec<i64> = cells.iter().map(|&cell| encoding.zero_point(cell)).collect();
+        let bytes = pack::pack(&zero_points, encoding.dtype)
+            .map_err(|source| PassError::Numeric { value: name.to_owned(), source })?;
+        let scale = Tensor::from_f32s(shape.clone(), &scales)
+            .map_err(|error| self.bad(value, &error.to_string()))?;
+        let zero_point = Tensor::new(element(encoding.dtype), shape, bytes)
+            .map_err(|error| self.bad(value, &error.to_string()))?;
+        let scale = self.add_initializer(&format!("{name}_scale"), scale)?;
+        let zero_point = self.add_initializer(&format!("{name}_zero_point"), zero_point)?;
+        Ok((scale, zero_point))
+    }
+
+    /// A node of the domain that can express the encoding, without its inputs.
+    fn operator(&mut self, op: &str, value: &str, encoding: &Encoding) -> Node {
+        let opset = self.model.graph.opsets.version("").unwrap_or(1);
+        let domain = if opset::needed(encoding) > opset { opset::CONTRIB } else { "" };
+        let mut node = Node::new(domain, op);
+        node = match encoding.granularity {
+            Granularity::PerTensor => node,
+            Granularity::PerChannel(axis) => node.with("axis", AttributeValue::Int(axis)),
+            Granularity::PerBlock { axis, size, .. } | Granularity::Lpbq { axis, size, .. } => {
+                let size = i64::try_from(size).unwrap_or(i64::MAX);
+                node.with("axis", AttributeValue::Int(axis))
+                    .with("block_size", AttributeValue::Int(size))
+            }
+        };
+        // ONNX Runtime refuses two nodes of one name.
+        let base = format!("{value}_{op}");
+        let numbered = (1u64..).map(|number| format!("{base}_{number}"));
+        node.name = std::iter::once(base.clone())
+            .chain(numbered)
+            .find(|name| !self.node_names.contains(name))
+            .expect("numbers do not run out");
+        self.node_names.insert(node.name.clone());
+        node
+    }
+
+    fn add_value(&mut self, base: &str) -> Result<ValueId, PassError> {
+        let fresh = self.model.graph.fresh_name(base);
+        self.graph().add_value(&fresh, None).map_err(graph_error)
+    }
+
+    fn add_initializer(&mut self, base: &str, tensor: Tensor) -> Result<ValueId, PassError> {
+        let fresh = self.model.graph.fresh_name(base);
+        self.graph().add_initializer(&fresh, tensor).map_err(graph_error)
+    }
+
+    fn add_node(
+        &mut self,
+        node: Node,
+        inputs: &[ValueId],
+        output: ValueId,
+    ) -> Result<NodeId, PassError> {
+        let inputs: Vec<Option<ValueId>> = inputs.iter().copied().map(Some).collect();
+        self.graph().add_node(node, &inputs, &[Some(output)]).map_err(graph_error)
+    }
+
+    /// Float weights that nobody reads any more, and the nodes that made them.
+    fn remove_dead_constants(&mut self) {
+        let graph = &self.model.graph;
+        let dead = |&node: &NodeId| {
+            let mut outputs = graph.outputs(node).into_iter().flatten();
+            graph.node(node).is_onnx("Constant")
+                && outputs.all(|value| graph.use_count(value) == 0 && !graph.is_output(value))
+        };
+        let dead: Vec<NodeId> = graph.nodes().filter(dead).collect();
+        self.graph().remove_nodes(&dead);
+        self.graph().drop_unused();
+    }
+}
+
+/// The shape of scales as ONNX stores them, with the cell of every element.
+fn stored_grid(
+    encoding: &Encoding,
+    dims: &[usize],
+) -> Result<(Vec<usize>, Vec<usize>), NumericError> {
+    match encoding.granularity {
+        Granularity::PerTensor => Ok((Vec::new(), vec![0])),
+        Granularity::PerChannel(_) => {
+            Ok((vec![encoding.cells.len()], (0..encoding.cells.len()).collect()))
+        }
+        // One scale for every element but along the axis of the blocks: cells that span other
+        // axes are repeated.
+        Granularity::PerBlock { axis, .. } | Granularity::Lpbq { axis, .. } => {
+            let axis = grid::resolve(axis, dims.len())?;
+            let shape: Vec<usize> = (0..dims.len())
+                .map(|at| if at == axis { encoding.shape[at] } else { dims[at] })
+                .collect();
+            let elements: usize = shape.iter().product();
+            let cell = |element: usize| {
+                let mut rest = element;
+                let (mut cell, mut stride) = (0, 1);
+                for at in (0..shape.len()).rev() {
+                    let index = rest % shape[at];
+                    rest /= shape[at];
+                    if encoding.shape[at] > 1 {
+                        cell += index * stride;
+                    }
+                    stride *= encoding.shape[at];
+                }
+                cell
+            };
+            Ok((shape.clone(), (0..elements).map(cell).collect()))
+        }
+    }
+}
+
+/// The element type of a stored type.
+pub(crate) fn element(dtype: DType) -> ElementType {
+    match dtype {
+        DType::Int2 => ElementType::Int2,
+        DType::Int4 => ElementType::Int4,
+        DType::Int8 => ElementType::Int8,
+        DType::Int16 => ElementType::Int16,
+        DType::Int32 => ElementType::Int32,
+        DType::UInt2 => ElementType::Uint2,
+        DType::UInt4 => ElementType::Uint4,
+        DType::UInt8 => ElementType::Uint8,
+        DType::UInt16 => ElementType::Uint16,
+        DType::UInt32 => ElementType::Uint32,
+        DType::Float16 => ElementType::Float16,
+        DType::BFloat16 => ElementType::BFloat16,
+    }
+}
+
+fn graph_error(error: GraphError) -> PassError {
+    PassError::Graph { message: error.to_string() }
+}

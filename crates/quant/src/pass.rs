@@ -1,0 +1,279 @@
+//! Passes: what a pipeline does, step by step, to a [`State`].
+
+mod calibrate;
+mod check;
+mod export;
+mod group;
+mod place;
+mod quantize_bias;
+mod weights;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use marquetry_ir::{Model, ValueId};
+use marquetry_matcher::Groups;
+use serde::Serialize;
+
+pub use calibrate::{Calibrate, NanPolicy, Samples, SchemeName, Watch};
+pub use check::Check;
+pub use export::{EncodingsFile, Export};
+pub use group::{FindGroups, Group};
+pub use place::{Place, WeightGranularity, WeightSpec};
+pub use quantize_bias::QuantizeBias;
+pub(crate) use weights::read as read_constant;
+
+use crate::observer::MinMax;
+use crate::{NumericError, Plan, Policy};
+
+/// What passes work on.
+#[derive(Debug)]
+pub struct State {
+    /// The float model; export leaves it as it is.
+    pub model: Model,
+    /// What the target wants.
+    pub policy: Policy,
+    /// The groups that were found.
+    pub groups: Groups,
+    /// Sites and their quantizers.
+    pub plan: Plan,
+    /// What was observed of every calibrated value.
+    pub statistics: BTreeMap<ValueId, MinMax>,
+    /// What is to be written when all passes are through, so that a failure leaves no half a file.
+    pub outputs: Vec<Output>,
+    /// What every pass did, in order.
+    pub summaries: Vec<Summary>,
+}
+
+impl State {
+    /// The state before the first pass.
+    pub fn new(model: Model, policy: Policy) -> State {
+        State {
+            model,
+            policy,
+            groups: Groups::default(),
+            plan: Plan::default(),
+            statistics: BTreeMap::new(),
+            outputs: Vec::new(),
+            summaries: Vec::new(),
+        }
+    }
+}
+
+/// A file that a pipeline produced, not yet written.
+#[derive(Debug)]
+pub struct Output {
+    /// Where it goes.
+    pub path: PathBuf,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// What an output file holds.
+#[derive(Debug)]
+pub enum Content {
+    /// A quantized model.
+    Model(Box<Model>),
+    /// Text, such as encodings.
+    Text(String),
+}
+
+/// What passes work with, and do not change.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Runs the model.
+    pub engine: &'a dyn Watch,
+    /// The calibration samples.
+    pub samples: &'a dyn Samples,
+    /// Finds groups.
+    pub patterns: &'a dyn FindGroups,
+    /// Is told how far a pass is.
+    pub progress: &'a dyn Fn(Progress<'_>),
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").finish_non_exhaustive()
+    }
+}
+
+/// How far a pass is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// The pass.
+    pub pass: &'a str,
+    /// Steps done.
+    pub done: usize,
+    /// Steps in all, where that is known.
+    pub total: Option<usize>,
+}
+
+/// What a pass needs before it runs, or leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fact {
+    /// Groups were looked for.
+    Groups,
+    /// The plan has its sites.
+    Sites,
+    /// Activations and weights have encodings.
+    Encodings,
+}
+
+impl Fact {
+    /// The step that leaves it behind, as a pipeline writes it.
+    pub fn provided_by(self) -> &'static str {
+        match self {
+            Fact::Groups => "Group",
+            Fact::Sites => "Place",
+            Fact::Encodings => "Calibrate",
+        }
+    }
+}
+
+/// What a pass did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// The pass.
+    pub pass: String,
+    /// One line.
+    pub done: String,
+    /// What the user should know, one line each.
+    pub notes: Vec<String>,
+}
+
+impl Summary {
+    /// A summary without notes.
+    pub fn new(pass: &dyn Pass, done: impl Into<String>) -> Summary {
+        Summary { pass: pass.name().to_owned(), done: done.into(), notes: Vec::new() }
+    }
+}
+
+/// One step of a pipeline.
+pub trait Pass: Send + Sync {
+    /// The name as a pipeline writes it.
+    fn name(&self) -> &str;
+
+    /// What earlier passes must have left.
+    fn requires(&self) -> &[Fact];
+
+    /// What it leaves for later passes.
+    fn provides(&self) -> &[Fact];
+
+    /// Reads what earlier passes left, writes what later ones need, and says what it did.
+    ///
+    /// # Errors
+    ///
+    /// When the model, the samples or the plan stand in the way.
+    fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError>;
+}
+
+/// Why a pass could not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PassError {
+    /// A tensor or an encoding that does not fit.
+    #[error("`{value}` cannot be quantized: {source}")]
+    Numeric {
+        /// The name of the value.
+        value: String,
+        /// What is wrong.
+        source: NumericError,
+    },
+    /// The engine cannot run the model on a sample.
+    #[error("the model cannot be run on sample {sample}: {message}")]
+    Engine {
+        /// The number of the sample, from 0.
+        sample: usize,
+        /// What the engine says.
+        message: String,
+        /// What the engine suggests.
+        hint: Option<String>,
+    },
+    /// A sample cannot be read.
+    #[error("sample {sample} cannot be read: {message}")]
+    Sample {
+        /// The number of the sample, from 0.
+        sample: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// There is nothing to calibrate with.
+    #[error("there are no calibration samples")]
+    NoSamples,
+    /// A sample made a value NaN.
+    #[error("`{value}` holds {count} NaN on sample {sample}")]
+    NotANumber {
+        /// The first value in the order of the graph.
+        value: String,
+        /// The number of the sample, from 0.
+        sample: usize,
+        /// How many NaN.
+        count: u64,
+    },
+    /// Groups cannot be looked for.
+    #[error("groups cannot be found: {message}")]
+    Groups {
+        /// What is wrong.
+        message: String,
+    },
+    /// The model cannot be read as a graph.
+    #[error("the graph cannot be worked with: {message}")]
+    Graph {
+        /// What is wrong.
+        message: String,
+    },
+    /// A scheme that no observer implements.
+    #[error("the scheme `{scheme}` is not available")]
+    Scheme {
+        /// The scheme.
+        scheme: String,
+    },
+    /// An encoding that no runtime can work with.
+    #[error("the encoding of `{value}` is unusable: {what}")]
+    BadEncoding {
+        /// The name of the value.
+        value: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A file of a version that is not written.
+    #[error("encodings of version `{version}` are not written")]
+    EncodingsVersion {
+        /// The version that was asked for.
+        version: String,
+    },
+}
+
+impl PassError {
+    /// The stable name of the error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            PassError::Numeric { source, .. } => source.code(),
+            PassError::Engine { .. } => "engine_failed",
+            PassError::Sample { .. } => "bad_sample",
+            PassError::NoSamples => "no_samples",
+            PassError::NotANumber { .. } => "nan_in_calibration",
+            PassError::Groups { .. } => "groups_failed",
+            PassError::Graph { .. } => "bad_graph",
+            PassError::Scheme { .. } => "scheme_not_available",
+            PassError::BadEncoding { .. } => "bad_encoding",
+            PassError::EncodingsVersion { .. } => "encodings_version",
+        }
+    }
+
+    /// One sentence that can be acted upon.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            PassError::Numeric { source, .. } => source.hint().map(str::to_owned),
+            PassError::Engine { hint, .. } => hint.clone(),
+            PassError::NoSamples => Some("give at least one sample with an array per input".into()),
+            PassError::NotANumber { sample, .. } => Some(format!(
+                "look at sample {sample}: if its inputs are sound, calibrate with `nan: Skip`"
+            )),
+            PassError::Scheme { .. } => Some("use `min_max`".into()),
+            PassError::EncodingsVersion { .. } => Some("use `1.0.0`".into()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Calibrate: ranges of what flows, encodings of everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use marquetry_ir::infer;
+use marquetry_ir::{Graph, Tensor, ValueId};
+use serde::{Deserialize, Serialize};
+
+use super::weights::{self, name, numeric};
+use super::{Context, Fact, Pass, PassError, Progress, State, Summary};
+use crate::observer::{MinMax, Observer, View};
+use crate::plan::{Reason, Role};
+use crate::range::grid_of_fixed_range;
+use crate::{Encoding, Granularity, Scheme};
+
+/// Calibration samples: inputs of the model by name.
+pub trait Samples: Sync {
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One sample.
+    ///
+    /// # Errors
+    ///
+    /// A message where it cannot be read or does not fit the model.
+    fn sample(&self, index: usize) -> Result<Vec<(String, Tensor)>, String>;
+}
+
+/// Runs a model and shows what flows in it.
+pub trait Watch: Sync {
+    /// Runs one sample; `see` gets each wanted value once, as soon as it is there.
+    ///
+    /// # Errors
+    ///
+    /// A message and a hint where the model cannot be run on the sample.
+    fn watch(
+        &self,
+        graph: &Graph,
+        sample: &[(String, Tensor)],
+        wanted: &BTreeSet<ValueId>,
+        see: &mut dyn FnMut(ValueId, &Tensor),
+    ) -> Result<(), (String, Option<String>)>;
+}
+
+/// Runs the samples, observes what flows, and gives every site its encoding.
+///
+/// In RON: `Calibrate(scheme: MinMax, samples: 200, nan: Refuse)`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Calibrate {
+    /// How statistics become a range.
+    pub scheme: SchemeName,
+    /// How many samples are run; all where left out.
+    pub samples: Option<usize>,
+    /// What to do about samples that make a value NaN.
+    pub nan: NanPolicy,
+}
+
+/// What to do about NaN among the observed values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NanPolicy {
+    /// Stop: the sample or the model is broken.
+    #[default]
+    Refuse,
+    /// Leave NaN out of the ranges and say so.
+    Skip,
+}
+
+/// A scheme as it is written, older names included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum SchemeName {
+    /// The smallest and the largest value seen.
+    #[default]
+    #[serde(alias = "min_max")]
+    MinMax,
+    /// An older name of `MinMax`.
+    #[serde(alias = "post_training_tf")]
+    PostTrainingTf,
+    /// An older name of `MinMax`.
+    #[serde(alias = "tf")]
+    Tf,
+    /// The range of the best signal to quantization noise.
+    #[serde(alias = "tf_enhanced")]
+    TfEnhanced,
+    /// The range that holds this percentage of the values.
+    #[serde(alias = "percentile")]
+    Percentile(f64),
+}
+
+impl SchemeName {
+    /// The scheme it means, with a note where the name is an older one.
+    pub fn resolve(self) -> (Scheme, Option<String>) {
+        let older = |name: &str| Some(format!("`{name}` is an older name of `min_max`"));
+        match self {
+            SchemeName::MinMax => (Scheme::MinMax, None),
+            SchemeName::PostTrainingTf => (Scheme::MinMax, older("post_training_tf")),
+            SchemeName::Tf => (Scheme::MinMax, older("tf")),
+            SchemeName::TfEnhanced => (Scheme::TfEnhanced, None),
+            SchemeName::Percentile(percentage) => (Scheme::Percentile(percentage), None),
+        }
+    }
+}
+
+impl Pass for Calibrate {
+    fn name(&self) -> &str {
+        "Calibrate"
+    }
+
+    fn requires(&self) -> &[Fact] {
+        &[Fact::Sites]
+    }
+
+    fn provides(&self) -> &[Fact] {
+        &[Fact::Encodings]
+    }
+
+    fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
+        let (scheme, note) = self.scheme.resolve();
+        if scheme != Scheme::MinMax {
+            return Err(PassError::Scheme { scheme: scheme.to_string() });
+        }
+        let types = infer::run(&state.model);
+        let weights = weights::encode(&state.model.graph, &types, &mut state.plan)?;
+        let observed = self.observe(state, cx)?;
+        let activations = encode_activations(state)?;
+        let mut summary = Summary::new(
+            self,
+            format!("{activations} ranges from {observed} samples by {scheme}, {weights} weights"),
+        );
+        summary.notes.extend(note);
+        Ok(summary)
+    }
+}
+
+impl Calibrate {
+    /// Observes every activation on every sample; the number of samples.
+    fn observe(&self, state: &mut State, cx: &Context<'_>) -> Result<usize, PassError> {
+        let graph = &state.model.graph;
+        let wanted: BTreeSet<ValueId> = state
+            .plan
+            .enabled()
+            .filter(|(_, site)| {
+                site.role == Role::Activation && site.fixed_range.is_none() && !site.frozen
+            })
+            .map(|(value, _)| value)
+            .collect();
+        if wanted.is_empty() {
+            return Ok(0);
+        }
+        let total = cx.samples.len().min(self.samples.unwrap_or(usize::MAX));
+        if total == 0 {
+            return Err(PassError::NoSamples);
+        }
+        let empty = || MinMax::new(Granularity::PerTensor);
+        let mut statistics: BTreeMap<ValueId, MinMax> =
+            wanted.iter().map(|&value| (value, empty())).collect();
+        let mut odd = BTreeMap::new();
+        for index in 0..total {
+            let sample = cx
+                .samples
+                .sample(index)
+                .map_err(|message| PassError::Sample { sample: index, message })?;
+            let mut failure = None;
+            let mut see = |value: ValueId, tensor: &Tensor| {
+                let Some(observer) = statistics.get_mut(&value) else { return };
+                let Some(data) = tensor.to_f32s().filter(|_| tensor.dtype().is_float()) else {
+                    odd.insert(value, format!("it holds `{}`", tensor.dtype()));
+                    return;
+                };
+                let before = observer.oddities().0;
+                match observer.update(View { dims: tensor.dims(), data: &data }) {
+                    Err(source) => failure = failure.take().or(Some(numeric(graph, value, source))),
+                    Ok(()) if self.nan == NanPolicy::Refuse => {
+                        let count = observer.oddities().0 - before;
+                        if count > 0 && failure.is_none() {
+                            let value = name(graph, value);
+                            let sample = index;
+                            failure = Some(PassError::NotANumber { value, sample, count });
+                        }
+                    }
+                    Ok(()) => {}
+                }
+            };
+            cx.engine
+                .watch(graph, &sample, &wanted, &mut see)
+                .map_err(|(message, hint)| PassError::Engine { sample: index, message, hint })?;
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+            (cx.progress)(Progress { pass: self.name(), done: index + 1, total: Some(total) });
+        }
+        for (value, what) in odd {
+            if let Some(site) = state.plan.get_mut(value) {
+                site.disable(Reason::new(self.name(), what));
+            }
+        }
+        state.statistics = statistics;
+        Ok(total)
+    }
+}
+
+/// Gives every activation its encoding, one to all that are tied; the number of encodings.
+fn encode_activations(state: &mut State) -> Result<usize, PassError> {
+    let sites: Vec<ValueId> = state
+        .plan
+        .enabled()
+        .filter(|(_, site)| site.role == Role::Activation && !site.frozen)
+        .map(|(value, _)| value)
+        .collect();
+    for &value in &sites {
+        let site = state.plan.get(value).expect("sites were just listed");
+        let spec = site.spec;
+        let graph = &state.model.graph;
+        let encoding = match site.fixed_range {
+            Some((lo, hi)) => {
+                Encoding::new(&spec, Vec::new(), vec![grid_of_fixed_range(&spec, lo, hi)])
+            }
+            None => {
+                let mut pooled = MinMax::new(spec.granularity);
+                for tied in state.plan.tied_to(value) {
+                    if let Some(seen) = state.statistics.get(&tied) {
+                        pooled.merge(seen.clone()).map_err(|error| numeric(graph, value, error))?;
+                    }
+                }
+                pooled.finish(&spec).map_err(|error| numeric(graph, value, error))?
+            }
+        };
+        let site = state.plan.get_mut(value).expect("sites were just listed");
+        site.encoding = Some(encoding);
+    }
+    Ok(sites.len())
+}

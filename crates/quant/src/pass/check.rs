@@ -1,0 +1,57 @@
+//! Check: nothing leaves that a runtime cannot work with.
+
+use super::weights::name;
+use super::{Context, Fact, Pass, PassError, State, Summary};
+
+/// Refuses encodings that no runtime can work with: missing, with scales that are not positive
+/// floats, or with zero points outside their type.
+///
+/// The checker of ONNX and ONNX Runtime accept all of these and compute nonsense.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Check;
+
+impl Pass for Check {
+    fn name(&self) -> &str {
+        "Check"
+    }
+
+    fn requires(&self) -> &[Fact] {
+        &[Fact::Encodings]
+    }
+
+    fn provides(&self) -> &[Fact] {
+        &[]
+    }
+
+    fn run(&self, state: &mut State, _: &Context<'_>) -> Result<Summary, PassError> {
+        let graph = &state.model.graph;
+        graph.order().map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
+        let (mut checked, mut dead) = (0, 0);
+        for (value, site) in state.plan.enabled() {
+            let bad = |what: String| PassError::BadEncoding { value: name(graph, value), what };
+            let Some(encoding) = &site.encoding else {
+                return Err(bad("it was never calibrated".to_owned()));
+            };
+            if encoding.cells.is_empty() {
+                return Err(bad("it has no scales".to_owned()));
+            }
+            for (at, cell) in encoding.cells.iter().enumerate() {
+                let scale = cell.scale as f32;
+                if !(scale.is_normal() && scale > 0.0) {
+                    return Err(bad(format!("scale {scale:e} of cell {at}")));
+                }
+                let zero_point = encoding.zero_point(at);
+                if !(encoding.lowest()..=encoding.highest()).contains(&zero_point) {
+                    return Err(bad(format!("zero point {zero_point} of cell {at}")));
+                }
+                dead += usize::from(scale <= f32::EPSILON);
+            }
+            checked += 1;
+        }
+        let mut summary = Summary::new(self, format!("{checked} encodings are sound"));
+        if dead > 0 {
+            summary.notes.push(format!("{dead} scales are at the floor: these channels are zero"));
+        }
+        Ok(summary)
+    }
+}

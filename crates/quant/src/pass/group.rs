@@ -1,0 +1,59 @@
+//! Group: finds the groups that placement respects.
+
+use marquetry_ir::Model;
+use marquetry_matcher::Groups;
+use serde::{Deserialize, Serialize};
+
+use super::{Context, Fact, Pass, PassError, State, Summary};
+
+/// Finds groups with a library of patterns.
+///
+/// The library belongs to the caller: this crate knows no pattern.
+pub trait FindGroups: Sync {
+    /// The groups of a model, by all patterns of the library or by those named.
+    ///
+    /// # Errors
+    ///
+    /// A message where a name is unknown or the library cannot be read.
+    fn find_groups(&self, model: &Model, names: &[String]) -> Result<Groups, String>;
+}
+
+/// Finds the groups that placement respects.
+///
+/// In RON: `Group()` for all patterns of the library, `Group(patterns: ["LayerNorm"])` for some.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Group {
+    /// The patterns to look for; all where none is named.
+    pub patterns: Vec<String>,
+}
+
+impl Pass for Group {
+    fn name(&self) -> &str {
+        "Group"
+    }
+
+    fn requires(&self) -> &[Fact] {
+        &[]
+    }
+
+    fn provides(&self) -> &[Fact] {
+        &[Fact::Groups]
+    }
+
+    fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
+        let found = cx.patterns.find_groups(&state.model, &self.patterns);
+        state.groups = found.map_err(|message| PassError::Groups { message })?;
+        let counts = state.groups.counts();
+        let total: usize = counts.iter().map(|(_, count)| count).sum();
+        let list: Vec<String> =
+            counts.iter().map(|(pattern, count)| format!("{count} {pattern}")).collect();
+        Ok(Summary::new(
+            self,
+            match total {
+                0 => "no groups".to_owned(),
+                _ => format!("{total} groups: {}", list.join(", ")),
+            },
+        ))
+    }
+}

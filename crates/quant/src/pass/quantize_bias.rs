@@ -1,0 +1,201 @@
+//! QuantizeBias: biases as int32, on the grid of the products they are added to.
+
+use marquetry_ir::infer::{self, Types};
+use marquetry_ir::{Graph, NodeId, Slot, Use, ValueId};
+
+use super::weights::{name, numeric, read};
+use super::{Context, Fact, Pass, PassError, State, Summary};
+use crate::kernel::{self, BIAS, DATA, WEIGHT, label};
+use crate::plan::{Plan, Quantizer, Reason, Role};
+use crate::range::bias_cell;
+use crate::{Cell, DType, Encoding, Granularity, Spec};
+
+/// The largest bias in steps of its accumulator: 2³¹ with room for 2¹⁵ sums.
+const LARGEST: f32 = 2_147_450_880.0;
+
+/// Quantizes the biases of kernels to int32 with the product of the scales of activation and
+/// weight.
+///
+/// Where a bias would not fit, the scale of its weight is widened until it does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QuantizeBias;
+
+impl Pass for QuantizeBias {
+    fn name(&self) -> &str {
+        "QuantizeBias"
+    }
+
+    fn requires(&self) -> &[Fact] {
+        &[Fact::Encodings]
+    }
+
+    fn provides(&self) -> &[Fact] {
+        &[]
+    }
+
+    fn run(&self, state: &mut State, _: &Context<'_>) -> Result<Summary, PassError> {
+        let types = infer::run(&state.model);
+        let (mut quantized, mut left, mut widened) = (0, 0, 0);
+        for node in state.model.graph.nodes().collect::<Vec<_>>() {
+            let Some(kernel) = biased_kernel(&state.model.graph, &state.plan, node) else {
+                continue;
+            };
+            match quantize(&mut state.model.graph, &types, &mut state.plan, &kernel)? {
+                Outcome::Quantized { widened: more } => {
+                    quantized += 1;
+                    widened += more;
+                }
+                Outcome::Left(why) => {
+                    left += 1;
+                    let here = label(&state.model.graph, node);
+                    let reason = Reason::new(self.name(), format!("bias of {here}: {why}"));
+                    state.plan.leave_alone(kernel.bias, reason);
+                }
+            }
+        }
+        let mut summary = Summary::new(self, format!("{quantized} biases as int32"));
+        if left > 0 {
+            summary.notes.push(format!("{left} biases stay in float"));
+        }
+        if widened > 0 {
+            summary.notes.push(format!("{widened} weight scales were widened for their bias"));
+        }
+        Ok(summary)
+    }
+}
+
+/// A kernel whose activation and weight are quantized, with a bias.
+struct Kernel {
+    node: NodeId,
+    data: ValueId,
+    weight: ValueId,
+    bias: ValueId,
+}
+
+enum Outcome {
+    Quantized { widened: usize },
+    Left(&'static str),
+}
+
+fn biased_kernel(graph: &Graph, plan: &Plan, node: NodeId) -> Option<Kernel> {
+    let input = |slot: usize| graph.input(node, slot);
+    let (data, weight, bias) = (input(DATA)?, input(WEIGHT)?, input(BIAS)?);
+    let reads = |value: ValueId, slot: usize| {
+        let reader = Use { node, slot: Slot::Input(u32::try_from(slot).ok()?) };
+        let site = plan.get(value).filter(|site| site.enabled && site.encoding.is_some())?;
+        site.readers.contains(&reader).then_some(site)
+    };
+    let quantized = reads(data, DATA).is_some()
+        && reads(weight, WEIGHT).is_some_and(|site| site.role == Role::Weight);
+    (kernel::has_bias(graph.node(node)) && quantized).then_some(Kernel { node, data, weight, bias })
+}
+
+fn quantize(
+    graph: &mut Graph,
+    types: &Types,
+    plan: &mut Plan,
+    kernel: &Kernel,
+) -> Result<Outcome, PassError> {
+    if !types.is_constant(kernel.bias) {
+        return Ok(Outcome::Left("it is computed"));
+    }
+    if !kernel::adds_bias_unscaled(graph.node(kernel.node)) {
+        return Ok(Outcome::Left("`alpha` or `beta` is not 1"));
+    }
+    let (Some(activation), Some(weights)) =
+        (encoding(plan, kernel.data), encoding(plan, kernel.weight))
+    else {
+        return Ok(Outcome::Left("its kernel has no encodings"));
+    };
+    let per_channel = match weights.granularity {
+        Granularity::PerTensor => false,
+        Granularity::PerChannel(_) => true,
+        _ => return Ok(Outcome::Left("its weight has one scale per block")),
+    };
+    if !(activation.is_per_tensor() && activation.dtype.is_integer() && weights.dtype.is_integer())
+    {
+        return Ok(Outcome::Left("its activation has no single scale"));
+    }
+    let (dims, bias) = read(graph, types, kernel.bias)?;
+    let leading = dims.iter().rev().skip(1).all(|&dim| dim == 1);
+    if dims.is_empty() || !leading || (per_channel && bias.len() != weights.cells.len()) {
+        return Ok(Outcome::Left("it has not one element per output channel"));
+    }
+    if bias.iter().any(|b| !b.is_finite()) {
+        let what = "the bias holds NaN or infinities".to_owned();
+        return Err(PassError::BadEncoding { value: name(graph, kernel.bias), what });
+    }
+
+    let input_scale = activation.cells[0].scale as f32;
+    let (weights, widened) = widen(weights, &bias, input_scale);
+    let scales: Vec<f32> =
+        weights.cells.iter().map(|cell| cell.scale as f32 * input_scale).collect();
+    if scales.iter().any(|scale| !scale.is_normal()) {
+        return Ok(Outcome::Left("the product of the scales is no normal number"));
+    }
+    let granularity = match per_channel {
+        true => Granularity::PerChannel(dims.len() as i64 - 1),
+        false => Granularity::PerTensor,
+    };
+    let spec = Spec::weight(DType::Int32, granularity);
+    let cells: Vec<Cell> = scales.iter().map(|&scale| bias_cell(f64::from(scale))).collect();
+    let shape = crate::grid::Grid::new(&dims, granularity)
+        .map_err(|source| numeric(graph, kernel.bias, source))?
+        .shape()
+        .to_vec();
+
+    if widened > 0 {
+        let site = plan.get_mut(kernel.weight).expect("a kernel's weight is a site");
+        if site.frozen || site.readers.len() > 1 {
+            return Ok(Outcome::Left("it does not fit, and its weight has other readers"));
+        }
+        site.because.push(Reason::new("QuantizeBias", format!("{widened} scales widened")));
+        site.encoding = Some(weights);
+    }
+    let site = own(graph, kernel, &dims, &bias);
+    let role = Role::Bias { input: kernel.data, weight: kernel.weight };
+    let quantizer = plan.place(site, || Quantizer::new(role, spec));
+    quantizer.encoding = Some(Encoding::new(&spec, shape, cells));
+    quantizer.because.push(Reason::new(
+        "QuantizeBias",
+        format!("int32 on the grid of the products of {}", label(graph, kernel.node)),
+    ));
+    let slot = Slot::Input(u32::try_from(BIAS).expect("the slot of the bias is 2"));
+    quantizer.add_reader(Use { node: kernel.node, slot });
+    Ok(Outcome::Quantized { widened })
+}
+
+fn encoding(plan: &Plan, value: ValueId) -> Option<Encoding> {
+    plan.get(value)?.encoding.clone()
+}
+
+/// Weight scales so large that every bias fits, and how many of them had to grow.
+fn widen(mut weights: Encoding, bias: &[f32], input_scale: f32) -> (Encoding, usize) {
+    let largest = bias.iter().fold(0.0f32, |largest, b| largest.max(b.abs()));
+    let mut widened = 0;
+    let per_channel = weights.cells.len() > 1;
+    for (channel, cell) in weights.cells.iter_mut().enumerate() {
+        let bias = if per_channel { bias[channel].abs() } else { largest };
+        let least = f64::from(bias / (LARGEST * input_scale));
+        // An infinite scale would lose the weight; the product is then refused by the caller.
+        if cell.scale < least && least.is_finite() {
+            cell.scale = least;
+            widened += 1;
+        }
+    }
+    (weights, widened)
+}
+
+/// The bias as a value that only this kernel reads: kernels that share a bias have other scales.
+fn own(graph: &mut Graph, kernel: &Kernel, dims: &[usize], bias: &[f32]) -> ValueId {
+    if graph.use_count(kernel.bias) == 1 {
+        return kernel.bias;
+    }
+    let base = format!("{}_of_{}", graph.value(kernel.bias).name(), kernel.node);
+    let fresh = graph.fresh_name(&base);
+    let tensor = marquetry_ir::Tensor::from_f32s(dims.to_vec(), bias)
+        .expect("the content has the shape it was read with");
+    let copy = graph.add_initializer(&fresh, tensor).expect("the name is fresh");
+    graph.set_input(kernel.node, BIAS, Some(copy));
+    copy
+}
