@@ -1,6 +1,7 @@
 use std::fmt;
 
 use marquetry_ir::{DType, Graph, Model, NodeId, ValueId};
+use marquetry_pattern::Span;
 
 /// A graph of a model; printed as `g0`. The main graph is the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +50,8 @@ pub struct Matches {
     pub matches: Vec<Match>,
     /// Anchors where the search was given up.
     pub exhausted: Vec<Exhausted>,
+    /// Why there is no match, if that was asked for: by pattern, then by anchor.
+    pub misses: Vec<Miss>,
 }
 
 impl Matches {
@@ -153,8 +156,8 @@ pub enum Bound {
     Symbol(String),
     /// An operator: domain and name.
     Operator(String, String),
-    /// The names of captured attributes (`<rest...>`) with what they say, as text.
-    Attributes(Vec<(String, String)>),
+    /// The names of captured attributes (`<rest...>`) with what they say.
+    Attributes(Vec<(String, Bound)>),
     /// A list of such.
     List(Vec<Bound>),
 }
@@ -168,4 +171,25 @@ pub struct Exhausted {
     pub place: PlaceId,
     /// The anchor.
     pub anchor: NodeId,
+}
+
+/// Why a pattern does not match at an anchor: the failure that came after the most had been matched.
+#[derive(Clone, Debug)]
+pub struct Miss {
+    /// The position of the pattern.
+    pub pattern: usize,
+    /// The graph.
+    pub place: PlaceId,
+    /// The anchor.
+    pub anchor: NodeId,
+    /// What was not as the pattern asks, in words.
+    pub reason: String,
+    /// The part of the pattern that did not match.
+    pub span: Span,
+    /// The value where it did not.
+    pub value: Option<ValueId>,
+    /// The node that was matched last.
+    pub node: Option<NodeId>,
+    /// How many nodes had been matched.
+    pub nodes: usize,
 }

@@ -1,3 +1,5 @@
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use marquetry_ir::{Graph, Model, NodeId, ValueId};
@@ -149,9 +151,91 @@ pub struct Superseded {
 }
 
 /// Resolves overlaps: of the matches of one family (`in fam`) that share nodes, the one with the higher
-/// priority, then the larger one is accepted, unless it contains the others, which are nested then.
+/// priority, then the larger one is accepted; another is accepted only if it contains all that it
+/// shares nodes with. Matches of different families may overlap. A group whose nodes are all in
+/// another one is nested in it.
 ///
 /// `patterns` are those that were searched for.
-pub fn group(matches: &Matches, _patterns: &[Pattern]) -> Groups {
-    Groups { places: matches.places.clone(), ..Groups::default() }
+pub fn group<'p>(matches: &Matches, patterns: impl IntoIterator<Item = &'p Pattern>) -> Groups {
+    let patterns: Vec<&Pattern> = patterns.into_iter().collect();
+    let mut order: Vec<usize> = (0..matches.matches.len()).collect();
+    order.sort_by(|&a, &b| {
+        let key = |at: usize| {
+            let found = &matches.matches[at];
+            let rank = (Reverse(patterns[found.pattern].priority), Reverse(found.nodes.len()));
+            (found.place, rank, found.order, found.pattern)
+        };
+        key(a)
+            .cmp(&key(b))
+            .then_with(|| matches.matches[a].choices.cmp(&matches.matches[b].choices))
+    });
+    let mut accepted: Vec<usize> = Vec::new();
+    let mut losers: Vec<(usize, usize)> = Vec::new();
+    // By place, node and family: the accepted matches that the node belongs to.
+    let mut owners: BTreeMap<(PlaceId, NodeId), Vec<usize>> = BTreeMap::new();
+    for at in order {
+        let found = &matches.matches[at];
+        let family = patterns[found.pattern].family.as_deref();
+        let rivals =
+            found.nodes.iter().filter_map(|node| owners.get(&(found.place, *node))).flatten();
+        let rival = rivals.copied().find(|&rival| {
+            let other = &matches.matches[rival];
+            let rivals = patterns[other.pattern].family.as_deref() == family;
+            rivals
+                && !(contains(&found.nodes, &other.nodes) && found.nodes.len() > other.nodes.len())
+        });
+        match rival {
+            Some(rival) => losers.push((at, rival)),
+            None => {
+                accepted.push(at);
+                for &node in &found.nodes {
+                    owners.entry((found.place, node)).or_default().push(at);
+                }
+            }
+        }
+    }
+    accepted.sort_by_key(|&at| {
+        let found = &matches.matches[at];
+        (found.place, found.order, Reverse(found.nodes.len()), found.pattern)
+    });
+    let mut id_of = vec![None; matches.matches.len()];
+    for (id, &at) in accepted.iter().enumerate() {
+        id_of[at] = Some(GroupId(u32::try_from(id).expect("groups are counted in 32 bits")));
+    }
+    let parent = |at: usize| {
+        let found = &matches.matches[at];
+        let around = owners.get(&(found.place, *found.nodes.first()?))?.iter().copied();
+        let around = around.filter(|&other| {
+            let other = &matches.matches[other];
+            other.nodes.len() > found.nodes.len() && contains(&other.nodes, &found.nodes)
+        });
+        around.min_by_key(|&other| (matches.matches[other].nodes.len(), id_of[other]))
+    };
+    let group = |&at: &usize| {
+        let found = &matches.matches[at];
+        Group {
+            pattern: patterns[found.pattern].name.clone(),
+            place: found.place,
+            parent: parent(at).and_then(|parent| id_of[parent]),
+            anchor: found.anchor,
+            nodes: found.nodes.clone(),
+            bindings: found.bindings.clone(),
+            outputs: found.outputs.clone(),
+            interior: found.interior.clone(),
+            constants: found.constants.clone(),
+            spelling: found.spelling,
+            hints: found.hints.clone(),
+        }
+    };
+    let superseded = |(index, by): (usize, usize)| Some(Superseded { index, by: id_of[by]? });
+    Groups {
+        places: matches.places.clone(),
+        groups: accepted.iter().map(group).collect(),
+        superseded: losers.into_iter().filter_map(superseded).collect(),
+    }
+}
+
+/// Whether all of `inner` is in `outer`. Nodes of a match are few.
+fn contains(outer: &[NodeId], inner: &[NodeId]) -> bool {
+    inner.iter().all(|node| outer.contains(node))
 }

@@ -53,6 +53,15 @@ impl<'a> View<'a> {
         value.map(Cow::Owned)
     }
 
+    /// What [`View::attribute`] is where the node does not say.
+    pub fn default(&self, name: &str) -> Option<Cow<'a, AttributeValue>> {
+        let schema = self.schema?;
+        if let Some(default) = schema.attribute(name).and_then(|known| known.default.as_ref()) {
+            return Some(Cow::Borrowed(default));
+        }
+        self.fallback(schema.parameter(name)?).map(Cow::Owned)
+    }
+
     /// The value at the input of this name.
     pub fn input(&self, name: &str) -> Option<ValueId> {
         self.graph.input(self.id, self.schema?.input(name)?)

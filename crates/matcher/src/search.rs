@@ -1,0 +1,504 @@
+//! The search at one anchor: goals, alternatives to come back to, and a trail to undo.
+//!
+//! Nothing recurses over the graph: what is still to be matched is a list of goals, which
+//! alternatives share, so a chain of a million nodes costs memory of its length and no stack.
+
+mod close;
+mod equation;
+mod guard;
+mod node;
+mod number;
+mod outcome;
+mod roots;
+
+use std::rc::Rc;
+
+use marquetry_pattern::core::{ChoiceId, ExprId, ExprKind, Pattern, ScopeId, VarId};
+use marquetry_pattern::gexpr::GExpr;
+
+use crate::datum::Datum;
+use crate::found::PlaceId;
+use crate::index::{Index, NodeRow, ValueRow};
+use crate::plan::{Constraint, Plan};
+
+pub(crate) use outcome::{Failure, Outcome, Reason};
+
+/// The end of a list of goals.
+const END: u32 = u32::MAX;
+
+/// What is still to be matched.
+#[derive(Clone, Debug)]
+enum Goal {
+    /// An expression at a value, or at an input that is absent. `reader` is the node that reads it.
+    Expr { expr: ExprId, at: Option<ValueRow>, reader: Option<NodeRow> },
+    /// The definitions of a variable that was bound to a value.
+    Define { var: VarId, at: ValueRow, reader: Option<NodeRow>, except: Option<ExprId> },
+    /// Makes a scope hold.
+    Hold(ScopeId),
+    /// Ends a branch of an `Alt`: its lets, its guard, what it leaves absent.
+    EndBranch { alt: ExprId, branch: usize },
+    /// Operands from `next` on, each at a leaf that is not used yet.
+    Assign { parent: ExprId, next: usize, leaves: Leaves, used: Rc<[u32]> },
+    /// Inputs from `next` on, each at the expression of an `Each`.
+    Each { parent: ExprId, arg: usize, next: usize, inputs: Leaves, lists: Lists },
+    /// Collects what one input bound.
+    EndEach { parent: ExprId, arg: usize, next: usize, inputs: Leaves, lists: Lists },
+    /// The next step of a `Repeat`, or its end.
+    Repeat { expr: ExprId, at: ValueRow, reader: Option<NodeRow>, count: u32, lists: Lists },
+    /// Collects what one step bound.
+    EndStep { expr: ExprId, count: u32, lists: Lists },
+    /// Binds the lists of an `Each` or a `Repeat`.
+    Gather { parent: ExprId, arg: usize, lists: Lists },
+    /// Goes on in another graph.
+    Enter(PlaceId),
+    /// Binds a variable without its definition, or compares it.
+    Unify(VarId, Datum),
+    /// Variables that are set to none unless they are bound.
+    Absent(ExprId, usize),
+    /// What is left when all goals are reached.
+    Finish,
+}
+
+/// Inputs of a node or of a tree of nodes; `reader` is the node that reads each.
+type Leaves = Rc<[(Option<ValueRow>, NodeRow)]>;
+
+/// For each collected variable, its bindings so far.
+type Lists = Rc<Vec<Vec<Datum>>>;
+
+/// Where the search goes on when it fails.
+struct Point {
+    kind: Alternatives,
+    /// The next alternative to try.
+    next: usize,
+    goals: usize,
+    rest: u32,
+    trail: usize,
+    choices: usize,
+}
+
+#[derive(Clone)]
+enum Alternatives {
+    Branches { alt: ExprId, at: Option<ValueRow>, reader: Option<NodeRow> },
+    Scopes { choice: ChoiceId, then: Box<Goal> },
+    Leaves { parent: ExprId, next: usize, leaves: Leaves, used: Rc<[u32]> },
+    Steps { expr: ExprId, at: ValueRow, reader: Option<NodeRow>, count: u32, lists: Lists },
+    Roots { root: usize, candidates: Rc<[ValueRow]> },
+}
+
+/// What an alternative asks for.
+enum Taken {
+    /// These goals, first one first.
+    Goals(Vec<Goal>),
+    /// Nothing: it cannot match.
+    Skip,
+    /// There is no such alternative.
+    Exhausted,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Inactive,
+    Pending,
+    Settled,
+}
+
+/// What undoing takes.
+enum Undo {
+    Bound(VarId, Option<Datum>),
+    Held(ScopeId),
+    Chosen(usize),
+    State(usize, State),
+    Deferred(usize, bool),
+    AddedDeferred,
+    Node(NodeRow),
+    Place(PlaceId),
+}
+
+/// A comparison that waits for a variable.
+struct Deferred<'p> {
+    value: &'p GExpr,
+    found: Datum,
+    tolerance: Option<marquetry_pattern::core::Tolerance>,
+    /// The rank that axes are counted from, for attributes that are axes.
+    axes: Option<i64>,
+    settled: bool,
+}
+
+/// A search for one pattern; used for one anchor after the other.
+pub(crate) struct Search<'a, 'm, 'p> {
+    pub(crate) index: &'a Index<'m>,
+    pub(crate) plan: &'a Plan<'p>,
+    /// The graph of the match.
+    home: PlaceId,
+    /// The graph where the search stands: `home`, or a body inside it.
+    place: PlaceId,
+    bindings: Vec<Option<Datum>>,
+    holds: Vec<bool>,
+    chosen: Vec<Option<usize>>,
+    states: Vec<State>,
+    deferred: Vec<Deferred<'p>>,
+    /// Constraints whose variables changed.
+    woken: Vec<usize>,
+    nodes: Vec<NodeRow>,
+    /// By node: how often it is in `nodes`.
+    marks: Vec<u16>,
+    trail: Vec<Undo>,
+    goals: Vec<(Goal, u32)>,
+    rest: u32,
+    points: Vec<Point>,
+    choices: Vec<u32>,
+    steps: u32,
+    /// Whether unbound variables count as absent.
+    finishing: bool,
+    deepest: Option<Failure>,
+}
+
+impl<'a, 'm, 'p> Search<'a, 'm, 'p> {
+    pub(crate) fn new(index: &'a Index<'m>, plan: &'a Plan<'p>) -> Self {
+        let pattern = plan.pattern;
+        Self {
+            index,
+            plan,
+            home: PlaceId::MAIN,
+            place: PlaceId::MAIN,
+            bindings: vec![None; pattern.vars.len()],
+            holds: vec![false; pattern.scopes.len()],
+            chosen: vec![None; pattern.choices.len()],
+            states: vec![State::Inactive; plan.constraints.len()],
+            deferred: Vec::new(),
+            woken: Vec::new(),
+            nodes: Vec::new(),
+            marks: vec![0; index.node_count()],
+            trail: Vec::new(),
+            goals: Vec::new(),
+            rest: END,
+            points: Vec::new(),
+            choices: Vec::new(),
+            steps: 0,
+            finishing: false,
+            deepest: None,
+        }
+    }
+
+    fn pattern(&self) -> &'p Pattern {
+        self.plan.pattern
+    }
+
+    /// Searches for the first match whose first root is `value`, in `steps` steps at most.
+    pub(crate) fn run(&mut self, value: ValueRow, steps: u32) -> Outcome {
+        self.steps = steps;
+        self.deepest = None;
+        self.home = self.index.value_place(value);
+        self.place = self.home;
+        let root = self.pattern().roots[0];
+        self.rest = END;
+        self.push(Goal::Finish);
+        self.push(Goal::Define { var: root, at: value, reader: None, except: None });
+        self.push(Goal::Unify(root, Datum::Value(value)));
+        self.push(Goal::Hold(Pattern::ROOT));
+        let outcome = match self.solve_all() {
+            Ok(true) => Outcome::Hit(Box::new(self.result())),
+            Ok(false) => Outcome::Miss(self.deepest.take()),
+            Err(Exhaustion) => Outcome::Exhausted,
+        };
+        self.reset();
+        outcome
+    }
+
+    fn reset(&mut self) {
+        self.points.clear();
+        self.undo(0);
+        self.goals.clear();
+        self.choices.clear();
+        self.woken.clear();
+        self.rest = END;
+        self.finishing = false;
+    }
+
+    fn solve_all(&mut self) -> Result<bool, Exhaustion> {
+        while self.rest != END {
+            self.spend(1)?;
+            let (goal, rest) = self.goals[self.rest as usize].clone();
+            self.rest = rest;
+            if self.solve(goal)? && self.settle()? {
+                continue;
+            }
+            if !self.back_up()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn spend(&mut self, steps: u32) -> Result<(), Exhaustion> {
+        self.steps = self.steps.checked_sub(steps).ok_or(Exhaustion)?;
+        Ok(())
+    }
+
+    /// Puts a goal before those that are left.
+    fn push(&mut self, goal: Goal) {
+        self.goals.push((goal, self.rest));
+        self.rest = u32::try_from(self.goals.len() - 1).expect("goals are fewer than steps");
+    }
+
+    /// Puts goals before those that are left, the first one first.
+    fn push_all(&mut self, goals: impl IntoIterator<Item = Goal, IntoIter: DoubleEndedIterator>) {
+        for goal in goals.into_iter().rev() {
+            self.push(goal);
+        }
+    }
+
+    /// Tries alternatives in order, from the first.
+    fn choose(&mut self, kind: Alternatives) -> Result<bool, Exhaustion> {
+        let point = Point {
+            kind,
+            next: 0,
+            goals: self.goals.len(),
+            rest: self.rest,
+            trail: self.trail.len(),
+            choices: self.choices.len(),
+        };
+        self.resume(point)
+    }
+
+    /// Goes on with the next alternative of the latest point that has one.
+    fn back_up(&mut self) -> Result<bool, Exhaustion> {
+        while let Some(point) = self.points.pop() {
+            self.undo(point.trail);
+            self.goals.truncate(point.goals);
+            self.choices.truncate(point.choices);
+            self.woken.clear();
+            self.finishing = false;
+            self.rest = point.rest;
+            if self.resume(point)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn resume(&mut self, mut point: Point) -> Result<bool, Exhaustion> {
+        loop {
+            self.spend(1)?;
+            let taken = point.next;
+            point.next += 1;
+            match self.alternative(&point.kind, taken) {
+                Taken::Exhausted => return Ok(false),
+                Taken::Skip => {}
+                Taken::Goals(goals) => {
+                    self.points.push(point);
+                    self.choices.push(u32::try_from(taken).unwrap_or(u32::MAX));
+                    self.push_all(goals);
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    fn alternative(&self, kind: &Alternatives, at: usize) -> Taken {
+        match kind {
+            Alternatives::Branches { alt, at: value, reader } => {
+                self.branch(*alt, *value, *reader, at)
+            }
+            Alternatives::Scopes { choice, then } => {
+                let branches = &self.pattern().choice(*choice).branches;
+                match branches.get(at) {
+                    Some(&branch) => Taken::Goals(vec![Goal::Hold(branch), (**then).clone()]),
+                    None => Taken::Exhausted,
+                }
+            }
+            Alternatives::Leaves { parent, next, leaves, used } => {
+                self.leaf(*parent, *next, leaves, used, at)
+            }
+            Alternatives::Steps { expr, at: value, reader, count, lists } => {
+                self.step(*expr, *value, *reader, (*count, lists), at)
+            }
+            Alternatives::Roots { root, candidates } => match candidates.get(at) {
+                Some(&value) => {
+                    let var = self.pattern().roots[*root];
+                    Taken::Goals(vec![
+                        Goal::Unify(var, Datum::Value(value)),
+                        Goal::Define { var, at: value, reader: None, except: None },
+                        Goal::Finish,
+                    ])
+                }
+                None => Taken::Exhausted,
+            },
+        }
+    }
+
+    fn solve(&mut self, goal: Goal) -> Result<bool, Exhaustion> {
+        match goal {
+            Goal::Expr { expr, at, reader } => self.expr(expr, at, reader),
+            Goal::Define { var, at, reader, except } => self.define(var, at, reader, except),
+            Goal::Hold(scope) => Ok(self.hold(scope)),
+            Goal::EndBranch { alt, branch } => Ok(self.end_branch(alt, branch)),
+            Goal::Assign { parent, next, leaves, used } => self.assign(parent, next, leaves, used),
+            Goal::Each { parent, arg, next, inputs, lists } => {
+                Ok(self.each(parent, arg, next, inputs, lists))
+            }
+            Goal::EndEach { parent, arg, next, inputs, lists } => {
+                Ok(self.end_each(parent, arg, next, inputs, lists))
+            }
+            Goal::Repeat { expr, at, reader, count, lists } => {
+                self.choose(Alternatives::Steps { expr, at, reader, count, lists })
+            }
+            Goal::EndStep { expr, count, lists } => Ok(self.end_step(expr, count, &lists)),
+            Goal::Gather { parent, arg, lists } => Ok(self.gather(parent, arg, &lists)),
+            Goal::Enter(place) => {
+                self.trail.push(Undo::Place(self.place));
+                self.place = place;
+                Ok(true)
+            }
+            Goal::Unify(var, datum) => Ok(self.unify(var, datum)),
+            Goal::Absent(alt, branch) => Ok(self.leave_absent(alt, branch)),
+            Goal::Finish => self.finish(),
+        }
+    }
+
+    fn undo(&mut self, length: usize) {
+        while self.trail.len() > length {
+            match self.trail.pop().expect("the trail is longer than its target") {
+                Undo::Bound(var, before) => self.bindings[var.index()] = before,
+                Undo::Held(scope) => self.holds[scope.index()] = false,
+                Undo::Chosen(choice) => self.chosen[choice] = None,
+                Undo::State(constraint, before) => self.states[constraint] = before,
+                Undo::Deferred(at, before) => self.deferred[at].settled = before,
+                Undo::AddedDeferred => {
+                    self.deferred.pop();
+                }
+                Undo::Node(node) => {
+                    self.nodes.pop();
+                    self.marks[node.index()] -= 1;
+                }
+                Undo::Place(place) => self.place = place,
+            }
+        }
+    }
+
+    /// Makes a scope hold; a second time is no change.
+    fn hold(&mut self, scope: ScopeId) -> bool {
+        if self.holds[scope.index()] {
+            return true;
+        }
+        self.holds[scope.index()] = true;
+        self.trail.push(Undo::Held(scope));
+        if let Some((choice, _)) = self.plan.branch_of(scope) {
+            debug_assert!(self.chosen[choice].is_none(), "one branch of a choice holds");
+            self.chosen[choice] = Some(scope.index());
+            self.trail.push(Undo::Chosen(choice));
+        }
+        self.activate(self.plan.of_scope(scope));
+        true
+    }
+
+    fn activate(&mut self, constraints: std::ops::Range<usize>) {
+        for constraint in constraints {
+            self.set_state(constraint, State::Pending);
+            self.woken.push(constraint);
+        }
+    }
+
+    fn set_state(&mut self, constraint: usize, state: State) {
+        let before = std::mem::replace(&mut self.states[constraint], state);
+        self.trail.push(Undo::State(constraint, before));
+    }
+
+    fn set(&mut self, var: VarId, datum: Option<Datum>) {
+        let before = std::mem::replace(&mut self.bindings[var.index()], datum);
+        self.trail.push(Undo::Bound(var, before));
+        self.woken.extend_from_slice(self.plan.watching(var));
+    }
+
+    fn binding(&self, var: VarId) -> Option<&Datum> {
+        self.bindings[var.index()].as_ref()
+    }
+
+    fn mark(&mut self, node: NodeRow) {
+        // What a body holds belongs to the node that holds the body.
+        if self.place == self.home {
+            self.nodes.push(node);
+            self.marks[node.index()] += 1;
+            self.trail.push(Undo::Node(node));
+        }
+    }
+
+    fn matched(&self, node: NodeRow) -> bool {
+        self.marks[node.index()] > 0
+    }
+
+    fn expr(
+        &mut self,
+        expr: ExprId,
+        at: Option<ValueRow>,
+        reader: Option<NodeRow>,
+    ) -> Result<bool, Exhaustion> {
+        let pattern = self.pattern();
+        let kind = &pattern.expr(expr).kind;
+        let Some(value) = at else {
+            return Ok(match kind {
+                ExprKind::AnyOrAbsent | ExprKind::Absent => true,
+                ExprKind::Optional(optional) => {
+                    optional.absent.iter().all(|&var| self.unify(var, Datum::None))
+                }
+                ExprKind::Alt(_) => {
+                    return self.choose(Alternatives::Branches { alt: expr, at, reader });
+                }
+                ExprKind::Scoped(scope, inner) => {
+                    let (scope, inner) = (*scope, *inner);
+                    self.push_all([Goal::Hold(scope), Goal::Expr { expr: inner, at, reader }]);
+                    true
+                }
+                _ => self.fail(Reason::Missing(expr), expr, None),
+            });
+        };
+        Ok(match kind {
+            ExprKind::Any | ExprKind::AnyOrAbsent => true,
+            ExprKind::Absent => self.fail(Reason::NotAbsent, expr, at),
+            ExprKind::Var(var) => self.meet(*var, value, reader, expr),
+            ExprKind::Scalar(var) => self.scalar(*var, value, reader, expr),
+            ExprKind::Constant { value: literal, tolerance } => {
+                self.constant(literal, *tolerance, value, reader, expr)
+            }
+            ExprKind::Full(inner) => self.full(*inner, value, expr),
+            ExprKind::Optional(optional) => {
+                self.push(Goal::Expr { expr: optional.present, at, reader });
+                true
+            }
+            ExprKind::Op(op) => self.node(op, expr, value),
+            ExprKind::Chain(chain) => return self.chain(chain, expr, value),
+            ExprKind::Alt(_) => {
+                return self.choose(Alternatives::Branches { alt: expr, at, reader });
+            }
+            ExprKind::Repeat(repeat) => {
+                let lists = Rc::new(vec![Vec::new(); repeat.collected.len()]);
+                self.push(Goal::Repeat { expr, at: value, reader, count: 0, lists });
+                true
+            }
+            ExprKind::Scoped(scope, inner) => {
+                self.push_all([Goal::Hold(*scope), Goal::Expr { expr: *inner, at, reader }]);
+                true
+            }
+        })
+    }
+
+    /// Works off the constraints whose variables changed.
+    fn settle(&mut self) -> Result<bool, Exhaustion> {
+        while let Some(constraint) = self.woken.pop() {
+            if self.states[constraint] == State::Pending {
+                self.spend(1)?;
+                if !self.check(constraint) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(self.check_deferred())
+    }
+
+    fn constraint(&self, at: usize) -> Constraint<'p> {
+        self.plan.constraints[at]
+    }
+}
+
+/// The search was given up.
+pub(crate) struct Exhaustion;
