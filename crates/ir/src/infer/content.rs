@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use half::{bf16, f16};
 
 use super::small::Small;
-use crate::{DType, Tensor};
+use crate::{DType, Dim, Tensor};
 
 /// Most bytes that a lazily folded constant may take. A hostile file can ask for any number.
 const MATERIALIZED: u64 = 1 << 28;
@@ -47,6 +47,16 @@ impl Content {
     pub(super) fn new(constant: bool, small: Small) -> Self {
         let form = small.tensor().map_or(Form::Small(small), Form::Tensor);
         Self { constant, form }
+    }
+
+    /// Element type and shape.
+    pub(super) fn shape(&self) -> Option<(DType, Vec<Dim>)> {
+        let (dtype, dims) = match &self.form {
+            Form::Tensor(tensor) => (tensor.dtype(), tensor.dims()),
+            Form::Lazy(_) => return None,
+            Form::Small(small) => (small.dtype, small.dims.as_slice()),
+        };
+        Some((dtype, dims.iter().map(|&dim| Dim::from(dim)).collect()))
     }
 
     /// All elements, computed now if they were not before.

@@ -90,6 +90,10 @@ impl<'a> Site<'a> {
         self.types.content(self.input(slot)?)
     }
 
+    pub(super) fn constant(&self, slot: usize) -> bool {
+        self.content(slot).is_some_and(|content| content.constant)
+    }
+
     pub(super) fn small(&self, slot: usize) -> Option<Small> {
         self.content(slot)?.small()
     }
@@ -117,6 +121,10 @@ impl<'a> Site<'a> {
 
     pub(super) fn string(&self, name: &str) -> Option<String> {
         Some(self.attribute(name)?.as_str()?.to_owned())
+    }
+
+    pub(super) fn call_attributes(&self) -> &'a Attributes {
+        self.attributes
     }
 
     /// The element type that an attribute numbers.
@@ -148,9 +156,14 @@ impl<'a> Site<'a> {
         let shapes = rules::shapes(self, count);
         let mut types = rules::other_types(self);
         types.resize(count.max(types.len()), None);
-        let mut contents = fold::contents(self);
+        let mut contents = fold::contents(self, &shapes);
         contents.resize_with(count, || None);
         for (slot, (dtype, shape)) in dtypes.into_iter().zip(shapes).enumerate() {
+            let known = contents[slot].as_ref().and_then(Content::shape);
+            let (dtype, shape) = match known {
+                Some((dtype, known)) => (Some(dtype), shape.or(Some(known))),
+                None => (dtype, shape),
+            };
             if types[slot].is_none() && (dtype.is_some() || shape.is_some()) {
                 types[slot] = Some(Type::Tensor(TensorType { dtype, shape, denotation: None }));
             }
