@@ -188,7 +188,8 @@ pub struct Var {
     /// What must match where the variable is first met; one for each scope that defines it.
     pub definitions: Vec<Definition>,
     /// For attribute parameters of inlined definitions: the value the caller gave, such as
-    /// `1/sqrt(2)` in `scaled<k = 1/sqrt(2)>(x)`. Meeting the variable compares with it.
+    /// `1/sqrt(2)` in `scaled<k = 1/sqrt(2)>(x)`. Such a variable counts as bound from the start,
+    /// so that meeting it, or `with k = e`, compares.
     pub value: Option<GExpr>,
 }
 
@@ -454,7 +455,9 @@ pub struct GraphPattern {
 /// What holds for attributes that a pattern does not name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Others {
-    /// They have the default of the schema, or are not set.
+    /// They have the default of the schema, or are not set. One that has no default is
+    /// unconstrained; the checker refuses such a pattern (P011), unless the attribute only restates
+    /// the type of the output, as Cast's `to` does.
     Default,
     /// `...`: unconstrained.
     Any,

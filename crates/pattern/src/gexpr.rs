@@ -179,3 +179,65 @@ pub enum Function {
     /// `uses(x)`: number of uses of a value.
     Uses,
 }
+
+impl GExpr {
+    /// Calls `visit` with the expression and everything below it.
+    pub fn walk(&self, visit: &mut impl FnMut(&GExpr)) {
+        visit(self);
+        match &self.kind {
+            GExprKind::Int(_)
+            | GExprKind::Float(_)
+            | GExprKind::String(_)
+            | GExprKind::Bool(_)
+            | GExprKind::None
+            | GExprKind::Dtype(_)
+            | GExprKind::Var(_)
+            | GExprKind::Is { .. } => {}
+            GExprKind::List(items)
+            | GExprKind::And(items)
+            | GExprKind::Or(items)
+            | GExprKind::Call(_, items) => items.iter().for_each(|item| item.walk(visit)),
+            GExprKind::Negate(inner) | GExprKind::Not(inner) => inner.walk(visit),
+            GExprKind::Binary(_, left, right) | GExprKind::Index(left, right) => {
+                left.walk(visit);
+                right.walk(visit);
+            }
+            GExprKind::Compare { first, rest } => {
+                first.walk(visit);
+                rest.iter().for_each(|(_, right)| right.walk(visit));
+            }
+            GExprKind::Slice(base, from, to) => {
+                base.walk(visit);
+                from.iter().chain(to).for_each(|end| end.walk(visit));
+            }
+        }
+    }
+
+    /// Returns the expression with each direct child replaced.
+    #[must_use]
+    pub(crate) fn map(self, change: &mut impl FnMut(GExpr) -> GExpr) -> GExpr {
+        let mut boxed = |inner: Box<GExpr>| Box::new(change(*inner));
+        let kind = match self.kind {
+            GExprKind::Negate(inner) => GExprKind::Negate(boxed(inner)),
+            GExprKind::Not(inner) => GExprKind::Not(boxed(inner)),
+            GExprKind::Binary(op, left, right) => GExprKind::Binary(op, boxed(left), boxed(right)),
+            GExprKind::Index(base, at) => GExprKind::Index(boxed(base), boxed(at)),
+            GExprKind::Slice(base, from, to) => {
+                GExprKind::Slice(boxed(base), from.map(&mut boxed), to.map(&mut boxed))
+            }
+            GExprKind::Compare { first, rest } => {
+                let first = boxed(first);
+                let rest = rest.into_iter().map(|(sign, right)| (sign, change(right))).collect();
+                GExprKind::Compare { first, rest }
+            }
+            GExprKind::List(items) => GExprKind::List(items.into_iter().map(change).collect()),
+            GExprKind::And(items) => GExprKind::And(items.into_iter().map(change).collect()),
+            GExprKind::Or(items) => GExprKind::Or(items.into_iter().map(change).collect()),
+            GExprKind::Call(function, items) => {
+                GExprKind::Call(function, items.into_iter().map(change).collect())
+            }
+            kind => kind,
+        };
+        GExpr { kind, span: self.span }
+    }
+}

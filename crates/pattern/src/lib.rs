@@ -1,9 +1,35 @@
 //! The pattern language: `.pat` text to checked patterns.
+//!
+//! ```text
+//! text ─parse─► syntax tree ─resolve─► names of each file ─lower─► Core ─check─► Library
+//! ```
+//!
+//! [`Library::load`] goes all the way. What the matcher interprets is [`core::Pattern`]: all sugar
+//! is gone, and definitions are inlined. This crate knows no graph and no schema: facts about
+//! operators come through the trait [`Operators`], files through the trait [`Loader`].
 
+pub mod ast;
+mod check;
 pub mod core;
+mod diagnostic;
+mod functions;
 pub mod gexpr;
+mod library;
+mod lower;
+mod names;
+mod operators;
+mod parse;
+mod print;
 pub mod quant;
+mod reach;
 pub mod replacement;
+mod resolve;
+mod similar;
+mod source;
 mod span;
 
+pub use diagnostic::{Code, Diagnostic, Label};
+pub use library::Library;
+pub use operators::{AttributeFacts, AttributeKind, Facts, NoOperators, Operators, Signature};
+pub use source::{Files, LoadError, Loader, SearchPath, Source, Sources};
 pub use span::{SourceId, Span};

@@ -1,0 +1,350 @@
+//! What is wrong with a source, where, and what to do about it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::source::Sources;
+use crate::span::Span;
+
+/// A stable code; printed as `P001`.
+///
+/// Numbers are never reused. [`Code::title`] is the short name, [`Code::explain`] the long form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Code {
+    /// The text does not follow the grammar.
+    Syntax = 0,
+    /// No operator, pattern or definition has this name.
+    UnknownOperator = 1,
+    /// Too many or too few inputs.
+    InputCount = 2,
+    /// A replacement uses a name that the match does not bind.
+    UnboundInReplacement = 3,
+    /// A name is bound by some alternatives only.
+    UnevenAlternatives = 4,
+    /// An alternative can never be the first match.
+    Unreachable = 5,
+    /// Two definitions of one name.
+    DuplicateName = 6,
+    /// Files use each other in a circle.
+    ImportCycle = 7,
+    /// Parts of a pattern share no value.
+    Disconnected = 8,
+    /// An attribute does not exist or has another type.
+    AttributeMismatch = 9,
+    /// A replacement uses a value that it deletes.
+    DeletedInterior = 10,
+    /// A required attribute is not mentioned.
+    MissingAttribute = 11,
+    /// A name is used as a value and as a number.
+    AmbiguousKind = 12,
+    /// A rule may not terminate.
+    Nontermination = 13,
+    /// An equation that no output needs.
+    UnusedEquation = 14,
+    /// The operator does not exist in the opset range.
+    OpsetRange = 15,
+    /// Rules of the same priority where one always hides the other.
+    SamePriority = 16,
+    /// A name of the header that the body never binds.
+    HeaderUnbound = 17,
+    /// A condition that is always unknown without shapes.
+    AlwaysUnknown = 18,
+    /// A replacement that may not be convex.
+    NotConvex = 19,
+    /// A hint that does not exist.
+    UnknownHint = 20,
+    /// A definition refers to itself.
+    Recursion = 21,
+    /// A name that nothing declares.
+    UnknownName = 22,
+    /// A file that cannot be loaded.
+    Load = 23,
+    /// Nested too deeply, or too large once definitions are inlined.
+    TooLarge = 24,
+    /// Allowed by the grammar, but not here, or not yet.
+    Unsupported = 25,
+}
+
+impl Code {
+    /// All codes, in order.
+    pub const ALL: [Code; 26] = [
+        Code::Syntax,
+        Code::UnknownOperator,
+        Code::InputCount,
+        Code::UnboundInReplacement,
+        Code::UnevenAlternatives,
+        Code::Unreachable,
+        Code::DuplicateName,
+        Code::ImportCycle,
+        Code::Disconnected,
+        Code::AttributeMismatch,
+        Code::DeletedInterior,
+        Code::MissingAttribute,
+        Code::AmbiguousKind,
+        Code::Nontermination,
+        Code::UnusedEquation,
+        Code::OpsetRange,
+        Code::SamePriority,
+        Code::HeaderUnbound,
+        Code::AlwaysUnknown,
+        Code::NotConvex,
+        Code::UnknownHint,
+        Code::Recursion,
+        Code::UnknownName,
+        Code::Load,
+        Code::TooLarge,
+        Code::Unsupported,
+    ];
+
+    /// Returns the short name.
+    pub fn title(self) -> &'static str {
+        match self {
+            Code::Syntax => "syntax error",
+            Code::UnknownOperator => "unknown operator",
+            Code::InputCount => "wrong number of inputs",
+            Code::UnboundInReplacement => "unbound variable in replacement",
+            Code::UnevenAlternatives => "variables differ between alternatives",
+            Code::Unreachable => "unreachable alternative",
+            Code::DuplicateName => "duplicate name",
+            Code::ImportCycle => "import cycle",
+            Code::Disconnected => "disconnected pattern",
+            Code::AttributeMismatch => "attribute mismatch",
+            Code::DeletedInterior => "replacement uses an interior value that it deletes",
+            Code::MissingAttribute => "required attribute not mentioned",
+            Code::AmbiguousKind => "ambiguous kind",
+            Code::Nontermination => "rule may not terminate",
+            Code::UnusedEquation => "unused equation",
+            Code::OpsetRange => "no such operator in the opset range",
+            Code::SamePriority => "same priority, one rule hides the other",
+            Code::HeaderUnbound => "header name never bound",
+            Code::AlwaysUnknown => "condition is always unknown",
+            Code::NotConvex => "replacement may not be convex",
+            Code::UnknownHint => "unknown hint",
+            Code::Recursion => "recursive definition",
+            Code::UnknownName => "unknown name",
+            Code::Load => "cannot load file",
+            Code::TooLarge => "too large",
+            Code::Unsupported => "not supported",
+        }
+    }
+
+    /// Returns the long form: why this is refused, and what to write instead.
+    pub fn explain(self) -> &'static str {
+        match self {
+            Code::Syntax => {
+                "The text does not follow the grammar. The label says what could stand there. One broken item does not hide the others: each top-level item is parsed on its own."
+            }
+            Code::UnknownOperator => {
+                "A capitalised call names an ONNX operator, a set declared with `ops`, or a pattern in scope; a lower-case call names a definition. Operators of other domains are written with it: `com.microsoft.Gelu(x)`."
+            }
+            Code::InputCount => {
+                "Inputs are matched by position, and trailing inputs that are not written must be absent. Write `...` as the last argument if further inputs do not matter."
+            }
+            Code::UnboundInReplacement => {
+                "The right side of a rule may only use what the left side binds, and what the replacement itself defines before."
+            }
+            Code::UnevenAlternatives => {
+                "After `p | q` only those variables can be used that both branches bind. Give the other branch the value with `with k = e`, or declare the header input as optional with `?`."
+            }
+            Code::Unreachable => {
+                "The first alternative that matches wins. One that matches everything, or the same as a later one, hides it: put the general case last."
+            }
+            Code::DuplicateName => {
+                "Names are global in a file together with what it imports. Rename one, or import selectively: `use \"file.pat\" { a, b }`."
+            }
+            Code::ImportCycle => {
+                "Files that use each other cannot be read in any order. Move the shared definitions into a file of their own."
+            }
+            Code::Disconnected => {
+                "All equations must be connected through values. Matching every pair of unrelated places would be quadratic and would tie unrelated nodes together."
+            }
+            Code::AttributeMismatch => {
+                "The operator has no such attribute, or it has another type."
+            }
+            Code::DeletedInterior => {
+                "A rule deletes the nodes it matched. A value between them that the replacement uses would keep them alive. Use the inputs, mark the equation with `shared`, or make the value an output."
+            }
+            Code::MissingAttribute => {
+                "An attribute that is not written must have its default; this one has none. Name it (`<to = t>`), or write `<...>`."
+            }
+            Code::AmbiguousKind => {
+                "A name is either a value of the graph or a number. The number of a constant value `x` is `item(x)`."
+            }
+            Code::Nontermination => {
+                "A rule that is run to a fixpoint must make the graph smaller by its measure."
+            }
+            Code::UnusedEquation => {
+                "An equation must be needed by an output. It is not dropped silently, because it looks like a condition and would not be one."
+            }
+            Code::OpsetRange => {
+                "The operator does not exist in any opset of the file's or the pattern's range."
+            }
+            Code::SamePriority => {
+                "Two rules of the same priority, and the matches of one are always matches of the other: say which one wins with `priority n`."
+            }
+            Code::HeaderUnbound => {
+                "What the header promises the body must bind: each input, output and attribute must occur in it."
+            }
+            Code::AlwaysUnknown => {
+                "Without shapes this condition can never be decided, so `where` never holds. Use `where?`, or declare a type."
+            }
+            Code::NotConvex => "Replacing these nodes by one could make it depend on itself.",
+            Code::UnknownHint => {
+                "The hints are skip, quantize, share, symmetric, per_channel, bias, range and tag."
+            }
+            Code::Recursion => {
+                "Definitions are inlined, so that they cannot refer to themselves. Chains of any length are written `F*(x)`."
+            }
+            Code::UnknownName => {
+                "Nothing declares this name: it is not in the header, not bound by the body, and no function."
+            }
+            Code::Load => {
+                "The file does not exist on the search path, cannot be read, is not UTF-8, or is too large."
+            }
+            Code::TooLarge => {
+                "Expressions may be nested 64 deep, and a pattern may have 50,000 parts after its definitions are inlined."
+            }
+            Code::Unsupported => {
+                "The grammar allows it, but it has no meaning here, or it is not built yet."
+            }
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "P{:03}", *self as u32)
+    }
+}
+
+/// A place with what there is to say about it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Label {
+    /// The place.
+    pub span: Span,
+    /// The fact: lower case, no full stop, names in backticks.
+    pub text: String,
+}
+
+/// One error of a source.
+///
+/// It implements [`miette::Diagnostic`]; how it is drawn is up to the caller.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{code} {}", code.title())]
+pub struct Diagnostic {
+    /// Which kind of error.
+    pub code: Code,
+    /// Places: the first is where it is wrong, the others are related, perhaps in other files.
+    pub labels: Vec<Label>,
+    /// The next step.
+    pub help: Option<String>,
+    file: Option<miette::NamedSource<Arc<str>>>,
+    elsewhere: Vec<Diagnostic>,
+}
+
+impl Diagnostic {
+    pub(crate) fn new(code: Code, span: Span, text: impl Into<String>) -> Self {
+        let label = Label { span, text: text.into() };
+        Self { code, labels: vec![label], help: None, file: None, elsewhere: Vec::new() }
+    }
+
+    pub(crate) fn label(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.labels.push(Label { span, text: text.into() });
+        self
+    }
+
+    pub(crate) fn help(mut self, text: impl Into<String>) -> Self {
+        self.help = Some(text.into());
+        self
+    }
+
+    pub(crate) fn help_maybe(mut self, text: Option<String>) -> Self {
+        self.help = text.or(self.help);
+        self
+    }
+
+    /// Returns the place of the error.
+    pub fn span(&self) -> Span {
+        self.labels.first().map(|label| label.span).unwrap_or_default()
+    }
+
+    /// Returns what is wrong in one phrase: the text of the first label.
+    pub fn fact(&self) -> &str {
+        self.labels.first().map_or("", |label| &label.text)
+    }
+
+    /// Returns the next step, if there is one.
+    pub fn hint(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    /// Returns the name of the file of the error.
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_ref().map(|file| file.name())
+    }
+
+    /// Gives the diagnostic the texts that its labels are about.
+    pub(crate) fn attach(&mut self, sources: &Sources) {
+        let main = self.span().source;
+        self.file = sources.named(main);
+        let (here, there) = std::mem::take(&mut self.labels)
+            .into_iter()
+            .partition::<Vec<_>, _>(|label| label.span.source == main);
+        self.labels = here;
+        for label in there {
+            let mut other = Self::new(self.code, label.span, label.text);
+            other.file = sources.named(label.span.source);
+            self.elsewhere.push(other);
+        }
+    }
+
+    pub(crate) fn sort_key(&self) -> (Span, Code, Vec<Label>) {
+        (self.span(), self.code, self.labels.clone())
+    }
+}
+
+impl miette::Diagnostic for Diagnostic {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.code))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        self.file.as_ref().map(|file| file as &dyn miette::SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
+        self.file.as_ref()?;
+        Some(Box::new(self.labels.iter().enumerate().map(|(at, label)| {
+            let text = Some(label.text.clone());
+            if at == 0 {
+                miette::LabeledSpan::new_primary_with_span(text, label.span)
+            } else {
+                miette::LabeledSpan::new_with_span(text, label.span)
+            }
+        })))
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
+        if self.elsewhere.is_empty() {
+            return None;
+        }
+        Some(Box::new(self.elsewhere.iter().map(|other| other as &dyn miette::Diagnostic)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_their_numbers() {
+        for (number, code) in Code::ALL.iter().enumerate() {
+            assert_eq!(code.to_string(), format!("P{number:03}"));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! A set of files, checked.
+
+use crate::ast::{Item, Test};
+use crate::core::Pattern;
+use crate::diagnostic::Diagnostic;
+use crate::lower::{Context, items};
+use crate::operators::Operators;
+use crate::resolve::{Unit, resolve};
+use crate::source::{Loader, Sources};
+
+/// Patterns, rules and tests of some files, checked.
+///
+/// ```
+/// use marquetry_pattern::{Files, Library, NoOperators};
+///
+/// let files = Files(&[
+///     ("math.pat", "def square(x) = x ^ 2 | x * x"),
+///     ("norm.pat", r#"
+///         use "math.pat" { square }
+///         pattern L2 <axes> (x) => (y) {
+///             y = Sqrt(ReduceSum<axes, keepdims = 1>(square(x)))
+///         }
+///     "#),
+/// ]);
+/// let library = Library::load(&files, &["norm.pat"], &NoOperators)?;
+/// assert_eq!(library.patterns()[0].name, "L2");
+/// # Ok::<(), Vec<marquetry_pattern::Diagnostic>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Library {
+    sources: Sources,
+    patterns: Vec<Pattern>,
+    rules: Vec<Pattern>,
+    tests: Vec<Test>,
+}
+
+impl Library {
+    /// Loads the files of `roots`, and those that they use, and checks all of them.
+    ///
+    /// The library has the patterns, rules and tests of the roots; what other files declare serves
+    /// these.
+    ///
+    /// # Errors
+    ///
+    /// Returns all errors of all files, ordered by file and place. Each knows its text, so that it
+    /// can be drawn.
+    pub fn load(
+        loader: &dyn Loader,
+        roots: &[&str],
+        operators: &dyn Operators,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let mut sources = Sources::default();
+        let mut errors = Vec::new();
+        let units = resolve(loader, roots, &mut sources, &mut errors);
+        let (mut patterns, mut rules, mut tests) = (Vec::new(), Vec::new(), Vec::new());
+        let context = Context { units: &units, operators };
+        for (at, Unit { file, root, .. }) in units.iter().enumerate() {
+            for item in &file.items {
+                match item {
+                    Item::Def(def) => errors.extend(items::def(context, at, def)),
+                    Item::Pattern(pattern) => {
+                        let (pattern, found) = items::pattern(context, at, pattern);
+                        errors.extend(found);
+                        patterns.extend(root.then_some(pattern));
+                    }
+                    Item::Rule(rule) => {
+                        let (rule, found) = items::rule(context, at, rule);
+                        errors.extend(found);
+                        rules.extend(root.then_some(rule));
+                    }
+                    Item::Test(test) => tests.extend(root.then(|| test.clone())),
+                    Item::Use(_) | Item::Opset(_) | Item::Ops(_) => {}
+                }
+            }
+        }
+        if errors.is_empty() {
+            return Ok(Self { sources, patterns, rules, tests });
+        }
+        // An error inside a definition is found again wherever the definition is inlined.
+        errors.sort_by_cached_key(Diagnostic::sort_key);
+        errors.dedup_by_key(|error| (error.span(), error.code));
+        errors.iter_mut().for_each(|error| error.attach(&sources));
+        Err(errors)
+    }
+
+    /// Loads one text, without imports.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn parse(
+        path: &str,
+        text: &str,
+        operators: &dyn Operators,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        Self::load(&crate::source::Files(&[(path, text)]), &[path], operators)
+    }
+
+    /// Returns the patterns of the roots, in file order.
+    pub fn patterns(&self) -> &[Pattern] {
+        &self.patterns
+    }
+
+    /// Returns the rules of the roots, in file order.
+    pub fn rules(&self) -> &[Pattern] {
+        &self.rules
+    }
+
+    /// Returns the tests of the roots, in file order.
+    pub fn tests(&self) -> &[Test] {
+        &self.tests
+    }
+
+    /// Returns the texts that all spans are about.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+}

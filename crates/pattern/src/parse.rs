@@ -1,0 +1,199 @@
+//! Text to syntax tree. The only module, with those below it, that knows pest.
+
+mod exprs;
+mod guards;
+mod human;
+mod items;
+mod split;
+
+use pest::Parser;
+use pest::error::{ErrorVariant, InputLocation};
+use pest::iterators::Pair;
+
+use crate::ast::{File, Name};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::span::{SourceId, Span};
+
+pub(crate) use split::MAX_DEPTH;
+
+mod grammar {
+    #[derive(pest_derive::Parser)]
+    #[grammar = "pattern.pest"]
+    pub(super) struct PatParser;
+}
+use grammar::{PatParser, Rule};
+
+/// Parses a file. Items that do not parse are left out of the tree; there is one diagnostic for
+/// each of them.
+pub(crate) fn parse(source: SourceId, text: &str) -> (File, Vec<Diagnostic>) {
+    let mut file = File::default();
+    let mut errors = Vec::new();
+    for piece in split::split(text) {
+        let place = |at: usize, length: usize| Span::new(source, at, at + length);
+        let Some(entry) = piece.entry else {
+            let line = text[piece.range.clone()].lines().next().unwrap_or("");
+            let expected =
+                "expected an item: `use`, `opset`, `ops`, `def`, `pattern`, `rule` or `test`";
+            errors.push(Diagnostic::new(
+                Code::Syntax,
+                place(piece.range.start, line.len()),
+                expected,
+            ));
+            continue;
+        };
+        if let Some(at) = piece.too_deep {
+            let fact = format!("this is nested deeper than {MAX_DEPTH}");
+            let help = "name the inner parts in equations of their own";
+            errors.push(Diagnostic::new(Code::TooLarge, place(at, 1), fact).help(help));
+            continue;
+        }
+        if let Some(at) = piece.open_string {
+            let fact = "this string does not end on its line";
+            errors
+                .push(Diagnostic::new(Code::Syntax, place(at, 1), fact).help("close it with `\"`"));
+            continue;
+        }
+        match PatParser::parse(entry, &text[piece.range.clone()]) {
+            Ok(pairs) => {
+                let mut builder = Builder { source, base: piece.range.start, errors: Vec::new() };
+                let item = pairs.flat_map(Pair::into_inner).next().expect("an item has content");
+                let item = builder.item(item);
+                if builder.errors.is_empty() {
+                    file.items.push(item);
+                } else {
+                    errors.append(&mut builder.errors);
+                }
+            }
+            Err(error) => errors.push(syntax_error(source, piece.range.start, text, &error)),
+        }
+    }
+    (file, errors)
+}
+
+fn syntax_error(
+    source: SourceId,
+    base: usize,
+    text: &str,
+    error: &pest::error::Error<Rule>,
+) -> Diagnostic {
+    let at = base
+        + match error.location {
+            InputLocation::Pos(at) => at,
+            InputLocation::Span((start, _)) => start,
+        };
+    let length = text.get(at..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+    let fact = match &error.variant {
+        ErrorVariant::ParsingError { positives, .. } if !positives.is_empty() => {
+            let mut names: Vec<&str> = Vec::new();
+            for entry in positives {
+                let name = human::human(*entry);
+                if !names.contains(&name) && name != "white space" {
+                    names.push(name);
+                }
+            }
+            format!("expected {}", one_of(&names))
+        }
+        _ => "this is not understood here".to_owned(),
+    };
+    Diagnostic::new(Code::Syntax, Span::new(source, at, at + length), fact)
+}
+
+/// `a`, `a or b`, `a, b or c`.
+fn one_of(names: &[&str]) -> String {
+    match names {
+        [] => "something else".to_owned(),
+        [name] => (*name).to_owned(),
+        [names @ .., last] => format!("{} or {last}", names.join(", ")),
+    }
+}
+
+/// Builds the tree of one item.
+struct Builder {
+    source: SourceId,
+    /// Where the item begins in the file.
+    base: usize,
+    errors: Vec<Diagnostic>,
+}
+
+impl Builder {
+    fn span(&self, pair: &Pair<'_, Rule>) -> Span {
+        let span = pair.as_span();
+        Span::new(self.source, self.base + span.start(), self.base + span.end())
+    }
+
+    /// The span of a pair without the white space that pest counts to it.
+    fn tight(&self, pair: &Pair<'_, Rule>) -> Span {
+        let start = self.base + pair.as_span().start();
+        let text = pair.as_str().trim_end();
+        Span::new(self.source, start, start + text.len())
+    }
+
+    fn name(&self, pair: &Pair<'_, Rule>) -> Name {
+        let text = pair.as_str();
+        let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+        Name { text: bare.to_owned(), span: self.span(pair) }
+    }
+
+    /// Counts what nests without brackets, such as `- - x`.
+    fn limit(&mut self, count: usize, span: Span) {
+        if count > MAX_DEPTH {
+            let fact = format!("more than {MAX_DEPTH} operators in one expression");
+            let help = "name parts of it in equations of their own";
+            self.errors.push(Diagnostic::new(Code::TooLarge, span, fact).help(help));
+        }
+    }
+
+    fn integer<T: std::str::FromStr + Default>(&mut self, pair: &Pair<'_, Rule>) -> T {
+        pair.as_str().parse().unwrap_or_else(|_| {
+            let fact = "this integer is out of range";
+            self.errors.push(Diagnostic::new(Code::Syntax, self.span(pair), fact));
+            T::default()
+        })
+    }
+}
+
+/// The parts of a pair that mean something.
+fn parts<'t>(pair: Pair<'t, Rule>) -> impl Iterator<Item = Pair<'t, Rule>> {
+    pair.into_inner().filter(|part| !human::is_punctuation(part.as_rule()))
+}
+
+/// Goes down through the levels of precedence that add nothing, without a stack frame for each.
+fn descend(mut pair: Pair<'_, Rule>) -> Pair<'_, Rule> {
+    while matches!(
+        pair.as_rule(),
+        Rule::alt
+            | Rule::branch
+            | Rule::sum
+            | Rule::product
+            | Rule::coalesced
+            | Rule::power
+            | Rule::unary
+            | Rule::postfix
+            | Rule::primary
+            | Rule::guard
+            | Rule::conjunction
+            | Rule::negation
+            | Rule::comparison
+            | Rule::arith
+            | Rule::term
+            | Rule::factor
+            | Rule::operand
+            | Rule::access
+            | Rule::atom
+    ) {
+        let mut inner = parts(pair.clone());
+        match (inner.next(), inner.next()) {
+            (Some(only), None) => pair = only,
+            _ => break,
+        }
+    }
+    pair
+}
+
+/// The only part of a pair.
+fn only(pair: Pair<'_, Rule>) -> Pair<'_, Rule> {
+    parts(pair).next().expect("the grammar gives this rule one part")
+}
+
+#[cfg(test)]
+mod tests;
