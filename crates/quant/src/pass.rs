@@ -25,7 +25,7 @@ pub use quantize_bias::QuantizeBias;
 pub(crate) use weights::read as read_constant;
 
 use crate::observer::MinMax;
-use crate::{NumericError, Plan, Policy};
+use crate::{DType, NumericError, Plan, Policy};
 
 /// What passes work on.
 #[derive(Debug)]
@@ -223,6 +223,18 @@ pub enum PassError {
         /// What is wrong.
         message: String,
     },
+    /// A type that the target has no kernels for.
+    #[error("`{target}` has no {kind} of type `{dtype}`")]
+    Type {
+        /// The target.
+        target: String,
+        /// Activations or weights.
+        kind: &'static str,
+        /// The type.
+        dtype: DType,
+        /// The types it has.
+        allowed: Vec<DType>,
+    },
     /// A scheme that no observer implements.
     #[error("the scheme `{scheme}` is not available")]
     Scheme {
@@ -256,6 +268,7 @@ impl PassError {
             PassError::NotANumber { .. } => "nan_in_calibration",
             PassError::Groups { .. } => "groups_failed",
             PassError::Graph { .. } => "bad_graph",
+            PassError::Type { .. } => "type_not_available",
             PassError::Scheme { .. } => "scheme_not_available",
             PassError::BadEncoding { .. } => "bad_encoding",
             PassError::EncodingsVersion { .. } => "encodings_version",
@@ -271,6 +284,10 @@ impl PassError {
             PassError::NotANumber { sample, .. } => Some(format!(
                 "look at sample {sample}: if its inputs are sound, calibrate with `nan: Skip`"
             )),
+            PassError::Type { allowed, .. } => {
+                let names: Vec<&str> = allowed.iter().map(|dtype| dtype.name()).collect();
+                Some(format!("use one of `{}`", names.join("`, `")))
+            }
             PassError::Scheme { .. } => Some("use `min_max`".into()),
             PassError::EncodingsVersion { .. } => Some("use `1.0.0`".into()),
             _ => None,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::DType;
 use crate::pipeline::RecipeError;
 
 /// What a target wants to be quantized. Read from RON; the shipped ones are in `policies/`.
@@ -10,6 +11,10 @@ use crate::pipeline::RecipeError;
 pub struct Policy {
     /// The name of the target.
     pub name: String,
+    /// The types that activations may have.
+    pub activations: Vec<DType>,
+    /// The types that weights may have.
+    pub weights: Vec<DType>,
     /// Operators with integer kernels, whose inputs are quantized.
     pub kernels: Vec<Kernel>,
     /// Operators that keep integers between kernels: their outputs are quantized where all data

@@ -91,6 +91,17 @@ impl Pass for Place {
     }
 
     fn run(&self, state: &mut State, _: &Context<'_>) -> Result<Summary, PassError> {
+        let policy = &state.policy;
+        let kinds = [
+            ("activations", self.activations, &policy.activations),
+            ("weights", self.weights.dtype, &policy.weights),
+        ];
+        for (kind, dtype, allowed) in kinds {
+            if !allowed.contains(&dtype) {
+                let (target, allowed) = (policy.name.clone(), allowed.clone());
+                return Err(PassError::Type { target, kind, dtype, allowed });
+            }
+        }
         let types = infer::run(&state.model);
         let graph = &state.model.graph;
         let seals = Seals::of(&state.groups, graph);
