@@ -202,7 +202,7 @@ impl<'a> Placement<'a> {
         }
         let constant = self.types.is_constant(weight);
         let dynamic = self.place.dynamic_products.unwrap_or(self.policy.dynamic_products);
-        if !constant && !(dynamic && self.graph.node(node).op_type == "MatMul") {
+        if !(constant || dynamic && self.graph.node(node).op_type == "MatMul") {
             return Some(self.policy_reason(format!("{here} multiplies two activations")));
         }
         let element = self.types.dtype(weight).or_else(|| self.types.dtype(data));
@@ -259,7 +259,7 @@ impl<'a> Placement<'a> {
             self.quantize_input(node, DATA);
             match self.graph.input(node, WEIGHT) {
                 Some(weight) if self.types.is_constant(weight) => {
-                    self.quantize_weight(node, weight)
+                    self.quantize_weight(node, weight);
                 }
                 _ => self.quantize_input(node, WEIGHT),
             }
