@@ -97,7 +97,7 @@ impl ReadError {
             Self::Foreign { hint, .. } => Some(hint),
             Self::Wire { fault, .. } => match fault {
                 WireFault::UnknownField { .. } => Some(
-                    "a newer ONNX may have written it: update Marquetry, or drop unknown fields with `--strip-unknown`",
+                    "a newer ONNX may have written it: update Marquetry, or drop unknown fields with the option `strip_unknown`",
                 ),
                 WireFault::Depth | WireFault::Rank | WireFault::Budget { .. } => {
                     Some("the file is broken, or made to exhaust its readers")
@@ -258,7 +258,7 @@ impl Fault {
                 Some("the file may be cut off, or hold something else than a model")
             }
             Self::NewerIr { .. } => {
-                Some("update Marquetry, or try all the same with `--allow-newer`")
+                Some("update Marquetry, or try all the same with the option `allow_newer`")
             }
             Self::External { fault } => fault.hint(),
             Self::Segment | Self::TrainingData => Some("export the model without it"),

@@ -112,7 +112,7 @@ impl ExternalFault {
             Self::BeyondEnd { .. } => {
                 Some("the data file is cut off, or belongs to another version of the model")
             }
-            Self::UnknownKey(_) => Some("drop what is unknown with `--strip-unknown`"),
+            Self::UnknownKey(_) => Some("drop what is unknown with the option `strip_unknown`"),
             _ => None,
         }
     }

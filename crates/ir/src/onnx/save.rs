@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::model::Writer;
-use super::sidecar::{self, Sidecar};
+use super::sidecar::{self, INLINE_LIMIT, Sidecar};
 use super::{model, stream};
 use crate::Model;
 use crate::onnx::{MOST_BYTES, WriteError, Written};
@@ -22,7 +22,7 @@ pub(super) fn save(model: &Model, path: &Path) -> Result<Written, WriteError> {
     let folder = folder_of(path);
     let previous = existing(path)?;
     let file_name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let mut sidecars = sidecar::plan(model, &file_name)?;
+    let mut sidecars = sidecar::plan(model, &file_name, INLINE_LIMIT)?;
     let mut made = Made::default();
     let mut paths = Vec::new();
     for sidecar in &mut sidecars {

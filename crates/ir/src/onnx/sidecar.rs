@@ -135,25 +135,33 @@ impl Sidecar {
 }
 
 /// The sidecars that a model needs.
-pub(super) fn plan(model: &Model, file_name: &str) -> Result<Vec<Sidecar>, WriteError> {
+///
+/// Initializers move to a sidecar of their own if the model would have more than `limit` bytes of
+/// tensors inside; constants of nodes do not, because not every runtime looks for them there.
+pub(super) fn plan(model: &Model, file_name: &str, limit: u64) -> Result<Vec<Sidecar>, WriteError> {
     let tensors = tensors(model);
-    let is_inline = |tensor: &&&Tensor| !matches!(tensor.storage, Storage::External(_));
-    let inline: u64 = tensors.iter().filter(is_inline).map(|tensor| size(tensor)).sum();
+    let is_inline = |tensor: &&Tensor| !matches!(tensor.storage, Storage::External(_));
+    let inline: u64 = tensors.iter().copied().filter(is_inline).map(size).sum();
     let mut groups: BTreeMap<String, Vec<&Tensor>> = BTreeMap::new();
     for &tensor in &tensors {
-        match &tensor.storage {
-            Storage::External(external) => {
-                let location = &external.location;
-                if !is_inside(location) || location == file_name {
-                    return Err(WriteError::Location { location: location.clone() });
-                }
-                groups.entry(location.clone()).or_default().push(tensor);
+        if let Storage::External(external) = &tensor.storage {
+            let location = &external.location;
+            if !is_inside(location) || location == file_name {
+                return Err(WriteError::Location { location: location.clone() });
             }
-            _ if inline > INLINE_LIMIT && tensor.bytes().len() >= WORTH_MOVING => {
-                groups.entry(MOVED.to_owned()).or_default().push(tensor);
-            }
-            _ => {}
+            groups.entry(location.clone()).or_default().push(tensor);
         }
+    }
+    if inline > limit {
+        let graph = &model.graph;
+        let constants = graph.initializers.iter().filter_map(|&value| {
+            graph
+                .value(value)
+                .constant
+                .as_ref()
+                .filter(|tensor| is_inline(tensor) && tensor.bytes().len() >= WORTH_MOVING)
+        });
+        groups.insert(MOVED.to_owned(), constants.collect());
     }
     let sidecar = |(source, tensors): (String, Vec<&Tensor>)| {
         let parts = kept(&tensors).unwrap_or_else(|| laid_out(&tensors));
@@ -293,4 +301,50 @@ fn of_attribute<'m>(value: &'m crate::AttributeValue, tensors: &mut Vec<&'m Tens
 
 fn of_sparse<'m>(sparse: &'m SparseTensor, tensors: &mut Vec<&'m Tensor>) {
     tensors.extend([&sparse.values, &sparse.indices]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Opsets;
+
+    fn initializer(graph: &mut Graph, name: &str, bytes: Bytes) {
+        let tensor = Tensor::new(crate::DType::Uint8, [bytes.len()], bytes).unwrap();
+        graph.add_initializer(name, tensor).unwrap();
+    }
+
+    #[test]
+    fn initializers_move_out_of_a_model_that_is_too_large() {
+        let mut graph = Graph::new("g", Opsets::onnx(17));
+        let large = Bytes::from(vec![1; 5000]);
+        initializer(&mut graph, "large", large.clone());
+        initializer(&mut graph, "small", Bytes::from(vec![2; 10]));
+        initializer(&mut graph, "tied", large);
+        initializer(&mut graph, "other", Bytes::from(vec![3; 2000]));
+        let model = Model::new(8, graph);
+        assert!(plan(&model, "m.onnx", 20_000).unwrap().is_empty());
+
+        let sidecars = plan(&model, "m.onnx", 10_000).unwrap();
+        let [sidecar] = sidecars.as_slice() else { panic!("there is one sidecar") };
+        // The second begins at a multiple of 16, being less than a page.
+        assert_eq!((sidecar.location.as_str(), sidecar.size()), ("m.onnx.data", 5008 + 2000));
+        let layout = layout(&sidecars);
+        let place = |name: &str| {
+            let value = model.graph.value(model.graph.find(name).unwrap());
+            layout.place(value.constant.as_ref().unwrap()).map(|external| external.offset.unwrap())
+        };
+        let places = ["large", "small", "tied", "other"].map(place);
+        assert_eq!(places, [Some(0), None, Some(0), Some(5008)]);
+    }
+
+    #[test]
+    fn fingerprints_stand_before_the_extensions() {
+        let named = |location: &str| {
+            let (location, source) = (location.to_owned(), String::new());
+            Sidecar { location, source, parts: Vec::new() }.fingerprinted()
+        };
+        assert_eq!(named("a/m.onnx.data"), "a/m-cbf29ce484222325.onnx.data");
+        assert_eq!(named("weights"), "weights-cbf29ce484222325");
+        assert_eq!(named(".hidden"), ".hidden-cbf29ce484222325");
+    }
 }
