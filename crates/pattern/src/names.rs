@@ -135,6 +135,7 @@ impl Names {
                 Statement::Where(item) => item.conditions.iter().for_each(|g| self.guard(g, false)),
                 Statement::Let(name, value) => {
                     self.count(&name.text);
+                    self.bind(&name.text);
                     self.guard(value, true);
                 }
                 Statement::Either(branches) => branches.iter().for_each(|branch| self.body(branch)),
