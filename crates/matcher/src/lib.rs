@@ -11,9 +11,11 @@ mod find;
 mod found;
 mod group;
 mod index;
+mod operators;
 mod plan;
 mod search;
 
 pub use find::{Options, find};
 pub use found::{Binding, Bound, Exhausted, Match, Matches, Miss, Place, PlaceId, Spelling};
 pub use group::{Group, GroupId, Groups, Hint, Superseded, group};
+pub use operators::Schemas;

@@ -1,0 +1,122 @@
+use marquetry_ir::schema::{self, Arity, Schema};
+use marquetry_pattern::core::{Operator, OpsetRange};
+use marquetry_pattern::{AttributeFacts, AttributeKind, Facts, Operators, Signature};
+
+/// What the schemas of operators say, for the checks of patterns.
+///
+/// ```
+/// use marquetry_matcher::Schemas;
+/// use marquetry_pattern::Library;
+///
+/// let errors = Library::parse("typo.pat", "pattern P (x) => (y) { y = Reul(x) }", &Schemas);
+/// assert!(errors.unwrap_err()[0].to_string().contains("Reul"));
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Schemas;
+
+impl Operators for Schemas {
+    fn facts(&self, operator: &Operator, opsets: &[OpsetRange]) -> Facts {
+        let versions = schema::versions(&operator.domain, &operator.name);
+        if versions.is_empty() {
+            // Vendors have more operators than any table.
+            let standard = matches!(operator.domain.as_str(), "" | "ai.onnx" | "ai.onnx.ml");
+            return if standard { Facts::Unknown } else { Facts::Unchecked };
+        }
+        let admitted: Vec<&Schema> = versions
+            .iter()
+            .enumerate()
+            .filter(|(at, schema)| {
+                let next = versions.get(at + 1).map(|next| next.since);
+                !schema.deprecated && admits(opsets, &operator.domain, schema.since, next)
+            })
+            .map(|(_, schema)| schema)
+            .collect();
+        if admitted.is_empty() {
+            let since = versions[0].since;
+            return Facts::OutOfRange { since: u32::try_from(since).unwrap_or(u32::MAX) };
+        }
+        Facts::Known(signature(&admitted))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let newest = i64::MAX;
+        schema::operators("", newest).map(str::to_owned).collect()
+    }
+}
+
+/// Whether the ranges of a domain meet the versions from `since` up to `next`.
+fn admits(opsets: &[OpsetRange], domain: &str, since: i64, next: Option<i64>) -> bool {
+    let domain = schema::canonical_domain(domain);
+    let own = opsets.iter().filter(|range| schema::canonical_domain(&range.domain) == domain);
+    own.into_iter().all(|range| {
+        range.max.is_none_or(|max| i64::from(max) >= since)
+            && next.is_none_or(|next| i64::from(range.min) < next)
+    })
+}
+
+/// What several versions have in common, in the widest reading.
+fn signature(versions: &[&Schema]) -> Signature {
+    let newest = versions.last().expect("there is a version");
+    let fewest = versions.iter().map(|schema| least(schema)).min().unwrap_or_default();
+    let most = versions.iter().map(|schema| schema.input_arity().1).max().unwrap_or_default();
+    let mut attributes: Vec<AttributeFacts> = Vec::new();
+    for schema in versions {
+        for attribute in &schema.attributes {
+            let required = attribute.required;
+            match attributes.iter_mut().find(|known| known.name == attribute.name) {
+                Some(known) => known.required &= required,
+                None => attributes.push(AttributeFacts {
+                    name: attribute.name.to_owned(),
+                    kind: kind(attribute.kind),
+                    required,
+                }),
+            }
+        }
+        for parameter in schema.parameters {
+            if attributes.iter().all(|known| known.name != parameter.attribute) {
+                attributes.push(AttributeFacts {
+                    name: parameter.attribute.to_owned(),
+                    kind: AttributeKind::Other,
+                    required: false,
+                });
+            }
+        }
+    }
+    for attribute in &mut attributes {
+        // Required in all versions means that all versions have it as an attribute.
+        let everywhere = versions.iter().all(|schema| schema.attribute(&attribute.name).is_some());
+        attribute.required &= everywhere;
+    }
+    attributes.sort_by(|a, b| a.name.cmp(&b.name));
+    Signature {
+        inputs: newest.inputs.iter().map(|input| input.name.to_owned()).collect(),
+        min_inputs: fewest,
+        max_inputs: (most != usize::MAX).then_some(most),
+        attributes,
+        commutative: newest.facts.commutative(),
+    }
+}
+
+/// The fewest inputs that a pattern writes: those that it may spell as attributes need not be there.
+fn least(schema: &Schema) -> usize {
+    let is_parameter = |slot: usize| {
+        let name = schema.inputs[slot].name;
+        schema.parameters.iter().any(|parameter| parameter.input == Some(name))
+    };
+    let written = (0..schema.inputs.len()).filter(|&slot| {
+        !matches!(schema.inputs[slot].arity, Arity::Optional) && !is_parameter(slot)
+    });
+    written.map(|slot| slot + 1).max().unwrap_or(0).min(schema.input_arity().0)
+}
+
+fn kind(kind: schema::AttributeKind) -> AttributeKind {
+    match kind {
+        schema::AttributeKind::Int => AttributeKind::Int,
+        schema::AttributeKind::Ints => AttributeKind::Ints,
+        schema::AttributeKind::Float => AttributeKind::Float,
+        schema::AttributeKind::Floats => AttributeKind::Floats,
+        schema::AttributeKind::String => AttributeKind::String,
+        schema::AttributeKind::Strings => AttributeKind::Strings,
+        _ => AttributeKind::Other,
+    }
+}

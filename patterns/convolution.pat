@@ -1,0 +1,42 @@
+# Finds convolutions with what belongs to them: batch normalization, which is folded into the
+# weights, and the activation, between which and the convolution no quantizer stands.
+#
+#   before: c = Conv(x, w); n = BatchNormalization(c, …); y = Relu(n)
+#   after:  y = ConvBnRelu(x, w)
+
+use "std/math.pat" { sigmoid, scaled }
+use "activations.pat" { six }
+
+def conv_bn(x, const w, const b?) = BatchNormalization<...>(Conv<...>(x, w, b?), const _γ, const _β, const _μ, const _σ2)
+
+pattern ConvBn in conv_bn (x, const w, const b?) => (y) {
+  y = conv_bn(x, w, b?)
+} quant { skip interior; per_channel w axis 0; bias b of x, w }
+
+pattern ConvBnRelu in conv_act (x, const w, const b?) => (y) {
+  y = Relu(conv_bn(x, w, b?))
+} quant { skip interior; per_channel w axis 0; bias b of x, w }
+
+pattern ConvBnRelu6 in conv_act (x, const w, const b?) => (y) {
+  y = six(conv_bn(x, w, b?))
+} quant { skip interior; per_channel w axis 0; bias b of x, w }
+
+pattern ConvBnSilu in conv_act (x, const w, const b?) => (y) {
+  n = conv_bn(x, w, b?)
+  y = n * sigmoid(n)
+} quant { skip interior; per_channel w axis 0; bias b of x, w }
+
+pattern ConvBnHardSwish in conv_act (x, const w, const b?) => (y) {
+  n = conv_bn(x, w, b?)
+  y = HardSwish(n) | n * HardSigmoid<alpha = 1/6, beta = 0.5>(n)
+    | scaled<k = 1/6>(n * six(n + 3)) | n * scaled<k = 1/6>(six(n + 3))
+} quant { skip interior; per_channel w axis 0; bias b of x, w }
+
+# The normalization is gone: the exporter has folded it.
+pattern ConvRelu in conv_act (x, const w, const b?) => (y) {
+  y = Relu(Conv<...>(x, w, b?))
+} quant { skip interior; per_channel w axis 0; bias b of x, w }
+
+pattern ConvRelu6 in conv_act (x, const w, const b?) => (y) {
+  y = six(Conv<...>(x, w, b?))
+} quant { skip interior; per_channel w axis 0; bias b of x, w }

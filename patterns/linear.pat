@@ -1,0 +1,14 @@
+# Finds linear layers: y = x W + b, with a constant matrix.
+#
+#   before: p = MatMul(x, w); y = Add(p, b)
+#   after:  y = Gemm(x, w, b)
+
+pattern Linear in linear (x, const w, const b?) => (y) {
+  y = x @ w +? b | Gemm<...>(x, w, b?)
+  where rank(w) == 2
+  where? rank(b) == 1
+} quant {
+  skip interior
+  per_channel w axis 1
+  bias b of x, w
+}

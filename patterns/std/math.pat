@@ -1,0 +1,26 @@
+# The small vocabulary that every exporter spells differently.
+#
+# Definitions are not searched for: other files import them.
+#   before: r = Sqrt(v); i = Div(1, r); y = Mul(x, i)
+#   after:  y = div(x, Sqrt(v))
+
+def square(x)     = x ^ 2 | x * x
+def recip(x)      = Reciprocal(x) | 1 / x | x ^ -1
+def rsqrt(x)      = recip(Sqrt(x)) | x ^ -0.5 | Sqrt(recip(x))
+def div(a, b)     = a / b | a * recip(b)
+
+# x times k, written as a product or a quotient
+def scaled<k>(x)  = x * k | x / c with k = 1 / c
+def rescale<k>(x) = scaled<k>(x) | x with k = 1
+
+def sigmoid(x)    = Sigmoid(x) | recip(1 + Exp(-x)) | 0.5 * (1 + Tanh(scaled<k = 0.5>(x)))
+def softplus(x)   = Softplus(x) | Log(1 + Exp(x))
+
+# from one float type to another; exporters leave casts that do nothing
+def cast(x)       = Cast<...>(x) | CastLike<...>(x, _)
+
+# The mean over axes that stay with length 1, or that are put back afterwards.
+def mean<axes>(x) = ReduceMean<axes, keepdims = 1>(x)
+                  | put_back(ReduceMean<axes, keepdims = 0>(x))
+def put_back(m)   = Expand<...>(Reshape<...>(m, ...), ...) | Expand<...>(Unsqueeze<...>(m, ...), ...)
+                  | Unsqueeze<...>(m, ...) | Reshape<...>(m, ...)
