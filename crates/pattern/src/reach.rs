@@ -63,11 +63,23 @@ fn attribute_vars(attribute: &AttributePattern, visit: &mut impl FnMut(VarId)) {
 }
 
 /// How often each variable is met anywhere; an expression that is shared by several parents
-/// counts once.
+/// counts once, and a name that was only looked up (the argument of a call that is inlined) does not.
 pub(crate) fn occurrences(pattern: &Pattern) -> Vec<usize> {
+    let ids = || (0..pattern.exprs.len()).map(|at| ExprId(at as u32));
+    let mut used = vec![false; pattern.exprs.len()];
+    for expr in ids() {
+        visit(pattern, expr, |_| {}, |child| used[child.index()] = true);
+    }
+    let definitions = pattern.vars.iter().flat_map(|var| &var.definitions);
+    definitions.for_each(|definition| used[definition.expr.index()] = true);
+    let equations = pattern.scopes.iter().flat_map(|scope| &scope.equations);
+    equations.for_each(|equation| used[equation.expr.index()] = true);
     let mut counts = vec![0; pattern.vars.len()];
-    for at in 0..pattern.exprs.len() {
-        visit(pattern, ExprId(at as u32), |var| counts[var.index()] += 1, |_| {});
+    for expr in ids() {
+        let name = matches!(pattern.expr(expr).kind, ExprKind::Var(_) | ExprKind::Scalar(_));
+        if used[expr.index()] || !name {
+            visit(pattern, expr, |var| counts[var.index()] += 1, |_| {});
+        }
     }
     counts
 }

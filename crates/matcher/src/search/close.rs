@@ -13,6 +13,10 @@ use crate::group::Hint;
 use crate::index::{NodeRow, ValueRow};
 use crate::plan::Constraint;
 
+/// How far it is looked whether a use of an interior value matters: `Shape`, `Gather`, and a little
+/// arithmetic.
+const DEPTH: usize = 3;
+
 impl Search<'_, '_, '_> {
     /// Takes what is still to be chosen, then checks the whole.
     pub(super) fn finish(&mut self) -> Result<bool, Exhaustion> {
@@ -119,13 +123,27 @@ impl Search<'_, '_, '_> {
                 if exits.contains(&value) || self.is_fixed(value) {
                     continue;
                 }
-                let outside = self.index.users(value).iter().any(|user| !self.matched(*user));
+                let users = self.index.users(value).iter();
+                let outside = users
+                    .filter(|user| !self.matched(**user))
+                    .any(|user| self.is_read(*user, DEPTH));
                 if outside || self.index.is_output(value) {
                     return self.fail_at(Reason::Escapes, self.pattern().span, Some(value));
                 }
             }
         }
         true
+    }
+
+    /// Whether what a node reads matters: not if all that comes of it is the same in every run, such as
+    /// the length of one axis, or is never used.
+    fn is_read(&self, node: NodeRow, depth: usize) -> bool {
+        self.index.outputs(node).iter().flatten().any(|&value| {
+            !self.is_fixed(value)
+                && (depth == 0
+                    || self.index.is_output(value)
+                    || self.index.users(value).iter().any(|user| self.is_read(*user, depth - 1)))
+        }) || !self.index.bodies(node).is_empty()
     }
 
     /// Whether a value is the same in every run: never interior, because nobody needs the match for it.
