@@ -21,7 +21,8 @@ def weight(p) = cast(p) | Where(IsNaN(p), _f, p) | Where(_w, p, _f) | Where(_w, 
               | Identity(p) | Dropout<...>(p, ...) | p * _c
 
 def softmax(s) = Softmax<axis = -1>(s)
-               | Exp(s) / ReduceSum<axes = [-1], keepdims = 1>(Exp(s))
+               | exp(s) / ReduceSum<axes = [-1], keepdims = 1>(exp(s))
+def exp(s)     = Exp(s - ReduceMax<axes = [-1], keepdims = 1>(s)) | Exp(s)
 
 pattern Attention (q, k, v) => (y) {
   either {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use marquetry_ir::infer::{self, Types};
-use marquetry_ir::schema::{View, canonical_domain};
+use marquetry_ir::schema::{self, Schema, View, canonical_domain};
 use marquetry_ir::{DType, Dim, Graph, Kind, Model, NodeId, Tensor, ValueId};
 
 use crate::found::{Place, PlaceId};
@@ -66,6 +66,7 @@ struct NodeEntry {
     inputs: Range<u32>,
     outputs: Range<u32>,
     bodies: Vec<PlaceId>,
+    schema: Option<&'static Schema>,
 }
 
 struct ValueEntry {
@@ -147,6 +148,7 @@ impl<'m> Index<'m> {
         let row = |value: Option<ValueId>| value.and_then(|value| rows[value.index()]);
         let first = self.nodes.len();
         let mut bodies = Vec::new();
+        let mut schemas = BTreeMap::new();
         // A graph with a cycle has no order; nothing is found in it.
         for id in graph.order().unwrap_or_default() {
             let node = graph.node(id);
@@ -160,7 +162,12 @@ impl<'m> Index<'m> {
             self.by_operator[operator.index()].push(this);
             let inputs = self.put(graph.inputs(id).into_iter().map(row));
             let outputs = self.put(graph.outputs(id).into_iter().map(row));
-            let constant = self.computes_constant(graph, types, id, &inputs);
+            let schema = *schemas.entry(operator).or_insert_with(|| {
+                let version = graph.opsets.version(&node.domain);
+                version.and_then(|version| schema::lookup(&node.domain, &node.op_type, version))
+            });
+            let view = View { graph, types, id, node, schema };
+            let constant = self.computes_constant(&view, &inputs);
             for slot in outputs.clone() {
                 if let Some(value) = self.slots[slot as usize] {
                     let entry = &mut self.values[value.index()];
@@ -174,7 +181,15 @@ impl<'m> Index<'m> {
                     bodies.push((this, id, Waiting::new(place, inner, inner_types)));
                 }
             }
-            self.nodes.push(NodeEntry { id, place: at, operator, inputs, outputs, bodies: vec![] });
+            self.nodes.push(NodeEntry {
+                id,
+                place: at,
+                operator,
+                inputs,
+                outputs,
+                bodies: vec![],
+                schema,
+            });
         }
         let outputs: Vec<_> = graph.outputs.iter().filter_map(|&id| rows[id.index()]).collect();
         for output in &outputs {
@@ -199,18 +214,12 @@ impl<'m> Index<'m> {
 
     /// Whether all that a node reads is constant, so that its results are: a weight behind a
     /// `Transpose` is a weight.
-    fn computes_constant(
-        &self,
-        graph: &Graph,
-        types: &Types,
-        node: NodeId,
-        inputs: &Range<u32>,
-    ) -> bool {
+    fn computes_constant(&self, view: &View<'_>, inputs: &Range<u32>) -> bool {
         let mut inputs = self.slots_of(inputs).iter().flatten().peekable();
         inputs.peek().is_some()
             && inputs.all(|input| self.values[input.index()].constant)
-            && graph.node(node).bodies().next().is_none()
-            && View::new(graph, types, node).pure()
+            && view.node.bodies().next().is_none()
+            && view.pure()
     }
 
     fn count_users(&mut self) {
@@ -398,9 +407,14 @@ impl<'m> Index<'m> {
     }
 
     pub(crate) fn view(&self, node: NodeRow) -> View<'m> {
-        let entry = &self.nodes[node.index()];
-        let graph = &self.graphs[entry.place.index()];
-        View::new(graph.graph, graph.types, entry.id)
+        let NodeEntry { id, place, schema, .. } = self.nodes[node.index()];
+        let GraphEntry { graph, types, .. } = self.graphs[place.index()];
+        View { graph, types, id, node: graph.node(id), schema }
+    }
+
+    /// Whether the inputs of a node may be permuted.
+    pub(crate) fn commutes(&self, node: NodeRow) -> bool {
+        self.nodes[node.index()].schema.is_some_and(|schema| schema.facts.commutative())
     }
 }
 

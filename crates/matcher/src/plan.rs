@@ -322,7 +322,13 @@ impl<'p> Firsts<'p> {
             Some(scope) if !self.pattern.inputs.contains(&var) => self.cover(var, scope, plan),
             _ => None,
         };
-        let first = first.unwrap_or_else(|| First { any: true, ..self.nothing() });
+        // A constant without a definition is a constant and nothing else.
+        let free = First {
+            any: !declared.constant || !scopes.is_empty(),
+            constant: declared.constant,
+            ..self.nothing()
+        };
+        let first = first.unwrap_or(free);
         self.visiting[var.index()] = false;
         self.vars[var.index()] = Some(first.clone());
         first

@@ -101,7 +101,7 @@ impl<'p> Search<'_, '_, 'p> {
         let reader = Some(node);
         let all_single = op.args.iter().all(|arg| matches!(arg, Arg::One(_)));
         let full = inputs.len() == op.args.len();
-        let commutes = self.index.view(node).commutative();
+        let commutes = self.index.commutes(node);
         if commutes && !op.exact && all_single && full && op.args.len() > 1 {
             let leaves = inputs.iter().map(|input| (*input, node)).collect();
             self.push(Goal::Assign { parent: expr, next: 0, leaves, used: Rc::new([]) });
