@@ -41,6 +41,7 @@ mod sidecar;
 mod stream;
 mod tensor;
 mod types;
+mod version;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,7 @@ use self::model::{Reader, Writer};
 use self::screen::Limits;
 pub use self::screen::{MAX_DEPTH, MAX_RANK};
 use self::sidecar::Layout;
+pub use self::version::needed_ir;
 use crate::{Model, Tensor};
 
 /// The newest version of the file format that is known, that of ONNX 1.23.

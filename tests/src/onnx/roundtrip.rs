@@ -71,7 +71,37 @@ fn the_zoo_survives() {
     assert!(!models.is_empty(), "the zoo is empty");
     for path in models {
         assert_survives(&path);
+        // Exporters state a version that is enough for what they write.
+        let model = onnx::read(&path).unwrap();
+        assert!(onnx::needed_ir(&model) <= model.ir_version, "{}", path.display());
     }
+}
+
+#[test]
+fn the_version_needed_is_that_of_the_newest_part() {
+    let needed = |name: &str| onnx::needed_ir(&onnx::read(fixture(name)).unwrap());
+    assert_eq!((needed("tied.onnx"), needed("every-field.onnx")), (4, 14));
+}
+
+/// Protobuf merges a message that comes in two parts: lists go on, single fields are replaced.
+#[test]
+fn a_graph_in_two_parts_is_merged() {
+    let mut second = ModelProto::new();
+    second.graph.mut_or_insert_default().doc_string = "second".to_owned();
+    second.graph.mut_or_insert_default().node.push(onnx_protobuf::NodeProto {
+        op_type: "Relu".to_owned(),
+        input: vec!["x".to_owned()],
+        ..onnx_protobuf::NodeProto::default()
+    });
+    let mut bytes = fs::read(fixture("every-field.onnx")).unwrap();
+    bytes.extend(second.write_to_bytes().unwrap());
+    let written = onnx::encode(&onnx::decode(bytes).unwrap()).unwrap();
+    // The witness itself keeps the last part only, so it sees no more than one part here.
+    let mut expected = witnessed(&fs::read(fixture("every-field.onnx")).unwrap());
+    let graph = expected.graph.as_mut().unwrap();
+    graph.node.append(&mut second.graph.as_mut().unwrap().node);
+    graph.doc_string = "second".to_owned();
+    assert!(witnessed(&written).write_to_bytes().unwrap() == expected.write_to_bytes().unwrap());
 }
 
 /// The fixture holds the same elements for each type twice, in `raw_data` and in the typed field.

@@ -262,7 +262,7 @@ fn size(tensor: &Tensor) -> u64 {
 }
 
 /// All tensors of a model in the order of the file.
-fn tensors(model: &Model) -> Vec<&Tensor> {
+pub(super) fn tensors(model: &Model) -> Vec<&Tensor> {
     let mut tensors = Vec::new();
     of_graph(&model.graph, &mut tensors);
     for function in &model.functions {
