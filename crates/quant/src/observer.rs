@@ -2,9 +2,13 @@
 //!
 //! Memory is bounded by the statistics, never by the number of samples.
 
+mod aimet_histogram;
 mod min_max;
+mod statistics;
 
+pub use aimet_histogram::AimetHistogram;
 pub use min_max::{CellRange, MinMax};
+pub use statistics::Statistics;
 
 use crate::{Encoding, NumericError, Spec};
 

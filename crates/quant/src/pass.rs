@@ -24,7 +24,7 @@ pub use place::{Place, WeightGranularity, WeightSpec};
 pub use quantize_bias::QuantizeBias;
 pub(crate) use weights::read as read_constant;
 
-use crate::observer::MinMax;
+use crate::observer::Statistics;
 use crate::{DType, NumericError, Plan, Policy};
 
 /// What passes work on.
@@ -39,7 +39,7 @@ pub struct State {
     /// Sites and their quantizers.
     pub plan: Plan,
     /// What was observed of every calibrated value.
-    pub statistics: BTreeMap<ValueId, MinMax>,
+    pub statistics: BTreeMap<ValueId, Statistics>,
     /// What is to be written when all passes are through, so that a failure leaves no half a file.
     pub outputs: Vec<Output>,
     /// What every pass did, in order.
@@ -235,8 +235,8 @@ pub enum PassError {
         /// The types it has.
         allowed: Vec<DType>,
     },
-    /// A scheme that no observer implements.
-    #[error("the scheme `{scheme}` is not available")]
+    /// A scheme with a parameter that makes no sense.
+    #[error("`{scheme}` is no scheme")]
     Scheme {
         /// The scheme.
         scheme: String,
@@ -269,7 +269,7 @@ impl PassError {
             PassError::Groups { .. } => "groups_failed",
             PassError::Graph { .. } => "bad_graph",
             PassError::Type { .. } => "type_not_available",
-            PassError::Scheme { .. } => "scheme_not_available",
+            PassError::Scheme { .. } => "bad_scheme",
             PassError::BadEncoding { .. } => "bad_encoding",
             PassError::EncodingsVersion { .. } => "encodings_version",
         }
@@ -288,7 +288,7 @@ impl PassError {
                 let names: Vec<&str> = allowed.iter().map(|dtype| dtype.name()).collect();
                 Some(format!("use one of `{}`", names.join("`, `")))
             }
-            PassError::Scheme { .. } => Some("use `min_max`".into()),
+            PassError::Scheme { .. } => Some("percentages lie between 50 and 100".into()),
             PassError::EncodingsVersion { .. } => Some("use `1.0.0`".into()),
             _ => None,
         }

@@ -91,7 +91,7 @@ impl Report {
                     .map(|reader| crate::kernel::label(graph, reader.node))
                     .collect(),
                 float_readers: all.saturating_sub(site.readers.len()),
-                observed: state.statistics.get(&value).and_then(crate::observer::MinMax::range),
+                observed: state.statistics.get(&value).and_then(|seen| seen.range().range()),
                 scales,
                 zero_point: single.map(|encoding| encoding.zero_point(0)),
                 tied_to: state

@@ -6,9 +6,9 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 
-use marquetry_quant::observer::{MinMax, Observer, View};
+use marquetry_quant::observer::{AimetHistogram, MinMax, Observer, View};
 use marquetry_quant::qdq::{Limits, Rounding, fake_quantize};
-use marquetry_quant::{DType, Encoding, Granularity, Spec};
+use marquetry_quant::{DType, Encoding, Granularity, Scheme, Spec};
 use npyz::NpyFile;
 use serde_json::Value;
 use zip::ZipArchive;
@@ -165,4 +165,99 @@ fn golden_simulation_of_ties() {
             assert_eq!(limits.simulate(x), expected, "{name} of {x:e}");
         }
     }
+}
+
+fn scheme(name: &str) -> Scheme {
+    match name.strip_prefix("percentile_") {
+        Some(percentage) => Scheme::Percentile(percentage.parse().unwrap()),
+        None => Scheme::TfEnhanced,
+    }
+}
+
+/// Whether AIMET's own result depends on its implementation: values near the largest float, or
+/// none at all.
+fn is_undefined(name: &str, scheme: &str, bits: &str) -> bool {
+    let odd = ["huge_1e38", "fltmax", "fltmax_pos", "has_pinf", "has_ninf", "both_inf", "all_nan"];
+    odd.contains(&name) || (name, scheme, bits) == ("const_eps", "tf_enhanced", "16")
+}
+
+#[test]
+fn golden_histogram_per_tensor() {
+    let Some(folder) = golden() else { return };
+    let table: Value =
+        serde_json::from_reader(File::open(folder.join("encodings.json")).unwrap()).unwrap();
+    let mut arrays = Arrays::open(folder.join("encodings_tensors.npz"));
+    let mut compared = 0;
+    let mut wrong = Vec::new();
+    for (name, schemes) in table["per_tensor"].as_object().unwrap() {
+        let mut observer = AimetHistogram::new(Granularity::PerTensor);
+        for batch in 0.. {
+            let Some((dims, data)) = arrays.get(&format!("{name}/{batch}")) else { break };
+            observer.update(View { dims: &dims, data: &data }).unwrap();
+        }
+        for (scheme_name, modes) in schemes.as_object().unwrap() {
+            if scheme_name == "min_max" {
+                continue;
+            }
+            for (mode, widths) in modes.as_object().unwrap() {
+                for (bits, expected) in widths.as_object().unwrap() {
+                    let spec = Spec {
+                        scheme: scheme(scheme_name),
+                        ..spec(mode, bits, Granularity::PerTensor)
+                    };
+                    let found = observer.finish(&spec).unwrap().cells[0];
+                    if is_undefined(name, scheme_name, bits) {
+                        continue;
+                    }
+                    let [_, _, scale, offset] = numbers(expected).try_into().unwrap();
+                    if (found.scale, found.offset) != (scale, offset) {
+                        wrong.push(format!(
+                            "{name} {scheme_name} {mode} {bits}: {found:?}, not {scale} {offset}"
+                        ));
+                    }
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {compared}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(compared > 0, "the table holds encodings");
+    eprintln!("{compared} encodings are equal bit for bit");
+}
+
+#[test]
+fn golden_histogram_per_channel_and_blockwise() {
+    let Some(folder) = golden() else { return };
+    let table: Value =
+        serde_json::from_reader(File::open(folder.join("encodings.json")).unwrap()).unwrap();
+    let mut arrays = Arrays::open(folder.join("encodings_shaped.npz"));
+    let mut compared = 0;
+    for (name, grids) in table["shaped"].as_object().unwrap() {
+        let (dims, data) = arrays.get(name).unwrap();
+        for (grid, schemes) in grids.as_object().unwrap() {
+            let granularity = granularity(grid);
+            let mut observer = AimetHistogram::new(granularity);
+            observer.update(View { dims: &dims, data: &data }).unwrap();
+            for (scheme_name, modes) in schemes.as_object().unwrap() {
+                if ["min_max", "scale_shape"].contains(&scheme_name.as_str()) {
+                    continue;
+                }
+                for (mode, widths) in modes.as_object().unwrap() {
+                    for (bits, expected) in widths.as_object().unwrap() {
+                        let spec =
+                            Spec { scheme: scheme(scheme_name), ..spec(mode, bits, granularity) };
+                        let encoding = observer.finish(&spec).unwrap();
+                        let scales: Vec<f64> = encoding.cells.iter().map(|c| c.scale).collect();
+                        let offsets: Vec<f64> = encoding.cells.iter().map(|c| c.offset).collect();
+                        let what = format!("{name} {grid} {scheme_name} {mode} {bits}");
+                        assert_eq!(scales, numbers(&expected["scale"]), "{what}");
+                        assert_eq!(offsets, numbers(&expected["offset"]), "{what}");
+                        compared += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(compared > 0, "the table holds encodings");
+    eprintln!("{compared} encodings are equal bit for bit");
 }

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::weights::{self, name, numeric};
 use super::{Context, Fact, Pass, PassError, Progress, State, Summary};
-use crate::observer::{MinMax, Observer, View};
+use crate::observer::{Observer, Statistics, View};
 use crate::plan::{Reason, Role};
 use crate::range::grid_of_fixed_range;
-use crate::{Encoding, Granularity, Scheme};
+use crate::{Encoding, Granularity, NumericError, Scheme, Spec};
 
 /// Calibration samples: inputs of the model by name.
 pub trait Samples: Sync {
@@ -121,13 +121,15 @@ impl Pass for Calibrate {
 
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
         let (scheme, note) = self.scheme.resolve();
-        if scheme != Scheme::MinMax {
+        if let Scheme::Percentile(percentage) = scheme
+            && !(percentage > 50.0 && percentage <= 100.0)
+        {
             return Err(PassError::Scheme { scheme: scheme.to_string() });
         }
         let types = infer::run(&state.model);
-        let weights = weights::encode(&state.model.graph, &types, &mut state.plan)?;
-        let observed = self.observe(state, cx)?;
-        let activations = encode_activations(state)?;
+        let weights = weights::encode(&state.model.graph, &types, &mut state.plan, scheme)?;
+        let observed = self.observe(state, cx, scheme)?;
+        let activations = encode_activations(state, scheme)?;
         let mut summary = Summary::new(
             self,
             format!("{activations} ranges from {observed} samples by {scheme}, {weights} weights"),
@@ -139,7 +141,12 @@ impl Pass for Calibrate {
 
 impl Calibrate {
     /// Observes every activation on every sample; the number of samples.
-    fn observe(&self, state: &mut State, cx: &Context<'_>) -> Result<usize, PassError> {
+    fn observe(
+        &self,
+        state: &mut State,
+        cx: &Context<'_>,
+        scheme: Scheme,
+    ) -> Result<usize, PassError> {
         let graph = &state.model.graph;
         let wanted: BTreeSet<ValueId> = state
             .plan
@@ -156,9 +163,17 @@ impl Calibrate {
         if total == 0 {
             return Err(PassError::NoSamples);
         }
-        let empty = || MinMax::new(Granularity::PerTensor);
-        let mut statistics: BTreeMap<ValueId, MinMax> =
-            wanted.iter().map(|&value| (value, empty())).collect();
+        // One observer for all sites that are tied: their values are pooled batch by batch, which
+        // is the only way for statistics that depend on the order of batches.
+        let mut keeper = BTreeMap::new();
+        let mut statistics = BTreeMap::new();
+        for &value in &wanted {
+            let first = state.plan.tied_to(value).into_iter().find(|tied| wanted.contains(tied));
+            let first = first.unwrap_or(value);
+            keeper.insert(value, first);
+            let empty = || Statistics::new(scheme, Granularity::PerTensor);
+            statistics.entry(first).or_insert_with(empty);
+        }
         let mut odd = BTreeMap::new();
         for index in 0..total {
             let sample = cx
@@ -167,16 +182,19 @@ impl Calibrate {
                 .map_err(|message| PassError::Sample { sample: index, message })?;
             let mut failure = None;
             let mut see = |value: ValueId, tensor: &Tensor| {
-                let Some(observer) = statistics.get_mut(&value) else { return };
+                let keeper = keeper.get(&value);
+                let Some(observer) = keeper.and_then(|first| statistics.get_mut(first)) else {
+                    return;
+                };
                 let Some(data) = tensor.to_f32s().filter(|_| tensor.dtype().is_float()) else {
                     odd.insert(value, format!("it holds `{}`", tensor.dtype()));
                     return;
                 };
-                let before = observer.oddities().0;
+                let before = observer.range().oddities().0;
                 match observer.update(View { dims: tensor.dims(), data: &data }) {
                     Err(source) => failure = failure.take().or(Some(numeric(graph, value, source))),
                     Ok(()) if self.nan == NanPolicy::Refuse => {
-                        let count = observer.oddities().0 - before;
+                        let count = observer.range().oddities().0 - before;
                         if count > 0 && failure.is_none() {
                             let value = name(graph, value);
                             let sample = index;
@@ -199,39 +217,43 @@ impl Calibrate {
                 site.disable(Reason::new(self.name(), what));
             }
         }
-        state.statistics = statistics;
+        state.statistics = wanted
+            .iter()
+            .filter_map(|value| Some((*value, statistics.get(keeper.get(value)?)?.clone())))
+            .collect();
         Ok(total)
     }
 }
 
-/// Gives every activation its encoding, one to all that are tied; the number of encodings.
-fn encode_activations(state: &mut State) -> Result<usize, PassError> {
+/// Gives every activation its encoding; the number of encodings.
+fn encode_activations(state: &mut State, scheme: Scheme) -> Result<usize, PassError> {
     let sites: Vec<ValueId> = state
         .plan
         .enabled()
         .filter(|(_, site)| site.role == Role::Activation && !site.frozen)
         .map(|(value, _)| value)
         .collect();
+    let mut encoded = 0;
     for &value in &sites {
-        let site = state.plan.get(value).expect("sites were just listed");
-        let spec = site.spec;
-        let graph = &state.model.graph;
-        let encoding = match site.fixed_range {
-            Some((lo, hi)) => {
-                Encoding::new(&spec, Vec::new(), vec![grid_of_fixed_range(&spec, lo, hi)])
-            }
-            None => {
-                let mut pooled = MinMax::new(spec.granularity);
-                for tied in state.plan.tied_to(value) {
-                    if let Some(seen) = state.statistics.get(&tied) {
-                        pooled.merge(seen.clone()).map_err(|error| numeric(graph, value, error))?;
-                    }
-                }
-                pooled.finish(&spec).map_err(|error| numeric(graph, value, error))?
-            }
-        };
         let site = state.plan.get_mut(value).expect("sites were just listed");
+        let counted = |seen: &Statistics| seen.range().cells().iter().any(|cell| cell.count > 0);
+        if site.fixed_range.is_none() && !state.statistics.get(&value).is_some_and(counted) {
+            site.disable(Reason::new("Calibrate", "no sample computes it"));
+            continue;
+        }
+        encoded += 1;
+        let spec = Spec { scheme, ..site.spec };
+        let encoding = match (site.fixed_range, state.statistics.get(&value)) {
+            (Some((lo, hi)), _) => {
+                Ok(Encoding::new(&spec, Vec::new(), vec![grid_of_fixed_range(&spec, lo, hi)]))
+            }
+            (None, Some(seen)) => seen.finish(&spec),
+            (None, None) => Err(NumericError::NothingObserved),
+        };
+        let encoding = encoding.map_err(|error| numeric(&state.model.graph, value, error))?;
+        let site = state.plan.get_mut(value).expect("sites were just listed");
+        site.spec = spec;
         site.encoding = Some(encoding);
     }
-    Ok(sites.len())
+    Ok(encoded)
 }

@@ -4,25 +4,28 @@ use marquetry_ir::infer::Types;
 use marquetry_ir::{Graph, ValueId};
 
 use super::PassError;
-use crate::observer::{MinMax, Observer, View};
+use crate::observer::{Observer, Statistics, View};
 use crate::plan::{Plan, Role};
 use crate::{NumericError, Scheme};
 
 /// Gives every weight its encoding; the number of weights.
-pub(super) fn encode(graph: &Graph, types: &Types, plan: &mut Plan) -> Result<usize, PassError> {
+pub(super) fn encode(
+    graph: &Graph,
+    types: &Types,
+    plan: &mut Plan,
+    scheme: Scheme,
+) -> Result<usize, PassError> {
     let mut encoded = 0;
     for (value, site) in plan.sites_mut() {
         if site.role != Role::Weight || !site.enabled || site.frozen {
             continue;
         }
         let numeric = |source| numeric(graph, value, source);
-        if site.spec.scheme != Scheme::MinMax {
-            return Err(PassError::Scheme { scheme: site.spec.scheme.to_string() });
-        }
+        site.spec.scheme = scheme;
         let (dims, data) = read(graph, types, value)?;
-        let mut observer = MinMax::new(site.spec.granularity);
+        let mut observer = Statistics::new(scheme, site.spec.granularity);
         observer.update(View { dims: &dims, data: &data }).map_err(numeric)?;
-        if observer.oddities() != (0, 0) {
+        if observer.range().oddities() != (0, 0) {
             let what = "the weight holds NaN or infinities".to_owned();
             return Err(PassError::BadEncoding { value: name(graph, value), what });
         }
