@@ -3,6 +3,7 @@
 mod calibrate;
 mod check;
 mod export;
+mod fold_batch_norm;
 mod group;
 mod place;
 mod quantize_bias;
@@ -19,6 +20,7 @@ use serde::Serialize;
 pub use calibrate::{Calibrate, NanPolicy, Samples, SchemeName, Watch};
 pub use check::Check;
 pub use export::{EncodingsFile, Export};
+pub use fold_batch_norm::FoldBatchNorm;
 pub use group::{FindGroups, Group};
 pub use place::{Place, WeightGranularity, WeightSpec};
 pub use quantize_bias::QuantizeBias;

@@ -5,6 +5,7 @@
 //! let pipeline = Pipeline::parse(r#"Pipeline(
 //!     target: "ort-cpu",
 //!     passes: [
+//!         FoldBatchNorm,
 //!         Group(),
 //!         Place(activations: UInt8, weights: (dtype: Int8)),
 //!         Calibrate(scheme: MinMax),
@@ -13,7 +14,7 @@
 //!         Export(qdq: "out.onnx"),
 //!     ],
 //! )"#).unwrap();
-//! assert_eq!(pipeline.names().nth(3), Some("QuantizeBias"));
+//! assert_eq!(pipeline.names().nth(4), Some("QuantizeBias"));
 //! ```
 
 use std::collections::BTreeSet;
@@ -21,7 +22,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::pass::{
-    Calibrate, Check, Context, Export, Fact, Group, Pass, PassError, Place, QuantizeBias, State,
+    Calibrate, Check, Context, Export, Fact, FoldBatchNorm, Group, Pass, PassError, Place,
+    QuantizeBias, State,
 };
 use crate::{Policy, suggest};
 
@@ -126,6 +128,7 @@ fn default_target() -> String {
 /// The passes that can be written in RON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Step {
+    FoldBatchNorm,
     Group(Group),
     Place(Place),
     Calibrate(Calibrate),
@@ -180,6 +183,7 @@ impl Pipeline {
         let wire: Wire = options.from_str(text).map_err(RecipeError::from_ron)?;
         let boxed = |step| -> Box<dyn Pass> {
             match step {
+                Step::FoldBatchNorm => Box::new(FoldBatchNorm),
                 Step::Group(pass) => Box::new(pass),
                 Step::Place(pass) => Box::new(pass),
                 Step::Calibrate(pass) => Box::new(pass),

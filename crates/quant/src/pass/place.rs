@@ -111,7 +111,7 @@ impl Pass for Place {
             graph,
             types: &types,
             seals: &seals,
-            plan: Plan::default(),
+            plan: state.plan.clone(),
         };
         let kernels = placement.kernels();
         let flow = Flow::of(graph, &types, &state.policy, &seals, &kernels)
