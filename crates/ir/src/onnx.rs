@@ -85,7 +85,7 @@ impl Default for ReadOptions {
     }
 }
 
-/// The files that [`write`] has written or found to be right already.
+/// The files that [`write()`] has written or found to be right already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The model.

@@ -58,7 +58,7 @@ fn key(location: &str, bytes: &Bytes) -> (String, usize, usize) {
 /// A file of external data, as it is to be.
 #[derive(Debug)]
 pub(super) struct Sidecar {
-    /// As tensors name it, unless [`Plan::settle`] says otherwise.
+    /// As tensors name it, unless another file has its place.
     pub(super) location: String,
     /// The location by which tensors are known in the layout.
     source: String,
