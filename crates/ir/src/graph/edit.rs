@@ -285,6 +285,33 @@ impl Graph {
         open.map(|id| self.value(id).name.clone()).collect()
     }
 
+    /// Marks the values of bodies that a graph around them defines, after all of them have been read;
+    /// what nobody defines stays dangling.
+    pub(crate) fn resolve_captures(&mut self) {
+        let has_body = |&node: &NodeId| self.node(node).bodies().next().is_some();
+        let holders: Vec<NodeId> = self.nodes().filter(has_body).collect();
+        for holder in holders {
+            let mut attributes = std::mem::take(&mut self.node_mut(holder).attributes);
+            let bodies = attributes.iter_mut().flat_map(|attribute| attribute.value.graphs_mut());
+            for body in bodies {
+                let is_captured = |&value: &ValueId| {
+                    let outer = self.find(body.value(value).name());
+                    body.is_open(value) && outer.is_some_and(|outer| !self.is_open(outer))
+                };
+                for value in body.values().filter(is_captured).collect::<Vec<_>>() {
+                    body.value_mut(value).kind = Kind::Captured;
+                }
+                body.resolve_captures();
+            }
+            self.node_mut(holder).attributes = attributes;
+        }
+    }
+
+    /// Whether nothing here defines a value.
+    fn is_open(&self, value: ValueId) -> bool {
+        self.value(value).kind == Kind::Computed && self.producer(value).is_none()
+    }
+
     fn rename_captured(&mut self, old: &str, new: &str) {
         let Some(value) = self.find(old) else { return };
         if self.value(value).kind != Kind::Captured {

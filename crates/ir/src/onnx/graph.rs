@@ -12,7 +12,7 @@ use crate::{
 
 /// The graph that a message means, with nodes for `opsets`.
 ///
-/// Which values it captures is settled at the end, by [`resolve_captures`].
+/// Which values it captures is settled at the end, by [`Graph::resolve_captures`].
 pub(super) fn read(
     reader: &mut Reader<'_>,
     wire: proto::Graph,
@@ -223,31 +223,6 @@ impl Declaration {
         }
         Ok(())
     }
-}
-
-/// Marks the values of bodies that a graph around them defines; what nobody defines stays dangling.
-pub(super) fn resolve_captures(graph: &mut Graph) {
-    let has_body = |&node: &NodeId| graph.node(node).bodies().next().is_some();
-    let holders: Vec<NodeId> = graph.nodes().filter(has_body).collect();
-    for holder in holders {
-        let mut attributes = std::mem::take(&mut graph.node_mut(holder).attributes);
-        let bodies = attributes.iter_mut().flat_map(|attribute| attribute.value.graphs_mut());
-        for body in bodies {
-            let is_captured = |&value: &ValueId| {
-                let outer = graph.find(body.value(value).name());
-                is_open(body, value) && outer.is_some_and(|outer| !is_open(graph, outer))
-            };
-            for value in body.values().filter(is_captured).collect::<Vec<_>>() {
-                body.value_mut(value).kind = Kind::Captured;
-            }
-            resolve_captures(body);
-        }
-        graph.node_mut(holder).attributes = attributes;
-    }
-}
-
-fn is_open(graph: &Graph, value: ValueId) -> bool {
-    graph.value(value).kind == Kind::Computed && graph.producer(value).is_none()
 }
 
 /// The message for a graph.

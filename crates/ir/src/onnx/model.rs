@@ -30,7 +30,7 @@ pub(super) fn read(reader: &mut Reader<'_>, wire: proto::Model) -> Result<Model,
     }
     let opsets = read_opsets(wire.opset_import);
     let mut graph = graph::read(reader, wire_graph, &opsets)?;
-    graph::resolve_captures(&mut graph);
+    graph.resolve_captures();
     let functions = wire.functions.into_iter().map(|function| read_function(reader, function));
     let functions = functions.collect::<Result<_, _>>()?;
     let mut training_info = Vec::new();
@@ -113,7 +113,7 @@ fn read_function_inside(
         body.outputs.push(output);
     }
     graph::read_declarations(&mut body, wire.value_info)?;
-    graph::resolve_captures(&mut body);
+    body.resolve_captures();
     Ok(Function {
         domain: wire.domain.unwrap_or_default(),
         name: wire.name.unwrap_or_default(),
