@@ -184,7 +184,8 @@ impl Tensor {
 
     /// The number of elements.
     pub fn len(&self) -> usize {
-        self.dims.iter().product()
+        // A zero anywhere makes the product zero, however large the rest.
+        if self.dims.contains(&0) { 0 } else { self.dims.iter().product() }
     }
 
     /// Whether there are no elements.
