@@ -93,7 +93,7 @@ def first_difference(one, other, path=""):
                     return f"{here}[{index}]: {a!r} against {b!r}"
         elif one.HasField(name) != other.HasField(name):
             return f"{here}: only in {'the original' if one.HasField(name) else 'the copy'}"
-        elif field.type == FieldDescriptor.TYPE_MESSAGE:
+        elif field.type == FieldDescriptor.TYPE_MESSAGE and one.HasField(name):
             found = first_difference(getattr(one, name), getattr(other, name), here)
             if found:
                 return found
