@@ -4,6 +4,7 @@
 //! [`Node`]s and [`Value`]s. Subgraphs and function bodies are the same type.
 
 mod attribute;
+pub mod compare;
 mod dtype;
 mod evaluate;
 mod graph;
@@ -12,6 +13,7 @@ mod model;
 pub mod onnx;
 pub mod schema;
 mod tensor;
+pub mod text;
 mod types;
 
 pub use attribute::{Attribute, AttributeValue, SparseTensor};
