@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::DType;
-use crate::pipeline::RecipeError;
+use crate::recipe::RecipeError;
 
 /// What a target wants to be quantized. Read from RON; the shipped ones are in `policies/`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -162,35 +162,6 @@ pub enum Scheme {
     Percentile(f64),
 }
 
-impl Scheme {
-    /// Reads a name as the command line and older tools write it, with a note where the name is
-    /// not the one used here.
-    pub fn parse(name: &str) -> Option<(Scheme, Option<String>)> {
-        let (name, parameter) = match name.split_once(':') {
-            Some((name, parameter)) => (name, Some(parameter)),
-            None => (name, None),
-        };
-        match (name, parameter) {
-            ("min_max", None) => Some((Scheme::MinMax, None)),
-            ("post_training_tf" | "tf", None) => Some((
-                Scheme::MinMax,
-                Some(format!("`{name}` is an older name of `min_max`, which is what runs")),
-            )),
-            ("tf_enhanced", None) => Some((Scheme::TfEnhanced, None)),
-            ("post_training_tf_enhanced", None) => Some((
-                Scheme::TfEnhanced,
-                Some(format!("`{name}` is an older name of `tf_enhanced`, which is what runs")),
-            )),
-            ("percentile", Some(parameter)) => {
-                let percentage: f64 = parameter.parse().ok()?;
-                (percentage > 50.0 && percentage <= 100.0)
-                    .then_some((Scheme::Percentile(percentage), None))
-            }
-            _ => None,
-        }
-    }
-}
-
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -272,15 +243,5 @@ mod tests {
                 .unwrap();
         assert_eq!(spec, Spec::weight(DType::Int8, Granularity::PerChannel(0)));
         assert!(ron::from_str::<Spec>("Spec(dtype: Int8, symetric: true)").is_err());
-    }
-
-    #[test]
-    fn old_scheme_names_come_with_a_note() {
-        let (scheme, note) = Scheme::parse("post_training_tf").unwrap();
-        assert_eq!(scheme, Scheme::MinMax);
-        assert!(note.unwrap().contains("min_max"));
-        assert_eq!(Scheme::parse("percentile:99.9"), Some((Scheme::Percentile(99.9), None)));
-        assert_eq!(Scheme::parse("percentile:0"), None);
-        assert_eq!(Scheme::parse("mimmax"), None);
     }
 }

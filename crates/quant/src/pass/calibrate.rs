@@ -93,6 +93,21 @@ pub enum SchemeName {
 }
 
 impl SchemeName {
+    /// Reads a name as the command line writes it: `min_max`, `percentile:99.9`.
+    pub fn parse(name: &str) -> Option<SchemeName> {
+        match name.split_once(':') {
+            Some(("percentile", percentage)) => percentage.parse().ok().map(SchemeName::Percentile),
+            Some(_) => None,
+            None => match name {
+                "min_max" => Some(SchemeName::MinMax),
+                "post_training_tf" => Some(SchemeName::PostTrainingTf),
+                "tf" => Some(SchemeName::Tf),
+                "tf_enhanced" => Some(SchemeName::TfEnhanced),
+                _ => None,
+            },
+        }
+    }
+
     /// The scheme it means, with a note where the name is an older one.
     pub fn resolve(self) -> (Scheme, Option<String>) {
         let older = |name: &str| Some(format!("`{name}` is an older name of `min_max`"));
@@ -256,4 +271,18 @@ fn encode_activations(state: &mut State, scheme: Scheme) -> Result<usize, PassEr
         site.encoding = Some(encoding);
     }
     Ok(encoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_scheme_names_come_with_a_note() {
+        let (scheme, note) = SchemeName::parse("post_training_tf").unwrap().resolve();
+        assert_eq!(scheme, Scheme::MinMax);
+        assert!(note.unwrap().contains("`min_max`"));
+        assert_eq!(SchemeName::parse("percentile:99.9"), Some(SchemeName::Percentile(99.9)));
+        assert_eq!(SchemeName::parse("mimmax"), None);
+    }
 }

@@ -77,6 +77,24 @@ pub enum WeightGranularity {
     PerBlock(usize),
 }
 
+impl WeightGranularity {
+    /// Reads a name as the command line writes it: `tensor`, `channel`, `block:32`.
+    pub fn parse(name: &str) -> Option<WeightGranularity> {
+        match name.split_once(':') {
+            Some(("block", size)) => {
+                let size = size.parse().ok().filter(|&size| size > 0)?;
+                Some(WeightGranularity::PerBlock(size))
+            }
+            Some(_) => None,
+            None => match name {
+                "tensor" => Some(WeightGranularity::PerTensor),
+                "channel" => Some(WeightGranularity::PerChannel),
+                _ => None,
+            },
+        }
+    }
+}
+
 impl Pass for Place {
     fn name(&self) -> &str {
         "Place"

@@ -1,0 +1,280 @@
+//! Recipes: pipelines and policies as text, and what can be wrong with them.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::pass::{
+    Calibrate, Check, EncodingsFile, Export, FoldBatchNorm, Group, Pass, Place, QuantizeBias,
+    SchemeName, WeightGranularity, WeightSpec,
+};
+use crate::{DType, Pipeline, Policy, suggest};
+
+/// Why a pipeline or a policy cannot be used as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecipeError {
+    /// The text is not what it should be.
+    #[error("{line}:{column}: {message}")]
+    Syntax {
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// A name that stands for nothing.
+    #[error("there is no {kind} `{name}`")]
+    UnknownName {
+        /// What it should name.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// A pass before what it works on.
+    #[error("`{pass}` needs a `{step}` before it")]
+    MissingStep {
+        /// The pass.
+        pass: String,
+        /// The step that is missing.
+        step: &'static str,
+    },
+}
+
+impl RecipeError {
+    /// The stable name of the error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            RecipeError::Syntax { .. } => "recipe_syntax",
+            RecipeError::UnknownName { .. } => "unknown_name",
+            RecipeError::MissingStep { .. } => "missing_step",
+        }
+    }
+
+    /// One sentence that can be acted upon.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            RecipeError::Syntax { hint, .. } => hint.clone(),
+            RecipeError::UnknownName { hint, .. } => Some(hint.clone()),
+            RecipeError::MissingStep { step, .. } => {
+                Some(format!("add `{step}(…)` to the passes before it"))
+            }
+        }
+    }
+
+    pub(crate) fn unknown_name(kind: &'static str, name: &str, known: &[&str]) -> RecipeError {
+        let hint = suggest::hint(name, known);
+        RecipeError::UnknownName { kind, name: name.to_owned(), hint }
+    }
+
+    pub(crate) fn from_ron(error: ron::error::SpannedError) -> RecipeError {
+        use ron::Error;
+        let (message, hint) = match &error.code {
+            Error::NoSuchStructField { expected, found, outer } => {
+                let place = outer.as_ref().map(|outer| format!(" of `{outer}`"));
+                (
+                    format!("there is no field `{found}`{}", place.unwrap_or_default()),
+                    Some(suggest::hint(found, expected)),
+                )
+            }
+            Error::NoSuchEnumVariant { expected, found, .. } => {
+                (format!("there is no `{found}` here"), Some(suggest::hint(found, expected)))
+            }
+            other => {
+                let text = other.to_string();
+                (text.trim_end_matches('.').to_owned(), None)
+            }
+        };
+        let at = error.span.start;
+        RecipeError::Syntax { line: at.line, column: at.col, message, hint }
+    }
+}
+
+/// A pipeline as it is written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename = "Pipeline", deny_unknown_fields)]
+pub struct Recipe {
+    /// The policy to quantize by.
+    #[serde(default = "default_target")]
+    pub target: String,
+    /// The passes in order.
+    pub passes: Vec<Step>,
+}
+
+fn default_target() -> String {
+    "ort-cpu".to_owned()
+}
+
+/// A pass as it is written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Step {
+    /// Folds normalizations into convolutions.
+    FoldBatchNorm,
+    /// Finds groups.
+    Group(Group),
+    /// Decides which values carry a quantizer.
+    Place(Place),
+    /// Gives every site its encoding.
+    Calibrate(Calibrate),
+    /// Quantizes biases to int32.
+    QuantizeBias,
+    /// Refuses what no runtime can work with.
+    Check,
+    /// Lowers the plan to files.
+    Export(Export),
+}
+
+/// What most people want: every step, with the few choices that matter.
+#[derive(Clone, Debug)]
+pub struct Standard {
+    /// The type of activations.
+    pub activations: DType,
+    /// The type of weights.
+    pub weights: DType,
+    /// How many elements of a weight share a scale.
+    pub granularity: WeightGranularity,
+    /// How statistics become a range.
+    pub scheme: SchemeName,
+    /// Where the quantized model goes.
+    pub qdq: PathBuf,
+    /// Where encodings go, if they are wanted.
+    pub encodings: Option<PathBuf>,
+}
+
+impl Standard {
+    /// uint8 activations, int8 weights with one scale per output channel, by minimum and maximum.
+    pub fn new(qdq: impl Into<PathBuf>) -> Standard {
+        Standard {
+            activations: DType::UInt8,
+            weights: DType::Int8,
+            granularity: WeightGranularity::PerChannel,
+            scheme: SchemeName::MinMax,
+            qdq: qdq.into(),
+            encodings: None,
+        }
+    }
+
+    /// The recipe these choices mean.
+    pub fn recipe(&self) -> Recipe {
+        let weights = WeightSpec {
+            dtype: self.weights,
+            granularity: self.granularity,
+            ..WeightSpec::default()
+        };
+        let place = Place { activations: self.activations, weights, ..Place::default() };
+        let encodings = self.encodings.clone();
+        let export = Export {
+            qdq: Some(self.qdq.clone()),
+            encodings: encodings.map(|path| EncodingsFile { path, version: "1.0.0".to_owned() }),
+        };
+        Recipe {
+            target: default_target(),
+            passes: vec![
+                Step::FoldBatchNorm,
+                Step::Group(Group::default()),
+                Step::Place(place),
+                Step::Calibrate(Calibrate { scheme: self.scheme, ..Calibrate::default() }),
+                Step::QuantizeBias,
+                Step::Check,
+                Step::Export(export),
+            ],
+        }
+    }
+}
+
+/// `Group(patterns: [..])` instead of `Group(Group(patterns: [..]))`, and values without `Some`.
+fn extensions() -> ron::extensions::Extensions {
+    ron::extensions::Extensions::UNWRAP_VARIANT_NEWTYPES
+        | ron::extensions::Extensions::IMPLICIT_SOME
+}
+
+impl Recipe {
+    /// Reads a recipe.
+    ///
+    /// # Errors
+    ///
+    /// `Syntax` with the place and a suggestion.
+    pub fn parse(text: &str) -> Result<Recipe, RecipeError> {
+        let options = ron::Options::default().with_default_extension(extensions());
+        options.from_str(text).map_err(RecipeError::from_ron)
+    }
+
+    /// The text that parses to this recipe.
+    pub fn to_ron(&self) -> String {
+        let options = ron::Options::default().with_default_extension(extensions());
+        let pretty = ron::ser::PrettyConfig::new().depth_limit(3).new_line("\n");
+        let text = options.to_string_pretty(self, pretty).expect("a recipe is plain data");
+        format!("Pipeline{text}\n")
+    }
+
+    /// The pipeline to run.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownName` for a target there is not, `MissingStep` for an order that cannot work.
+    pub fn pipeline(self) -> Result<Pipeline, RecipeError> {
+        let boxed = |step| -> Box<dyn Pass> {
+            match step {
+                Step::FoldBatchNorm => Box::new(FoldBatchNorm),
+                Step::Group(pass) => Box::new(pass),
+                Step::Place(pass) => Box::new(pass),
+                Step::Calibrate(pass) => Box::new(pass),
+                Step::QuantizeBias => Box::new(QuantizeBias),
+                Step::Check => Box::new(Check),
+                Step::Export(pass) => Box::new(pass),
+            }
+        };
+        let policy = Policy::preset(&self.target)?;
+        Pipeline::new(policy, self.passes.into_iter().map(boxed).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> (String, String) {
+        let error = Pipeline::parse(text).unwrap_err();
+        (error.to_string(), error.hint().unwrap_or_default())
+    }
+
+    #[test]
+    fn a_misspelt_field_is_located_and_suggested() {
+        let text = "Pipeline(passes: [\n  Group(),\n  Place(activation: UInt8)])";
+        let (message, hint) = error(text);
+        assert!(message.starts_with("3:"), "{message}");
+        assert!(message.contains("no field `activation`"), "{message}");
+        assert_eq!(hint, "did you mean `activations`?");
+    }
+
+    #[test]
+    fn a_misspelt_pass_is_suggested() {
+        let (message, hint) = error("Pipeline(passes: [Grop()])");
+        assert!(message.contains("no `Grop`"), "{message}");
+        assert_eq!(hint, "did you mean `Group`?");
+    }
+
+    #[test]
+    fn a_pipeline_that_cannot_work_is_refused() {
+        let (message, _) = error("Pipeline(passes: [Group(), Calibrate()])");
+        assert_eq!(message, "`Calibrate` needs a `Place` before it");
+        let (message, _) = error("Pipeline(target: \"ort-gpu\", passes: [])");
+        assert_eq!(message, "there is no target `ort-gpu`");
+    }
+
+    #[test]
+    fn printing_is_the_inverse_of_parsing() {
+        let mut standard = Standard::new("out.onnx");
+        standard.granularity = WeightGranularity::PerBlock(32);
+        standard.encodings = Some("out.encodings".into());
+        let text = standard.recipe().to_ron();
+        assert_eq!(Recipe::parse(&text).unwrap().to_ron(), text);
+        assert!(text.contains("activations: UInt8"), "{text}");
+        Recipe::parse(&text).unwrap().pipeline().unwrap();
+    }
+}
