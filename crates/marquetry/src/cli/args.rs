@@ -30,6 +30,14 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "N")]
     pub(crate) threads: Option<usize>,
 
+    /// Reads models with fields that this version does not know, and drops them.
+    #[arg(long, global = true)]
+    pub(crate) strip_unknown: bool,
+
+    /// Reads models of a newer version of the format.
+    #[arg(long, global = true)]
+    pub(crate) allow_newer: bool,
+
     /// When to draw in colour.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
@@ -110,8 +118,9 @@ pub(crate) struct Match {
 
 #[derive(Debug, Args)]
 pub(crate) struct PatternFiles {
-    /// Pattern files or folders of them, beside the shipped library; may be repeated.
-    #[arg(short, long = "patterns", value_name = "FILE.pat|DIR")]
+    /// Pattern files or folders of them, instead of the shipped library, which they may `use`;
+    /// `std` is the shipped library. May be repeated.
+    #[arg(short, long = "patterns", value_name = "FILE.pat|DIR|std")]
     pub(crate) files: Vec<PathBuf>,
 }
 

@@ -36,11 +36,15 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What to do about it.
     pub(crate) hint: Option<String>,
+    /// Errors in a text, for `--json`; they are drawn in [`Failure::drawn`].
+    pub(crate) details: Vec<serde_json::Value>,
+    /// Pictures of the errors, shown instead of the message.
+    pub(crate) drawn: Option<String>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, code: impl Into<String>, message: impl fmt::Display) -> Self {
-        Self { exit, code: code.into(), place: String::new(), message: message.to_string(), hint: None }
+        Self { exit, code: code.into(), place: String::new(), message: message.to_string(), hint: None, details: Vec::new(), drawn: None }
     }
 
     pub(crate) fn at(mut self, place: impl fmt::Display) -> Self {
@@ -66,6 +70,7 @@ impl Failure {
                 "place": self.place,
                 "message": self.message,
                 "hint": self.hint,
+                "details": self.details,
                 "exit_code": self.exit as i32,
             }
         })
@@ -81,6 +86,9 @@ fn plain(error: &io::Error) -> String {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(drawn) = &self.drawn {
+            return f.write_str(drawn.trim_end());
+        }
         write!(f, "error[{}]: ", self.code)?;
         if !self.place.is_empty() {
             write!(f, "{}: ", self.place)?;

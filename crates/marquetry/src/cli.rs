@@ -1,0 +1,96 @@
+//! The command: reads the command line, lets a verb answer, prints, and chooses the exit code.
+//!
+//! Nothing else prints. A verb returns an [`Answer`] or a [`Failure`].
+#![allow(clippy::print_stdout, reason = "this is the one place that prints")]
+
+mod answer;
+mod args;
+mod failure;
+mod inspect;
+mod load;
+mod match_;
+mod pattern;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::answer::Answer;
+use self::args::{Cli, Color, Verb};
+use self::failure::Failure;
+
+/// Runs the command line of this process.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.verb {
+        Verb::Inspect(args) => inspect::run(args, &cli),
+        Verb::Match(args) => match_::run(args, &cli),
+        Verb::Pattern(args) => pattern::run(args, &cli),
+        _ => todo!(),
+    };
+    let json = cli.verb.json();
+    match result {
+        Ok(answer) => report(&answer, json, cli.quiet),
+        Err(failure) => {
+            if json {
+                // A program that asked for JSON gets JSON, also when it goes wrong.
+                print(&pretty(&failure.json()));
+            }
+            eprintln!("{failure}");
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+impl Verb {
+    fn json(&self) -> bool {
+        match self {
+            Self::Inspect(args) => args.json,
+            Self::Print(_) => false,
+            Self::Check(args) => args.json,
+            Self::Match(args) => args.json,
+            Self::Quantize(args) => args.json,
+            Self::Run(args) => args.json,
+            Self::Compare(args) => args.json,
+            Self::Pattern(args::Pattern::Check { json, .. }) => *json,
+        }
+    }
+}
+
+fn report(answer: &Answer, json: bool, quiet: bool) -> ExitCode {
+    if !quiet {
+        for note in &answer.notes {
+            eprintln!("note: {note}");
+        }
+    }
+    let written = if json { print(&pretty(&answer.json)) } else { print(&answer.text) };
+    match (written, answer.found) {
+        (false, _) => ExitCode::from(failure::Exit::Io as u8),
+        (true, Some(exit)) => ExitCode::from(exit as u8),
+        (true, None) => ExitCode::SUCCESS,
+    }
+}
+
+fn pretty(value: &serde_json::Value) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("a JSON value can be written as text");
+    text.push('\n');
+    text
+}
+
+/// Whether standard output took the text. A reader that went away (`| head`) has what it wanted.
+fn print(text: &str) -> bool {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => true,
+        Err(error) => error.kind() == io::ErrorKind::BrokenPipe,
+    }
+}
+
+fn in_colour(color: Color) -> bool {
+    match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+    }
+}

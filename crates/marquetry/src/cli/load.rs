@@ -1,0 +1,142 @@
+//! Reads what verbs work on, and says what went wrong in the words of the command.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use marquetry::library;
+use marquetry_ir::Model;
+use marquetry_ir::onnx::{self, ReadError, ReadOptions, WriteError};
+use marquetry_pattern::core::Pattern;
+use marquetry_pattern::{Diagnostic, Library};
+use miette::{GraphicalReportHandler, GraphicalTheme};
+use serde_json::json;
+
+use super::answer::plural;
+use super::args::Cli;
+use super::failure::{Exit, Failure};
+use super::in_colour;
+
+/// The model in a file.
+pub(crate) fn model(path: &Path, cli: &Cli) -> Result<Model, Failure> {
+    let mut options = ReadOptions::default();
+    options.strip_unknown = cli.strip_unknown;
+    options.allow_newer = cli.allow_newer;
+    onnx::read_with(path, &options).map_err(|error| read_failure(path, &error))
+}
+
+fn read_failure(path: &Path, error: &ReadError) -> Failure {
+    let failure = match error {
+        ReadError::Io { source, .. } => Failure::reading(path, source),
+        ReadError::NotAFile { .. } => Failure::new(Exit::Io, error.code(), "this is not a file").at(path.display()),
+        _ => {
+            let exit = match error.code() {
+                "too_deep" | "too_many_dims" | "memory_budget" | "file_too_large" => Exit::Limit,
+                "newer_ir_version" => Exit::Unsupported,
+                _ => Exit::Invalid,
+            };
+            Failure::new(exit, error.code(), error).at(path.display())
+        }
+    };
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// Why a model could not be written.
+pub(crate) fn write_failure(path: &Path, error: &WriteError) -> Failure {
+    let failure = Failure::new(Exit::Io, error.code(), error).at(path.display());
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// The patterns of the user's files and folders, or the shipped ones without any.
+pub(crate) fn library(files: &[PathBuf], cli: &Cli) -> Result<Library, Failure> {
+    if files.is_empty() {
+        return Ok(library::standard());
+    }
+    let mut folders = Vec::new();
+    let mut roots: Vec<String> = Vec::new();
+    for path in files {
+        if path.as_os_str() == "std" {
+            roots.extend(library::roots().map(str::to_owned));
+        } else if path.is_dir() {
+            let found = pattern_files(path)?;
+            if found.is_empty() {
+                return Err(Failure::new(Exit::Invalid, "no_patterns", "there is no `.pat` file in this folder")
+                    .at(path.display())
+                    .hint("give a folder with pattern files, or one file"));
+            }
+            folders.push(path.clone());
+            roots.extend(found);
+        } else {
+            fs::metadata(path).map_err(|error| Failure::reading(path, &error))?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            folders.push(folder.unwrap_or(Path::new(".")).to_owned());
+            let name = path.file_name().expect("a path that is no folder ends in a name");
+            roots.push(name.to_string_lossy().into_owned());
+        }
+    }
+    let roots: Vec<_> = roots.iter().map(String::as_str).collect();
+    library::load(folders, &roots).map_err(|errors| pattern_failure(&errors, cli))
+}
+
+/// The pattern files directly in a folder, sorted.
+fn pattern_files(folder: &Path) -> Result<Vec<String>, Failure> {
+    let failed = |error: std::io::Error| Failure::reading(folder, &error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if let (Some("pat"), Some(name)) = (path.extension().and_then(|end| end.to_str()), path.file_name()) {
+            found.push(name.to_string_lossy().into_owned());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// All errors of pattern files, drawn.
+fn pattern_failure(errors: &[Diagnostic], cli: &Cli) -> Failure {
+    let theme =
+        if in_colour(cli.color) { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
+    let mut drawn = String::new();
+    for error in errors {
+        handler.render_report(&mut drawn, error).expect("a string takes any text");
+        drawn.push('\n');
+    }
+    let count = plural(errors.len(), "error");
+    write!(drawn, "{count}; nothing was searched for").expect("a string takes any text");
+    let mut failure = Failure::new(Exit::Invalid, "pattern_errors", format!("{count} in pattern files"));
+    failure.details = errors
+        .iter()
+        .map(|error| {
+            json!({
+                "code": error.code.to_string(),
+                "title": error.code.title(),
+                "file": error.file(),
+                "start": error.span().start,
+                "end": error.span().end,
+                "message": error.fact(),
+                "hint": error.hint(),
+            })
+        })
+        .collect();
+    failure.drawn = Some(drawn);
+    failure
+}
+
+/// The patterns with these names.
+pub(crate) fn only(patterns: &[Pattern], names: &[String]) -> Result<Vec<Pattern>, Failure> {
+    for name in names {
+        if !patterns.iter().any(|pattern| pattern.name == *name) {
+            let known: Vec<_> = patterns.iter().map(|pattern| pattern.name.as_str()).collect();
+            return Err(Failure::new(Exit::Usage, "unknown_pattern", format!("there is no pattern `{name}`"))
+                .hint(format!("there are {}", known.join(", "))));
+        }
+    }
+    Ok(patterns.iter().filter(|pattern| names.is_empty() || names.contains(&pattern.name)).cloned().collect())
+}
