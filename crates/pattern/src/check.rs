@@ -273,7 +273,7 @@ impl Alternatives<'_> {
             let Some((_, without)) = sides.iter().find(|(side, _)| !binds(side)) else { continue };
             let Some((_, with)) = sides.iter().find(|(side, _)| binds(side)) else { continue };
             let param = self.signature.params.iter().find(|param| param.name.text == *name);
-            if param.is_some_and(|param| param.optional) || name.starts_with('_') {
+            if param.is_some_and(|param| param.optional || param.list) || name.starts_with('_') {
                 continue;
             }
             let defined = self.names.declared.contains_key(name) && param.is_none();
