@@ -12,9 +12,9 @@ use "std/math.pat" { rescale, cast }
 use "std/layout.pat" { swap_last }
 
 # One step from the product to the softmax: scale, mask, bias, soft cap, cast.
-def score(s) = s * _c | s / _c | s + _m | s - _m
-             | Where(_w, s, _f) | Where(_w, _f, s)
-             | Tanh(s) | cast(s)
+def score(s, m?) = s * _c | s / _c | s + m | s - m
+                 | Where(_w, s, m) | Where(_w, m, s)
+                 | Tanh(s) | cast(s)
 
 # One step from the softmax to the product: guards, casts, dropout.
 def weight(p) = cast(p) | Where(IsNaN(p), _f, p) | Where(_w, p, _f) | Where(_w, _f, p)
@@ -24,14 +24,15 @@ def softmax(s) = Softmax<axis = -1>(s)
                | exp(s) / ReduceSum<axes = [-1], keepdims = 1>(exp(s))
 def exp(s)     = Exp(s - ReduceMax<axes = [-1], keepdims = 1>(s)) | Exp(s)
 
-pattern Attention (q, k, v) => (y) {
+pattern Attention in attention (q, k, v, masks...) => (y) {
   either {
     qs = rescale<k = a>(q)
     kt = rescale<k = b>(swap_last(k)) | swap_last(rescale<k = b>(k)) | rescale<k = b>(k)
     t = qs @ kt | Einsum<...>(qs, k)
-    s = score*(t)
-    p = softmax(s)
-    z = weight*(p)
+    s = score*(t, masks)
+    # Some models give the weights out.
+    shared p = softmax(s)
+    shared z = weight*(p)
     y = z @ v | v @ swap_last(z) | Einsum<...>(z, v)
     where not is_const(v)
   } or {
@@ -39,7 +40,7 @@ pattern Attention (q, k, v) => (y) {
       | com.microsoft.GroupQueryAttention<...>(q, k, v, ...)
   }
 } quant {
-  skip s
+  skip s, masks
   range p [0, 1]
   share p, z
 }

@@ -102,6 +102,8 @@ pub struct Match {
     /// Results of the nodes that are neither outputs nor constants: gone when the match is replaced,
     /// unless they are shared.
     pub interior: Vec<ValueId>,
+    /// Interior values whose shape is read outside: whoever replaces the match must give it.
+    pub measured: Vec<ValueId>,
     /// Constants that the nodes read and that are no header inputs.
     pub constants: Vec<ValueId>,
     /// Which spelling of the pattern it is.

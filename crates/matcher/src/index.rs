@@ -412,6 +412,11 @@ impl<'m> Index<'m> {
         View { graph, types, id, node: graph.node(id), schema }
     }
 
+    /// Whether a node reads shapes only.
+    pub(crate) fn measures(&self, node: NodeRow) -> bool {
+        matches!(self.operator_name(self.operator(node)), ("", "Shape" | "Size"))
+    }
+
     /// Whether the inputs of a node may be permuted.
     pub(crate) fn commutes(&self, node: NodeRow) -> bool {
         self.nodes[node.index()].schema.is_some_and(|schema| schema.facts.commutative())

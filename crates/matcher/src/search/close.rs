@@ -123,16 +123,28 @@ impl Search<'_, '_, '_> {
                 if exits.contains(&value) || self.is_fixed(value) {
                     continue;
                 }
-                let users = self.index.users(value).iter();
-                let outside = users
-                    .filter(|user| !self.matched(**user))
-                    .any(|user| self.is_read(*user, DEPTH));
-                if outside || self.index.is_output(value) {
+                if self.leaves(value) || self.index.is_output(value) {
                     return self.fail_at(Reason::Escapes, self.pattern().span, Some(value));
                 }
             }
         }
         true
+    }
+
+    /// Whether a value is read outside the match; its shape does not count.
+    fn leaves(&self, value: ValueRow) -> bool {
+        let outside = self.index.users(value).iter().filter(|user| !self.matched(**user));
+        outside.into_iter().any(|user| !self.index.measures(*user) && self.is_read(*user, DEPTH))
+    }
+
+    /// Interior values whose shape is read outside.
+    fn measured(&self, interior: &[ValueRow]) -> Vec<ValueRow> {
+        let outside = |value: &ValueRow| {
+            let mut users = self.index.users(*value).iter();
+            users.any(|user| !self.matched(*user) && self.is_read(*user, DEPTH))
+        };
+        let exits = self.exits();
+        interior.iter().copied().filter(|value| !exits.contains(value) && outside(value)).collect()
     }
 
     /// Whether what a node reads matters: not if all that comes of it is the same in every run, such as
@@ -205,6 +217,7 @@ impl Search<'_, '_, '_> {
             bindings: self.named(),
             outputs: self.ids(&outputs),
             hints: self.hints(&interior, &constants),
+            measured: self.ids(&self.measured(&interior)),
             interior: self.ids(&interior),
             constants: self.ids(&constants),
             spelling: if meaning { Spelling::Meaning } else { Spelling::Body },
