@@ -1,5 +1,7 @@
 //! The one test binary: one harness per stage.
 #![allow(clippy::unwrap_used, reason = "in a test it says what failed, and where")]
 
+mod case;
 mod layers;
 mod onnx;
+mod text;

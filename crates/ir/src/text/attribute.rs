@@ -88,22 +88,45 @@ impl Parser<'_> {
         name: String,
         opsets: &Opsets,
     ) -> Result<Attribute, ParseError> {
-        let announced = if self.eat(':')? { self.announced()? } else { None };
+        let announced = if self.eat(':')? {
+            if self.token() == Token::Word("type") && self.second() == Token::Punct('(') {
+                return self.reference_of_unknown_type(name);
+            }
+            self.announced()?
+        } else {
+            None
+        };
         self.expect('=', "`:` and a type, or `=` and a value")?;
         let at = self.at();
         let value = if self.is('[') {
             self.list(&name, announced, opsets)?
         } else {
             let value = self.single(announced, opsets)?;
-            let found = type_of(&value);
             match announced {
-                Some((_, announced, _)) if *announced != found => {
+                Some((_, announced, _)) if *announced != type_of(&value) => {
+                    let found = format!("`{}`", type_of(&value));
                     let problem = Problem::AttributeMismatch { name, announced, found };
                     return Err(self.error_at(at, problem));
                 }
                 _ => value,
             }
         };
+        Ok(Attribute::new(name, value))
+    }
+
+    /// `type(99) = @name`: a reference whose type only a later version of ONNX knows.
+    fn reference_of_unknown_type(&mut self, name: String) -> Result<Attribute, ParseError> {
+        self.advance()?;
+        self.expect('(', "`(`")?;
+        let at = self.at();
+        let number = self.int64("the number of a type of attributes")?;
+        let number = i32::try_from(number)
+            .map_err(|_| self.error_at(at, out_of_range(number, DType::Int32)))?;
+        self.expect(')', "`)`")?;
+        self.expect('=', "`=` and a reference")?;
+        self.expect('@', "`@`: a type by number has no other values")?;
+        let reference = self.name("the name of an attribute of the function")?;
+        let value = AttributeValue::Reference { name: reference, type_number: number };
         Ok(Attribute::new(name, value))
     }
 
@@ -132,7 +155,7 @@ impl Parser<'_> {
         if let Some((_, whole, element)) = announced
             && whole == element
         {
-            let found = "a list";
+            let found = "a list".to_owned();
             let problem =
                 Problem::AttributeMismatch { name: name.to_owned(), announced: whole, found };
             return Err(self.error_at(start, problem));
@@ -160,7 +183,11 @@ impl Parser<'_> {
         let stray =
             elements.iter().find(|(single, _)| type_of(single) != first || is_reference(single));
         if let Some((single, at)) = stray {
-            let second = if is_reference(single) { "a reference" } else { type_of(single) };
+            let second = if is_reference(single) {
+                "a reference".to_owned()
+            } else {
+                format!("`{}`", type_of(single))
+            };
             let problem = Problem::MixedList { name: name.to_owned(), first, second };
             return Err(self.error_at(*at, problem));
         }
@@ -242,6 +269,10 @@ impl Parser<'_> {
         let seed = notes.tensor_name.clone();
         self.content(&ty, at, &seed, notes).map(AttributeValue::Tensor)
     }
+}
+
+fn out_of_range(number: i64, dtype: DType) -> Problem {
+    Problem::OutOfRange { literal: number.to_string(), ty: dtype.to_string() }
 }
 
 fn is_reference(value: &AttributeValue) -> bool {

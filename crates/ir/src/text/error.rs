@@ -155,24 +155,24 @@ pub enum Problem {
         name: String,
     },
     /// An attribute whose value is not of the type it announces.
-    #[error("`{name}` is announced as `{announced}`, but its value is of type `{found}`")]
+    #[error("`{name}` is announced as `{announced}`, but given {found}")]
     AttributeMismatch {
         /// The attribute.
         name: String,
         /// The type after the colon.
         announced: &'static str,
-        /// The type of the value.
-        found: &'static str,
+        /// The type of the value, or what else it is.
+        found: String,
     },
     /// A list of attribute values of several types.
-    #[error("the list of `{name}` mixes `{first}` and `{second}`")]
+    #[error("the list of `{name}` mixes `{first}` and {second}")]
     MixedList {
         /// The attribute.
         name: String,
         /// The type of the first element.
         first: &'static str,
-        /// The type of another element.
-        second: &'static str,
+        /// The type of another element, or what else it is.
+        second: String,
     },
     /// Content for something that is no dense tensor.
     #[error("only a tensor has content")]
@@ -199,6 +199,12 @@ pub enum Problem {
         /// The element type.
         dtype: DType,
     },
+    /// A `{...}` of a type for which nothing is made up.
+    #[error("`{{...}}` cannot stand for elements of type `{dtype}`")]
+    NotSeeded {
+        /// The element type.
+        dtype: DType,
+    },
     /// A `{...}` too large to make up.
     #[error("`{{...}}` stands for at most {limit} elements")]
     SeededTooLarge {
@@ -216,9 +222,12 @@ pub enum Problem {
     /// Key-value pairs that are no place in a file.
     #[error("`{key}` does not describe a place in a file")]
     BadExternal {
-        /// The key at fault, or the one that is missing.
+        /// The key at fault.
         key: String,
     },
+    /// Key-value pairs that name no file.
+    #[error("content in another file needs a `location`")]
+    NoLocation,
     /// Content left out when the text was printed.
     #[error("the content was left out when this was printed")]
     Elided,
@@ -253,9 +262,11 @@ impl Problem {
             Self::WrongCount { .. } => "wrong_count",
             Self::Tensor(error) => error.code(),
             Self::NoLiterals { .. } => "no_literals",
+            Self::NotSeeded { .. } => "not_seeded",
             Self::SeededTooLarge { .. } => "seeded_too_large",
             Self::External { .. } => "external_content",
             Self::BadExternal { .. } => "bad_external",
+            Self::NoLocation => "no_location",
             Self::Elided => "elided_content",
             Self::BadHex => "bad_hex",
         }
@@ -301,13 +312,14 @@ impl Problem {
             Self::WrongCount { .. } => {
                 Some("list every element, or write `{...}` for made-up content")
             }
-            Self::NoLiterals { .. } => Some("there is no text for such content"),
+            Self::NoLiterals { .. } => Some("such content stands in files only"),
+            Self::NotSeeded { .. } => Some("list the elements"),
             Self::SeededTooLarge { .. } => Some("a smaller shape does for a test"),
             Self::External { .. } => {
                 Some("read the model from its own format, or print it in full")
             }
-            Self::BadExternal { .. } => Some(
-                "it takes `location`, and may have `offset`, `length` (numbers) and `checksum`",
+            Self::BadExternal { .. } | Self::NoLocation => Some(
+                "a place has a `location`, and may have `offset`, `length` (numbers) and `checksum`",
             ),
             Self::Elided => Some("print the model in full to read it back"),
             Self::BadHex => Some("write two hexadecimal digits for each byte"),

@@ -120,6 +120,14 @@ impl Parser<'_> {
         let ty = if self.is_type_of_value() {
             Some(self.ty(type_notes)?)
         } else {
+            if let Token::Word(word) = self.token()
+                && matches!(
+                    self.second(),
+                    Token::Word(_) | Token::String(_) | Token::Punct('[' | '(')
+                )
+            {
+                return Err(self.error(Problem::UnknownType { name: word.to_owned() }));
+            }
             self.allow(&type_notes, "a value without a type", &[])?;
             None
         };
@@ -197,11 +205,12 @@ impl Parser<'_> {
         }
         let outputs = self.slots(graph, "the name of an output")?;
         self.expect('=', "`,` and another output, or `=` and an operator")?;
-        let operator = self.dotted("an operator")?;
-        (node.domain, node.op_type) = match operator.rsplit_once('.') {
-            Some((domain, op_type)) => (domain.to_owned(), op_type.to_owned()),
-            None => (String::new(), operator),
-        };
+        // The last part is the operator, the rest its domain.
+        node.op_type = self.name("an operator")?;
+        while self.eat('.')? {
+            let part = std::mem::replace(&mut node.op_type, self.name("a name after the dot")?);
+            node.domain = if node.domain.is_empty() { part } else { node.domain + "." + &part };
+        }
         if self.eat(':')? {
             node.overload = self.name("the overload of the function")?;
         }

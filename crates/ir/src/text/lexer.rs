@@ -13,7 +13,7 @@ pub(super) enum Token<'s> {
     Int(&'s str),
     /// A number with point or exponent, `-inf` or `-nan`; `inf` and `nan` are words.
     Float(&'s str),
-    /// One of ``< > ( ) [ ] { } , : = ? . @``.
+    /// One of ``< > ( ) [ ] { } , : = ? . @``, or a `-` that begins no number.
     Punct(char),
     /// `=>`.
     Arrow,
@@ -77,7 +77,10 @@ impl<'s> Lexer<'s> {
         let Some(first) = self.peek() else { return Ok((Token::End, start)) };
         let token = match first {
             b'A'..=b'Z' | b'a'..=b'z' | b'_' => Token::Word(self.word()),
-            b'0'..=b'9' | b'-' => self.number()?,
+            b'0'..=b'9' => self.number()?,
+            b'-' if self.second().is_some_and(|byte| byte.is_ascii_alphanumeric()) => {
+                self.number()?
+            }
             b'"' => Token::String(self.string()?),
             b'#' => {
                 self.offset += 2;
@@ -93,7 +96,7 @@ impl<'s> Lexer<'s> {
                 Token::Ellipsis
             }
             b'<' | b'>' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b',' | b':' | b'=' | b'?'
-            | b'.' | b'@' => {
+            | b'.' | b'@' | b'-' => {
                 self.offset += 1;
                 Token::Punct(char::from(first))
             }
@@ -115,6 +118,10 @@ impl<'s> Lexer<'s> {
 
     fn peek(&self) -> Option<u8> {
         self.src.as_bytes().get(self.offset).copied()
+    }
+
+    fn second(&self) -> Option<u8> {
+        self.src.as_bytes().get(self.offset + 1).copied()
     }
 
     fn skip_while(&mut self, wanted: impl Fn(u8) -> bool) {

@@ -5,7 +5,7 @@ mod said;
 use std::fmt::Write as _;
 
 use self::said::{Said, quoted};
-use super::attribute::type_of;
+use super::attribute::{type_name, type_of};
 use super::literal::TYPE_WORDS;
 use super::{PrintOptions, elements, literal, summary};
 use crate::{
@@ -262,7 +262,12 @@ impl<'o> Printer<'o> {
         notes.text("doc", &attribute.doc);
         self.notes(&notes);
         literal::name(&mut self.out, &attribute.name);
-        write!(self.out, ": {} = ", type_of(&attribute.value)).expect("strings grow");
+        match &attribute.value {
+            AttributeValue::Reference { type_number, .. } if is_unnamed(*type_number) => {
+                write!(self.out, ": type({type_number}) = ").expect("strings grow");
+            }
+            value => write!(self.out, ": {} = ", type_of(value)).expect("strings grow"),
+        }
         self.attribute_value(&attribute.value);
     }
 
@@ -476,11 +481,17 @@ impl<'o> Printer<'o> {
             return;
         }
         let line = self.out.rfind('\n').map_or(0, |at| at + 1);
-        if !self.out[line..].bytes().all(|byte| byte == b' ') {
+        let within_line = !self.out[line..].bytes().all(|byte| byte == b' ');
+        if within_line {
+            self.out.truncate(self.out.trim_end_matches(' ').len());
+            self.indent += 3;
             self.new_line();
         }
         write!(self.out, "#@ {}", notes.entries().join(", ")).expect("strings grow");
         self.new_line();
+        if within_line {
+            self.indent -= 3;
+        }
     }
 
     fn new_line(&mut self) {
@@ -497,4 +508,9 @@ impl<'o> Printer<'o> {
 
 fn is_reserved(name: &str) -> bool {
     DType::from_name(name).is_some() || TYPE_WORDS.contains(&name) || super::lexer::is_special(name)
+}
+
+/// Whether a type of attributes has a number only; 0 is none.
+fn is_unnamed(type_number: i32) -> bool {
+    type_number != 0 && type_name(type_number).is_none()
 }

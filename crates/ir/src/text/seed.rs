@@ -8,7 +8,7 @@ use crate::{DType, Tensor};
 const LIMIT: u64 = 1 << 24;
 
 /// A tensor whose elements depend on its name, type and position alone: multiples of 1/64 in
-/// `[-1, 1)` for floats, which all of them but the narrowest hold exactly; integers of 4 bits for the
+/// `[-1, 1)` for floats, which even `bfloat16` holds exactly; integers of 4 bits for the
 /// rest, narrower where the type is.
 pub(super) fn tensor(name: &str, dtype: DType, dims: &[usize]) -> Result<Tensor, Problem> {
     let count = dims.iter().try_fold(1_u64, |count, &dim| count.checked_mul(dim as u64));
@@ -16,7 +16,7 @@ pub(super) fn tensor(name: &str, dtype: DType, dims: &[usize]) -> Result<Tensor,
     let count = count.ok_or(Problem::SeededTooLarge { limit: LIMIT })?;
     let is_value = matches!(dtype, DType::Float | DType::Double | DType::Float16 | DType::BFloat16);
     if !is_value && !dtype.is_integer() && dtype != DType::Bool {
-        return Err(Problem::NoLiterals { dtype });
+        return Err(Problem::NotSeeded { dtype });
     }
     let seed = hash(name);
     let mut packer = Packer::default();
@@ -29,7 +29,7 @@ pub(super) fn tensor(name: &str, dtype: DType, dims: &[usize]) -> Result<Tensor,
             small_integer(dtype, random).to_string()
         };
         let literal = if is_value { Literal::Float(&text) } else { Literal::Int(&text) };
-        packer.push(dtype, literal).map_err(|_| Problem::NoLiterals { dtype })?;
+        packer.push(dtype, literal).map_err(|_| Problem::NotSeeded { dtype })?;
     }
     Ok(Tensor::new(dtype, dims, packer.finish())?)
 }

@@ -213,7 +213,7 @@ impl Parser<'_> {
             }
         }
         if external.location.is_empty() {
-            return Err(bad("location"));
+            return Err(self.error_at(start, Problem::NoLocation));
         }
         Ok(external)
     }
