@@ -4,6 +4,7 @@
 //! [`Node`]s and [`Value`]s. Subgraphs and function bodies are the same type.
 
 mod attribute;
+pub mod check;
 pub mod compare;
 mod dtype;
 mod evaluate;
