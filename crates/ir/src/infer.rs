@@ -16,8 +16,10 @@ use std::collections::BTreeMap;
 
 use self::content::{Content, Form};
 use self::site::{Outcome, Site};
+use crate::schema::canonical_domain;
 use crate::{
-    AttributeValue, DType, Dim, Graph, Kind, Model, NodeId, Tensor, TensorType, Type, ValueId,
+    AttributeValue, DType, Dim, Function, Graph, Kind, Model, NodeId, Tensor, TensorType, Type,
+    ValueId,
 };
 
 /// Nodes that inference visits inside functions and bodies at most, all calls together: calls of calls
@@ -38,7 +40,11 @@ pub struct Types {
 
 /// What is known of the values of a model's main graph and of its subgraphs.
 pub fn run(model: &Model) -> Types {
-    let mut call = Call { model: Some(model), depth: 0, visits: 0 };
+    let functions = model.functions.iter().map(|function| {
+        let domain = canonical_domain(&function.domain);
+        ((domain, function.name.as_str(), function.overload.as_str()), function)
+    });
+    let mut call = Call { functions: functions.collect(), depth: 0, visits: 0 };
     let mut types = Types::declared(&model.graph);
     types.infer(&model.graph, &Attributes::new(), &mut call);
     types
@@ -46,7 +52,7 @@ pub fn run(model: &Model) -> Types {
 
 /// What is known of the values of a graph on its own; captured values are as declared.
 pub fn run_graph(graph: &Graph) -> Types {
-    let mut call = Call { model: None, depth: 0, visits: 0 };
+    let mut call = Call { functions: BTreeMap::new(), depth: 0, visits: 0 };
     let mut types = Types::declared(graph);
     types.infer(graph, &Attributes::new(), &mut call);
     types
@@ -181,7 +187,8 @@ type Attributes = BTreeMap<String, AttributeValue>;
 
 /// Where inference stands among bodies and calls.
 struct Call<'a> {
-    model: Option<&'a Model>,
+    /// By domain, name and overload.
+    functions: BTreeMap<(&'a str, &'a str, &'a str), &'a Function>,
     depth: usize,
     visits: usize,
 }

@@ -3,17 +3,15 @@
 use super::rules::join;
 use super::site::{Outcome, Site};
 use super::{Attributes, Call, DEPTH, Types, merge};
+use crate::schema::canonical_domain;
 use crate::{DType, Dim, Graph, TensorType, Type, ValueId};
 
 /// What follows for a node with bodies or a call; nothing for other nodes.
 pub(super) fn infer(site: &Site<'_>, call: &mut Call<'_>) -> Option<Outcome> {
     let node = site.node();
-    let function = call.model.and_then(|model| {
-        if model.functions.is_empty() {
-            return None;
-        }
-        model.function(&node.domain, &node.op_type, node.overload.as_str())
-    });
+    let key = || (canonical_domain(&node.domain), node.op_type.as_str(), node.overload.as_str());
+    let function =
+        if call.functions.is_empty() { None } else { call.functions.get(&key()).copied() };
     let nested = function.is_some() || node.bodies().next().is_some();
     if !nested || call.depth >= DEPTH {
         return None;
