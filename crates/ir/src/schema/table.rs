@@ -1,4 +1,8 @@
 //! The tables in memory: parsed once from the text that the crate carries.
+#![allow(clippy::disallowed_types, reason = "the index is only looked up, never iterated")]
+
+use std::collections::HashMap;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -13,6 +17,8 @@ const CONTRIB: &str = include_str!("contrib.txt");
 /// All schemas, sorted by domain, name and version.
 pub(super) struct Table {
     schemas: Vec<Schema>,
+    /// Where the versions of an operator stand, by name and then domain: every node asks.
+    index: HashMap<&'static str, Vec<(&'static str, Range<usize>)>>,
     pub(super) newest: i64,
 }
 
@@ -26,7 +32,15 @@ impl Table {
         for schema in &mut schemas {
             (schema.facts, schema.parameters) = facts.of(schema.domain, schema.name);
         }
-        Self { schemas, newest: newest.unwrap_or(0) }
+        let mut index: HashMap<_, Vec<(_, Range<usize>)>> = HashMap::new();
+        for (at, schema) in schemas.iter().enumerate() {
+            let domains = index.entry(schema.name).or_default();
+            match domains.last_mut() {
+                Some((domain, versions)) if *domain == schema.domain => versions.end = at + 1,
+                _ => domains.push((schema.domain, at..at + 1)),
+            }
+        }
+        Self { schemas, index, newest: newest.unwrap_or(0) }
     }
 
     pub(super) fn all(&self) -> &[Schema] {
@@ -34,9 +48,9 @@ impl Table {
     }
 
     pub(super) fn versions(&self, domain: &str, op: &str) -> &[Schema] {
-        let start = self.schemas.partition_point(|s| (s.domain, s.name) < (domain, op));
-        let rest = &self.schemas[start..];
-        &rest[..rest.partition_point(|s| (s.domain, s.name) <= (domain, op))]
+        let domains = self.index.get(op).map(Vec::as_slice).unwrap_or_default();
+        let found = domains.iter().find(|(known, _)| *known == domain);
+        found.map(|(_, versions)| &self.schemas[versions.clone()]).unwrap_or_default()
     }
 
     pub(super) fn lookup(&self, domain: &str, op: &str, version: i64) -> Option<&Schema> {
