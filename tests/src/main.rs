@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test it says what failed, and where")]
 
 mod case;
+mod check;
 mod layers;
 mod onnx;
 mod text;

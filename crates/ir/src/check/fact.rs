@@ -93,7 +93,7 @@ facts! {
         => "in another opset it may have; see the definition in the model's opset";
     /// An attribute of another kind.
     AttributeKind { name: String = "The attribute.", expected: AttributeKind = "The kind it has by the definition." }
-        "V014" Error "attribute `{name}` must be of kind {expected:?}";
+        "V014" Error "attribute `{name}` must be of kind `{expected}`";
     /// An attribute that must be there is not.
     MissingAttribute { name: &'static str = "The attribute." } "V015" Error
         "attribute `{name}` is missing";
@@ -124,7 +124,7 @@ facts! {
     Body {
         what: &'static str = "`inputs` or `outputs`.", expected: usize = "How many there must be.",
         found: usize = "How many there are.",
-    } "V024" Error "its body must have {expected} {what}, not {found}";
+    } "V024" Error "the number of {what} of its body must be {expected}, not {found}";
     /// A key of the metadata stands twice.
     DuplicateMetadata { key: String = "The key." } "V025" Error "metadata key `{key}` stands twice";
     /// Two functions have one identity.

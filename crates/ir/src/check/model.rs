@@ -32,15 +32,21 @@ fn opsets(opsets: &Opsets, scope: &[String], found: &mut Found) {
         let domain = canonical_domain(&opset.domain);
         let mut add = |fact| found.add(scope, Subject::Graph, fact);
         if !seen.insert(domain) {
-            add(Fact::DuplicateOpset { domain: domain.to_owned() });
+            add(Fact::DuplicateOpset { domain: shown(domain) });
+            continue;
         }
         if opset.version < 1 {
-            add(Fact::BadOpset { domain: domain.to_owned(), version: opset.version });
+            add(Fact::BadOpset { domain: shown(domain), version: opset.version });
         }
         if domain.is_empty() && opset.version > newest_opset() {
             add(Fact::NewOpset { version: opset.version, newest: newest_opset() });
         }
     }
+}
+
+/// The domain as a message says it: the standard one has a long name too.
+pub(super) fn shown(domain: &str) -> String {
+    if domain.is_empty() { "ai.onnx".to_owned() } else { domain.to_owned() }
 }
 
 fn metadata(pairs: &[(String, String)], scope: &[String], found: &mut Found) {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::model::shown;
+use super::quantized::needed_opset;
 use super::{Fact, Found, Scope};
 use crate::schema::{Arity, AttributeKind, Schema, View, canonical_domain, domains, lookup};
 use crate::{AttributeValue, DType, Graph, Node, NodeId};
@@ -22,7 +24,7 @@ pub(super) fn check(
     }
     let domain = canonical_domain(&node.domain);
     let Some(version) = scope.graph.opsets.version(&node.domain) else {
-        return add(Fact::NoOpset { domain: domain.to_owned() });
+        return add(Fact::NoOpset { domain: shown(domain) });
     };
     if functions.contains(&(node.domain.as_str(), node.op_type.as_str())) {
         return;
@@ -34,7 +36,7 @@ pub(super) fn check(
         let complete = domain.is_empty() || domain.starts_with("ai.onnx");
         if table.is_some() || (complete && domains().any(|known| known == domain)) {
             let op = node.op_type.clone();
-            add(Fact::UnknownOperator { domain: domain.to_owned(), op, version });
+            add(Fact::UnknownOperator { domain: shown(domain), op, version });
         }
         return;
     };
@@ -119,6 +121,8 @@ fn kind(value: &AttributeValue) -> Option<AttributeKind> {
 }
 
 fn types(scope: &Scope<'_>, id: NodeId, schema: &Schema) -> Vec<Fact> {
+    // What is wrong with quantized types is said by facts of their own.
+    let quantizer = matches!(schema.name, "QuantizeLinear" | "DequantizeLinear");
     let mut facts = Vec::new();
     let mut bound: Vec<(&str, DType)> = Vec::new();
     for (slot, input) in scope.graph.inputs(id).into_iter().enumerate() {
@@ -127,12 +131,15 @@ fn types(scope: &Scope<'_>, id: NodeId, schema: &Schema) -> Vec<Fact> {
         if matches!(dtype, DType::Unknown(_)) {
             continue;
         }
+        if quantizer && needed_opset(dtype).is_some() {
+            continue;
+        }
         if schema.closed && !formal.types.admits(dtype) {
             facts.push(Fact::InputType { input: formal.name, dtype });
             continue;
         }
         let mixed = matches!(formal.arity, Arity::Variadic { homogeneous: false, .. });
-        let Some(variable) = formal.variable.filter(|_| !mixed) else { continue };
+        let Some(variable) = formal.variable.filter(|_| !mixed && !quantizer) else { continue };
         match bound.iter().find(|(known, _)| *known == variable) {
             Some((_, first)) if *first != dtype => {
                 facts.push(Fact::MixedTypes { first: *first, second: dtype });

@@ -67,7 +67,7 @@ fn is_nonzero(tensor: &Tensor) -> bool {
 }
 
 /// The first opset whose operators have this quantized type.
-fn needed_opset(dtype: DType) -> Option<i64> {
+pub(super) fn needed_opset(dtype: DType) -> Option<i64> {
     match dtype {
         DType::Uint16 | DType::Int16 | DType::Uint4 | DType::Int4 => Some(21),
         DType::Float8E4M3Fn | DType::Float8E4M3Fnuz | DType::Float8E5M2 | DType::Float8E5M2Fnuz => {

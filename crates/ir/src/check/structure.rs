@@ -24,8 +24,13 @@ fn values(scopes: &[Scope<'_>], scope: &Scope<'_>, found: &mut Found) {
         let mut add = |fact| found.add(&scope.path, scope.value(id), fact);
         let read = graph.use_count(id) > 0 || outputs.contains(&id);
         match value.kind {
-            Kind::Computed if read && graph.producer(id).is_none() => add(Fact::Undefined {}),
-            Kind::Captured if defining(scopes, scope, value.name()).is_none() => {
+            // Where an enclosing graph knows the name and nothing defines it, it is said there.
+            Kind::Computed if read && graph.producer(id).is_none() => {
+                if !known_outside(scopes, scope, value.name()) {
+                    add(Fact::Undefined {});
+                }
+            }
+            Kind::Captured if !known_outside(scopes, scope, value.name()) => {
                 add(Fact::Undefined {});
             }
             Kind::Captured => {}
@@ -63,6 +68,17 @@ fn defining<'a>(scopes: &'a [Scope<'_>], scope: &Scope<'_>, name: &str) -> Optio
     None
 }
 
+fn known_outside(scopes: &[Scope<'_>], scope: &Scope<'_>, name: &str) -> bool {
+    let mut outer = scope.outer;
+    while let Some(at) = outer {
+        if scopes[at].graph.find(name).is_some() {
+            return true;
+        }
+        outer = scopes[at].outer;
+    }
+    false
+}
+
 fn agrees(declared: &crate::TensorType, constant: &Tensor) -> bool {
     let dtype = declared.dtype.is_none_or(|dtype| dtype == constant.dtype());
     let shape = declared.shape.as_ref().is_none_or(|shape| {
@@ -81,7 +97,9 @@ fn cycles(scope: &Scope<'_>, found: &mut Found) {
         Subject::Node { name, .. } => name,
         Subject::Graph | Subject::Value { .. } => String::new(),
     };
-    let mut names: Vec<String> = cycle.nodes.iter().map(|&node| name(scope.node(node))).collect();
+    // Each node reads from the next; the arrows follow the data.
+    let mut names: Vec<String> =
+        cycle.nodes.iter().rev().map(|&node| name(scope.node(node))).collect();
     names.extend(names.first().cloned());
     found.add(&scope.path, Subject::Graph, Fact::Cyclic { cycle: names });
 }

@@ -1,5 +1,7 @@
 //! The parts of a schema: inputs, outputs, attributes and the types they admit.
 
+use std::fmt;
+
 use crate::{AttributeValue, DType};
 
 /// How many actual values a formal input or output stands for.
@@ -82,6 +84,27 @@ pub enum AttributeKind {
     Graphs,
     SparseTensors,
     TypeProtos,
+}
+
+impl fmt::Display for AttributeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Float => "float",
+            Self::Int => "int",
+            Self::String => "string",
+            Self::Tensor => "tensor",
+            Self::Graph => "graph",
+            Self::SparseTensor => "sparse_tensor",
+            Self::TypeProto => "type_proto",
+            Self::Floats => "floats",
+            Self::Ints => "ints",
+            Self::Strings => "strings",
+            Self::Tensors => "tensors",
+            Self::Graphs => "graphs",
+            Self::SparseTensors => "sparse_tensors",
+            Self::TypeProtos => "type_protos",
+        })
+    }
 }
 
 /// An attribute of an operator.
