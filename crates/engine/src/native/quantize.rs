@@ -1,0 +1,178 @@
+//! Quantization: `saturate(round_half_even(x / scale) + zero_point)` and back, in every integer type
+//! and per tensor, along an axis or in blocks.
+
+use marquetry_ir::{DType, Tensor};
+
+use super::Fault;
+use super::call::{Call, Outputs, axis};
+use super::cast::{cast, pack};
+use crate::array::tensor;
+
+/// Which scale holds for which element: scales per tensor, along an axis, or along an axis in blocks.
+struct Granularity {
+    /// Elements after the axis, elements along it, elements of it that share a scale.
+    inner: usize,
+    length: usize,
+    block: usize,
+    /// Scales along the axis; 0 for one scale in all.
+    scales: usize,
+    /// Whether scales differ on the other axes too, as blocked ones do.
+    blocked: bool,
+}
+
+impl Granularity {
+    fn new(call: &Call<'_>, x: &Tensor, scale: &Tensor) -> Result<Self, Fault> {
+        let rank = x.dims().len();
+        if scale.len() == 1 && scale.dims().len() <= 1 {
+            return Ok(Self { inner: 1, length: 1, block: 1, scales: 0, blocked: false });
+        }
+        let at = axis(call.int("axis").unwrap_or(1), rank)?;
+        let (inner, length) = (x.dims()[at + 1..].iter().product(), x.dims()[at]);
+        let block = call.int("block_size").unwrap_or(0);
+        if scale.dims().len() == 1 && (block == 0 || rank != 1) {
+            if scale.dims()[0] != length {
+                return Err(Fault::Invalid(format!(
+                    "{} scales do not fit axis {at} of {:?}",
+                    scale.len(),
+                    x.dims()
+                )));
+            }
+            return Ok(Self { inner, length, block: 1, scales: length, blocked: false });
+        }
+        let scales = *scale.dims().get(at).unwrap_or(&0);
+        let block = match usize::try_from(block) {
+            Ok(0) | Err(_) => length.div_ceil(scales.max(1)),
+            Ok(block) => block,
+        };
+        let others = scale.dims().len() == rank
+            && (0..rank).all(|other| other == at || scale.dims()[other] == x.dims()[other]);
+        if !others || scales == 0 || length.div_ceil(block.max(1)) != scales {
+            return Err(Fault::Invalid(format!(
+                "scales of shape {:?} do not block {:?}",
+                scale.dims(),
+                x.dims()
+            )));
+        }
+        Ok(Self { inner, length, block, scales, blocked: true })
+    }
+
+    /// The position of the scale of an element.
+    fn of(&self, index: usize) -> usize {
+        if self.scales == 0 {
+            return 0;
+        }
+        let along = index / self.inner % self.length / self.block;
+        if !self.blocked {
+            return along;
+        }
+        (index / self.inner / self.length * self.scales + along) * self.inner + index % self.inner
+    }
+}
+
+/// The least and greatest value of an integer type.
+pub(crate) fn limits(dtype: DType) -> Option<(i64, i64)> {
+    let bits = dtype.bits().filter(|_| dtype.is_integer() && dtype != DType::Uint64)?;
+    let unsigned =
+        matches!(dtype, DType::Uint2 | DType::Uint4 | DType::Uint8 | DType::Uint16 | DType::Uint32);
+    Some(if unsigned {
+        (0, (1 << bits) - 1)
+    } else {
+        (-1 << (bits - 1), (1 << (bits - 1)) - 1 + i64::from(bits == 64))
+    })
+}
+
+fn zero_points(call: &Call<'_>, scale: &Tensor) -> Result<Option<Vec<i64>>, Fault> {
+    let Some(zero) = call.optional(2) else { return Ok(None) };
+    if zero.len() != scale.len() {
+        return Err(Fault::invalid("there is not one zero point for each scale"));
+    }
+    zero.to_i64s().map(Some).ok_or_else(|| Fault::dtype(zero))
+}
+
+/// A tensor of one integer type from integers within its limits.
+fn integers(dims: &[usize], integers: Vec<i64>, dtype: DType) -> Result<Tensor, Fault> {
+    if dtype.bits().is_some_and(|bits| bits < 8) {
+        return pack(dims, &integers, dtype);
+    }
+    cast(&tensor(dims, integers)?, dtype)
+}
+
+pub(super) fn quantize(call: &Call<'_>) -> Outputs {
+    let (x, scale) = (call.input(0)?, call.input(1)?);
+    let dtype = match (call.optional(2), call.int("output_dtype").filter(|&number| number != 0)) {
+        (Some(zero), _) => zero.dtype(),
+        (None, Some(number)) => DType::from_number(number.try_into().unwrap_or(0)),
+        (None, None) => DType::Uint8,
+    };
+    let (least, most) = limits(dtype).ok_or_else(|| {
+        Fault::Unsupported(format!("it is not written for elements of type `{dtype}`"))
+    })?;
+    let granularity = Granularity::new(call, x, scale)?;
+    let zeros = zero_points(call, scale)?;
+    let scales = scale.to_f64s().ok_or_else(|| Fault::dtype(scale))?;
+    let xs = x.to_f64s().ok_or_else(|| Fault::dtype(x))?;
+    // The division is done in the type of the scale, unless the node names another.
+    let precision = call.int("precision").filter(|&number| number != 0);
+    let double = match precision {
+        Some(number) => DType::from_number(number.try_into().unwrap_or(0)) == DType::Double,
+        None => scale.dtype() == DType::Double,
+    };
+    let quantized = xs.iter().enumerate().map(|(index, &x)| {
+        let at = granularity.of(index);
+        let ratio = if double { x / scales[at] } else { f64::from(x as f32 / scales[at] as f32) };
+        let zero = zeros.as_ref().map_or(0, |zeros| zeros[at]);
+        // A NaN has no integer: it becomes zero, as the conversion makes it.
+        (ratio.round_ties_even() as i64).saturating_add(zero).clamp(least, most)
+    });
+    Ok(vec![integers(x.dims(), quantized.collect(), dtype)?])
+}
+
+pub(super) fn dequantize(call: &Call<'_>) -> Outputs {
+    let (x, scale) = (call.input(0)?, call.input(1)?);
+    let dtype = match call.int("output_dtype").filter(|&number| number != 0) {
+        Some(number) => DType::from_number(number.try_into().unwrap_or(0)),
+        None => scale.dtype(),
+    };
+    let granularity = Granularity::new(call, x, scale)?;
+    let zeros = zero_points(call, scale)?;
+    let scales = scale.to_f64s().ok_or_else(|| Fault::dtype(scale))?;
+    let xs = x.to_i64s().ok_or_else(|| Fault::dtype(x))?;
+    let reals = xs.iter().enumerate().map(|(index, &q)| {
+        let at = granularity.of(index);
+        let zero = zeros.as_ref().map_or(0, |zeros| zeros[at]);
+        // In single precision, as runtimes compute it: the integer is rounded before the product.
+        (q.wrapping_sub(zero) as f32) * (scales[at] as f32)
+    });
+    let output = tensor(x.dims(), reals.collect::<Vec<f32>>())?;
+    Ok(vec![cast(&output, dtype)?])
+}
+
+/// An asymmetric grid of 8 bits from the range of the tensor, which always contains zero.
+pub(super) fn dynamic_quantize(call: &Call<'_>) -> Outputs {
+    let x = call.input(0)?;
+    let items = x.f32s().ok_or_else(|| Fault::dtype(x))?;
+    let (least, most) = items.iter().fold((0.0_f32, 0.0_f32), |(a, b), &x| (a.min(x), b.max(x)));
+    let scale = (most - least) / 255.0;
+    let scale = if scale == 0.0 { 1.0 } else { scale };
+    let zero = (-least / scale).round_ties_even().clamp(0.0, 255.0);
+    let quantized =
+        items.iter().map(|&x| ((x / scale).round_ties_even() + zero).clamp(0.0, 255.0) as u8);
+    Ok(vec![
+        tensor(x.dims(), quantized.collect::<Vec<u8>>())?,
+        tensor([], vec![scale])?,
+        tensor([], vec![zero as u8])?,
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_those_of_twos_complement() {
+        assert_eq!(limits(DType::Int4), Some((-8, 7)));
+        assert_eq!(limits(DType::Uint2), Some((0, 3)));
+        assert_eq!(limits(DType::Int32), Some((i32::MIN.into(), i32::MAX.into())));
+        assert_eq!(limits(DType::Float), None);
+    }
+}
