@@ -1,0 +1,75 @@
+use std::num::NonZeroUsize;
+
+use marquetry_ir::{Graph, Tensor, ValueId};
+
+use crate::{EngineError, Refusal};
+
+/// How an engine runs.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Threads that one program may use; `None` leaves it to the machine. Results do not depend on it.
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// Runs graphs, and pieces of graphs.
+pub trait Engine: Send + Sync {
+    /// What it is called on the command line.
+    fn name(&self) -> &str;
+
+    /// Why nodes of a graph cannot run here, in order of the nodes; empty when all can. To be asked
+    /// before anything long starts.
+    fn refusals(&self, graph: &Graph) -> Vec<Refusal>;
+
+    /// Makes a graph ready for its pieces to be compiled. Calls of functions must have been inlined.
+    ///
+    /// # Errors
+    ///
+    /// When the nodes of the graph wait for each other.
+    fn load<'g>(&self, graph: &'g Graph) -> Result<Box<dyn Loaded + 'g>, EngineError>;
+
+    /// [`Loaded::compile`] for a graph of which one piece is wanted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::load`] and [`Loaded::compile`].
+    fn compile(
+        &self,
+        graph: &Graph,
+        feeds: &[ValueId],
+        fetches: &[ValueId],
+    ) -> Result<Box<dyn Program>, EngineError> {
+        self.load(graph)?.compile(feeds, fetches)
+    }
+}
+
+/// A graph in an engine. Its programs share weights with the graph, or one copy of them where the
+/// runtime wants another alignment or type.
+pub trait Loaded: Send + Sync {
+    /// The part of the graph that computes `fetches` from `feeds`, both of which may be any values.
+    ///
+    /// Constants need not be fed, but may be: what is fed replaces the constant, or cuts off the nodes
+    /// that compute it.
+    ///
+    /// # Errors
+    ///
+    /// When a fetched value depends on an input that is not fed, or on a node that the engine refuses.
+    /// Where the type of a fed value is not known yet, refusals may wait for the first run.
+    fn compile(
+        &self,
+        feeds: &[ValueId],
+        fetches: &[ValueId],
+    ) -> Result<Box<dyn Program>, EngineError>;
+}
+
+/// A compiled piece of a graph.
+pub trait Program: Send {
+    /// The fetched tensors in the order asked for at compilation, from the fed ones in their order.
+    ///
+    /// Values that the graph calls `float16` or `bfloat16` may arrive as `float`, where the engine
+    /// computes them so.
+    ///
+    /// # Errors
+    ///
+    /// When an operator does not accept what it is given.
+    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError>;
+}
