@@ -1,1 +1,24 @@
-//! Runs graphs: whole, in pieces, with every intermediate tensor observed.
+//! Graph and inputs to tensors: the only crate that knows an inference runtime.
+//!
+//! - [`Engine`] compiles the part of a graph between any values into a [`Program`].
+//! - [`Embedded`] is the engine that is always there: a pure-Rust runtime behind a fence of operators
+//!   it is trusted with, and [`Native`] operators of our own for everything else.
+//! - [`Sweep`] runs a graph over one sample in segments and hands every wanted tensor to an observer.
+//! - [`Samples`] reads calibration data, one sample at a time.
+
+mod array;
+mod embedded;
+mod engine;
+mod error;
+mod native;
+mod piece;
+mod samples;
+mod sweep;
+mod types;
+
+pub use embedded::Embedded;
+pub use engine::{Engine, Loaded, Options, Program};
+pub use error::{EngineError, Refusal};
+pub use native::Native;
+pub use samples::{Input, Sample, SampleError, SampleOptions, Samples, arrays};
+pub use sweep::{Flow, Sweep, SweepOptions};
