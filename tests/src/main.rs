@@ -3,6 +3,7 @@
 
 mod case;
 mod check;
+mod engine;
 mod layers;
 mod onnx;
 mod text;
