@@ -203,7 +203,7 @@ impl Code {
                 "The file does not exist on the search path, cannot be read, is not UTF-8, or is too large."
             }
             Code::TooLarge => {
-                "Expressions may be nested 64 deep, and a pattern may have 50,000 parts after its definitions are inlined."
+                "Expressions may be nested 64 deep, and a pattern may have 20,000 parts after its definitions are inlined."
             }
             Code::Unsupported => {
                 "The grammar allows it, but it has no meaning here, or it is not built yet."
@@ -229,9 +229,11 @@ pub struct Label {
 
 /// One error of a source.
 ///
-/// It implements [`miette::Diagnostic`]; how it is drawn is up to the caller.
+/// It displays as the title of its code; [`fact`](Self::fact) says what is wrong here, and the
+/// labels say it where the text is drawn. It implements [`miette::Diagnostic`]; how it is drawn is
+/// up to the caller.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{code} {}", code.title())]
+#[error("{}", code.title())]
 pub struct Diagnostic {
     /// Which kind of error.
     pub code: Code,

@@ -24,7 +24,7 @@ use crate::similar::closest;
 use crate::span::Span;
 
 /// The most expressions of one pattern after inlining.
-const MAX_EXPRS: usize = 50_000;
+const MAX_EXPRS: usize = 20_000;
 /// The deepest nesting of expressions and inlined definitions together.
 const MAX_LEVELS: usize = 128;
 
@@ -227,7 +227,7 @@ impl<'a> Lowerer<'a> {
             Kind::Rest
         } else if names.operators.contains(name) {
             Kind::Operator
-        } else if !value && names.attributes.contains(name) {
+        } else if !value && (names.attributes.contains(name) || names.computed.contains(name)) {
             Kind::Attribute
         } else if names.dims.contains(name) {
             Kind::Dim

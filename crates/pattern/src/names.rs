@@ -16,9 +16,10 @@ use crate::span::Span;
 pub(crate) struct Names {
     /// The signature's inputs and outputs, and what equations define: values for certain.
     pub(crate) declared: BTreeMap<String, Span>,
-    /// Contents of attributes: header attributes, names in attribute position, `let` and `with`,
-    /// and free names that conditions compute with.
+    /// Contents of attributes: header attributes, names in attribute position, `let` and `with`.
     pub(crate) attributes: BTreeSet<String>,
+    /// Names that conditions compute with, so that in value position they are numbers.
+    pub(crate) computed: BTreeSet<String>,
     /// Captured attributes, `rest...`.
     pub(crate) rests: BTreeSet<String>,
     /// Dimensions of types.
@@ -262,7 +263,7 @@ impl Names {
                 if self.declared.contains_key(name) {
                     self.arithmetic.push((name.clone(), guard.span));
                 } else if !self.dims.contains(name) && !self.dtypes.contains(name) {
-                    self.attributes.insert(name.clone());
+                    self.computed.insert(name.clone());
                 }
             }
             GuardKind::List(items) => items.iter().for_each(|item| self.guard(item, true)),

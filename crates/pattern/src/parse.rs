@@ -85,7 +85,10 @@ fn syntax_error(
     let fact = match &error.variant {
         ErrorVariant::ParsingError { positives, .. } if !positives.is_empty() => {
             let mut names: Vec<&str> = Vec::new();
-            for entry in positives {
+            // In the middle of an expression anything could go on; what could end it says more.
+            let within =
+                positives.contains(&Rule::mul_sign) || positives.contains(&Rule::times_sign);
+            for entry in positives.iter().filter(|entry| !within || !goes_on(**entry)) {
                 let name = human::human(*entry);
                 if !names.contains(&name) && name != "white space" {
                     names.push(name);
@@ -96,6 +99,38 @@ fn syntax_error(
         _ => "this is not understood here".to_owned(),
     };
     Diagnostic::new(Code::Syntax, Span::new(source, at, at + length), fact)
+}
+
+/// Is this what may follow any operand?
+fn goes_on(entry: Rule) -> bool {
+    matches!(
+        entry,
+        Rule::add_sign
+            | Rule::mul_sign
+            | Rule::plus_sign
+            | Rule::times_sign
+            | Rule::power_sign
+            | Rule::compare_sign
+            | Rule::is_pattern
+            | Rule::k_is
+            | Rule::k_and
+            | Rule::k_or
+            | Rule::k_with
+            | Rule::k_if
+            | Rule::caret
+            | Rule::coalesce
+            | Rule::bar
+            | Rule::mark
+            | Rule::maybe
+            | Rule::dots
+            | Rule::tolerance
+            | Rule::attrs
+            | Rule::open
+            | Rule::open_list
+            | Rule::open_brace
+            | Rule::open_angle
+            | Rule::assign
+    )
 }
 
 /// `a`, `a or b`, `a, b or c`.

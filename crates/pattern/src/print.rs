@@ -1,5 +1,6 @@
 //! Core as text, for people and snapshots. There is no parser for it.
 
+use std::cell::Cell;
 use std::fmt;
 
 use crate::core::{
@@ -10,7 +11,7 @@ use crate::gexpr::{BinaryOp, CompareOp, GExpr, GExprKind};
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let print = Print { pattern: self };
+        let print = Print { pattern: self, left: Cell::new(MAX_PARTS) };
         let list = |vars: &[VarId]| {
             vars.iter().map(|var| print.declared(*var)).collect::<Vec<_>>().join(", ")
         };
@@ -52,8 +53,13 @@ impl fmt::Display for Pattern {
     }
 }
 
+/// The most parts that are printed. Expressions are shared, so that writing them out can be
+/// exponential; what is longer than this nobody reads.
+const MAX_PARTS: usize = 5_000;
+
 struct Print<'p> {
     pattern: &'p Pattern,
+    left: Cell<usize>,
 }
 
 impl Print<'_> {
@@ -106,6 +112,8 @@ impl Print<'_> {
     }
 
     fn expr(&self, expr: ExprId) -> String {
+        let Some(left) = self.left.get().checked_sub(1) else { return "…".to_owned() };
+        self.left.set(left);
         match &self.pattern.expr(expr).kind {
             ExprKind::Any => "_".to_owned(),
             ExprKind::AnyOrAbsent => "_?".to_owned(),

@@ -163,7 +163,8 @@ impl Resolver<'_> {
                         "this import closes the circle",
                     );
                     for (unit, next) in &circle[..circle.len() - 1] {
-                        let (target, import) = &self.units[*unit].imports[*next];
+                        // Files on the way here already point past the import that was taken.
+                        let (target, import) = &self.units[*unit].imports[*next - 1];
                         let used = &self.sources.get(self.units[*target].source).path;
                         error = error.label(import.path.span, format!("uses `{used}`"));
                     }

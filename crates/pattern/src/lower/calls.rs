@@ -616,9 +616,7 @@ impl<'a> Lowerer<'a> {
             self.error(error.help(help));
             return vec![self.placeholder(span)];
         }
-        self.calls.push((decl, span));
         let exprs = self.deeper(span, |this| this.inline_inner(frame, call, decl, first, span));
-        self.calls.pop();
         exprs.unwrap_or_else(|| vec![self.placeholder(span)])
     }
 
@@ -641,7 +639,11 @@ impl<'a> Lowerer<'a> {
         callee.names(&mut inner.names);
         self.pass_attributes(frame, &mut inner, call, callee.attributes);
         self.pass_arguments(frame, &mut inner, call, callee.params, first, span);
-        self.callable(&mut inner, &callee, span)
+        // Only now: the arguments are the caller's, and may call the same definition.
+        self.calls.push((decl, span));
+        let exprs = self.callable(&mut inner, &callee, span);
+        self.calls.pop();
+        exprs
     }
 
     /// Attributes of a call become variables of the definition: a name is the caller's variable

@@ -65,7 +65,10 @@ pub(crate) fn rule(
             let equation = Equation { results: vec![output], expr, span: left.span };
             lowerer.pattern.scopes[0].equations.push(equation);
             guards.iter().for_each(|guard| lowerer.where_item(&mut frame, guard));
-            lowerer.pattern.inputs = free_values(&lowerer.pattern);
+            for input in free_values(&lowerer.pattern) {
+                lowerer.var_mut(input).role = Role::Header;
+                lowerer.pattern.inputs.push(input);
+            }
             let expr = lowerer.build_expr(&mut frame, right, true);
             let span = expr.span;
             let results = vec![output];
