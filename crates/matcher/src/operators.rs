@@ -9,7 +9,7 @@ use marquetry_pattern::{AttributeFacts, AttributeKind, Facts, Operators, Signatu
 /// use marquetry_pattern::Library;
 ///
 /// let errors = Library::parse("typo.pat", "pattern P (x) => (y) { y = Reul(x) }", &Schemas);
-/// assert!(errors.unwrap_err()[0].to_string().contains("Reul"));
+/// assert!(errors.unwrap_err()[0].fact().contains("Reul"));
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Schemas;
@@ -85,7 +85,8 @@ fn signature(versions: &[&Schema]) -> Signature {
     for attribute in &mut attributes {
         // Required in all versions means that all versions have it as an attribute.
         let everywhere = versions.iter().all(|schema| schema.attribute(&attribute.name).is_some());
-        attribute.required &= everywhere;
+        // `to` of Cast restates the element type of the output: not to write it assumes nothing.
+        attribute.required &= everywhere && attribute.name != "to";
     }
     attributes.sort_by(|a, b| a.name.cmp(&b.name));
     Signature {
