@@ -6,5 +6,5 @@ mod check;
 mod engine;
 mod layers;
 mod onnx;
-mod text;
 mod pattern;
+mod text;

@@ -31,9 +31,8 @@ fn cases() {
 
 fn render(case: &str) -> String {
     let mut files = Vec::new();
-    for section in case.split("--- ").skip(1) {
-        let (head, body) = section.split_once('\n').unwrap();
-        let name = match head.trim().split_once(' ') {
+    for (head, body) in crate::case::sections(case) {
+        let name = match head.split_once(' ') {
             Some(("file", name)) => name,
             _ => "case.pat",
         };
