@@ -212,3 +212,6 @@ impl fmt::Display for AttributeValue {
         f.write_str(&printer.out)
     }
 }
+
+#[cfg(test)]
+mod tests;
