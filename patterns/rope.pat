@@ -7,7 +7,7 @@
 #   after:  y = Rope(x, cos, sin)
 
 use "std/math.pat" { cast }
-use "std/layout.pat" { halves }
+use "std/layout.pat" { halves, even, odd }
 
 # (−x₂, x₁)
 def rotate(x) => (r) {
@@ -15,15 +15,11 @@ def rotate(x) => (r) {
   r = Concat<axis = -1>(-high, low)
 }
 
-def every_second(x) = Slice<axes = [-1], starts = _, ends = _, steps = [2]>(x)
+# two tensors interleaved along the last axis
+def stacked(a, b) = Reshape<...>(Concat<axis = -1>(Unsqueeze<axes = [-1]>(a), Unsqueeze<axes = [-1]>(b)), ...)
 
 # (−x₁, x₀, −x₃, x₂, …)
-def rotate_pairs(x) => (r) {
-  even = every_second(x)
-  odd = every_second(x)
-  r = Reshape<...>(Concat<axis = -1>(Unsqueeze<...>(-odd, ...), Unsqueeze<...>(even, ...)), ...)
-  where even != odd
-}
+def rotate_pairs(x) = stacked(-odd(x), even(x))
 
 # a·cos − b·sin and b·cos + a·sin; the halves of cos and sin may be given apart
 def turned(a, b, cos, sin) => (re, im) {
@@ -43,11 +39,8 @@ pattern Rope in rope (x, cos, sin) => (y) {
     re, im = turned(low, high, cos, sin)
     y = Concat<axis = -1>(re, im)
   } or {
-    even = every_second(x)
-    odd = every_second(x)
-    re, im = turned(even, odd, cos, sin)
-    y = Reshape<...>(Concat<axis = -1>(Unsqueeze<...>(re, ...), Unsqueeze<...>(im, ...)), ...)
-    where even != odd
+    re, im = turned(even(x), odd(x), cos, sin)
+    y = stacked(re, im)
   } or {
     y = RotaryEmbedding<...>(x, cos, sin, ...)
   } or {

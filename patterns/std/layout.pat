@@ -6,24 +6,27 @@
 def swap_last(x) = Transpose<perm = p>(x) if p == swap(rank(x), -2, -1)
                  | Transpose<perm = p>(x) if p == swap(len(p), -2, -1)
 
-# One half of the last axis. Bounds are often computed at run time, so they are checked only where
-# they are known.
-def part(x) = Slice<axes = [-1], starts = _, ends = _, steps = _>(x)
-            | Slice<axes = _, starts = _, ends = _, steps = _>(x, ...)
+# The part of the last axis from its beginning, and any part. Bounds are often computed at run time:
+# they are checked only where they are known.
+def begin(x) = Slice<axes = [-1], starts = [0], ends = _, steps = [1]>(x)
+def part(x)  = Slice<axes = [-1], starts = _, ends = _, steps = [1]>(x)
 
 # Both halves of the last axis, in order.
 def halves(x) => (low, high) {
-  either { low, high = Split<...>(x, ...) }
+  either { low, high = Split<...>(x) }
   or {
-    low = part(x)
+    low = begin(x)
     high = part(x)
     where low != high
   }
   or {
-    s = SplitToSequence<...>(x, ...)
-    low = SequenceAt<...>(s, ...)
-    high = SequenceAt<...>(s, ...)
-    where low != high
+    s = SplitToSequence<...>(x)
+    low = SequenceAt<position = 0>(s)
+    high = SequenceAt<position = 1>(s)
   }
   where? dim(low, -1) == dim(high, -1), 2 * dim(low, -1) == dim(x, -1)
 }
+
+# Features 0, 2, 4, … and 1, 3, 5, …
+def even(x) = Slice<axes = [-1], starts = [0], ends = _, steps = [2]>(x)
+def odd(x)  = Slice<axes = [-1], starts = [1], ends = _, steps = [2]>(x)

@@ -48,7 +48,10 @@ fn crates() -> Vec<(String, String)> {
 fn dependencies(manifest: &str) -> Vec<&str> {
     let section = manifest.lines().skip_while(|line| line.trim() != "[dependencies]").skip(1);
     let lines = section.take_while(|line| !line.starts_with('['));
-    lines.filter_map(|line| line.split(['.', '=', ' ']).next()).filter(|name| !name.is_empty()).collect()
+    lines
+        .filter_map(|line| line.split(['.', '=', ' ']).next())
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 fn violations(name: &str, manifest: &str) -> Vec<String> {
@@ -68,7 +71,8 @@ fn violations(name: &str, manifest: &str) -> Vec<String> {
 
 #[test]
 fn crates_use_only_what_the_diagram_allows() {
-    let violations: Vec<_> = crates().iter().flat_map(|(name, manifest)| violations(name, manifest)).collect();
+    let violations: Vec<_> =
+        crates().iter().flat_map(|(name, manifest)| violations(name, manifest)).collect();
     assert!(violations.is_empty(), "{violations:#?}");
 }
 
@@ -83,7 +87,8 @@ fn a_wrong_arrow_is_seen() {
 
 #[test]
 fn the_lock_file_stays_small() {
-    let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock")).unwrap();
+    let lock =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock")).unwrap();
     let packages = lock.lines().filter(|line| *line == "[[package]]").count();
     assert!(packages <= LOCKED_PACKAGES, "{packages} packages, {LOCKED_PACKAGES} allowed");
 }

@@ -5,6 +5,7 @@ mod case;
 mod check;
 mod engine;
 mod layers;
+mod matching;
 mod onnx;
 mod pattern;
 mod text;

@@ -1,0 +1,5 @@
+//! Patterns in graphs: what is found, where, and how often.
+
+mod cases;
+mod properties;
+mod recall;
