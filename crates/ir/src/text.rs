@@ -1,6 +1,6 @@
 //! ONNX's textual syntax, printed and parsed.
 //!
-//! [`parse`] reads what ONNX's own parser (`onnx.parser` in Python) reads, and [`print`] writes what
+//! [`parse`] reads what ONNX's own parser (`onnx.parser` in Python) reads, and [`print()`] writes what
 //! its printer writes, to the byte if [`PrintOptions::official`] asks for it. By default more is
 //! written, so that printing and parsing a model gives an equal one:
 //!
@@ -169,14 +169,14 @@ pub fn print_graph(graph: &Graph, options: &PrintOptions) -> String {
     printer.out
 }
 
-/// Shows what [`print`] writes by default.
+/// Shows what [`print()`] writes by default.
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&print(self, &PrintOptions::default()))
     }
 }
 
-/// Shows what [`print_graph`] writes by default.
+/// Shows what [`print_graph()`] writes by default.
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&print_graph(self, &PrintOptions::default()))

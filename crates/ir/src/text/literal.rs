@@ -109,6 +109,10 @@ pub(super) trait Float: Copy + std::str::FromStr + std::fmt::LowerExp {
     const NAN_BITS: u64;
     /// The sign bit.
     const SIGN: u64;
+    /// Bits of the mantissa that are stored.
+    const MANTISSA_BITS: i32;
+    /// What is added to an exponent to store it.
+    const BIAS: i32;
     fn bits(self) -> u64;
     fn from_bits(bits: u64) -> Option<Self>;
     fn is_nan(self) -> bool;
@@ -120,6 +124,8 @@ pub(super) trait Float: Copy + std::str::FromStr + std::fmt::LowerExp {
 impl Float for f32 {
     const NAN_BITS: u64 = 0x7fc0_0000;
     const SIGN: u64 = 1 << 31;
+    const MANTISSA_BITS: i32 = 23;
+    const BIAS: i32 = 127;
     fn bits(self) -> u64 {
         self.to_bits().into()
     }
@@ -140,6 +146,8 @@ impl Float for f32 {
 impl Float for f64 {
     const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
     const SIGN: u64 = 1 << 63;
+    const MANTISSA_BITS: i32 = 52;
+    const BIAS: i32 = 1023;
     fn bits(self) -> u64 {
         self.to_bits()
     }
@@ -198,10 +206,32 @@ pub(super) fn float<F: Float>(out: &mut String, value: F) {
 /// near numbers of so many digits this is the one with an even last digit; Rust takes the greater.
 fn shortest<F: Float>(value: F) -> String {
     let shortest = format!("{value:e}");
-    let digits = shortest.bytes().take_while(|&byte| byte != b'e').filter(u8::is_ascii_digit);
-    let rounded = format!("{value:.*e}", digits.count() - 1);
+    let (mantissa, exponent) = shortest.split_once('e').expect("`{:e}` writes an exponent");
+    let count = mantissa.bytes().filter(u8::is_ascii_digit).count();
+    let scale = exponent.parse().unwrap_or(0) - i32::try_from(count).unwrap_or(0) + 1;
+    // A number with so many bits after its point has as many decimals. Between two numbers stands one
+    // with one decimal more than they have, or an integer whose end they leave out.
+    if scale <= 0 && fraction_bits(value) != 1 - scale {
+        return shortest;
+    }
+    let rounded = format!("{value:.*e}", count - 1);
     let is_same = rounded.parse::<F>().is_ok_and(|parsed| parsed.bits() == value.bits());
     if is_same { rounded } else { shortest }
+}
+
+/// Bits after the binary point.
+fn fraction_bits<F: Float>(value: F) -> i32 {
+    let magnitude = value.bits() & !F::SIGN;
+    let (field, mantissa) =
+        (magnitude >> F::MANTISSA_BITS, magnitude & ((1 << F::MANTISSA_BITS) - 1));
+    let (exponent, mantissa) =
+        if field == 0 { (1, mantissa) } else { (field, mantissa | 1 << F::MANTISSA_BITS) };
+    if mantissa == 0 {
+        return 0;
+    }
+    let exponent = i32::try_from(exponent).expect("an exponent has at most 11 bits");
+    let zeros = i32::try_from(mantissa.trailing_zeros()).expect("there are 64 bits");
+    (F::BIAS + F::MANTISSA_BITS - exponent - zeros).max(0)
 }
 
 /// Writes a float so that it reads back to the bit: the payload of a NaN is kept.
