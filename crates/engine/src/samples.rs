@@ -9,6 +9,7 @@
 mod array_file;
 mod error;
 mod fit;
+mod npy_header;
 mod tensor_folder;
 
 use std::path::{Path, PathBuf};

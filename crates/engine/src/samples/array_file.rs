@@ -7,10 +7,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use flate2::read::DeflateDecoder;
 use marquetry_ir::{DType, Tensor};
-use npyz::{Endianness, NpyHeader, Order, TypeChar};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::fit::{Fit, Runs, converted, convertible};
+use super::npy_header::NpyHeader;
 use super::{Input, SampleError};
 
 /// A file with one array for each input.
@@ -180,7 +180,7 @@ pub(super) fn shape(input: &Input) -> String {
 impl Array {
     /// The name for messages; a `.npy` has none.
     fn shown(&self) -> &str {
-        if self.name.is_empty() { "the array" } else { &self.name }
+        if self.name.is_empty() { "array" } else { &self.name }
     }
 
     fn width(&self) -> u64 {
@@ -362,54 +362,33 @@ fn header(path: &Path, name: &str, place: Place, size: u64) -> Opened {
 
 impl Array {
     fn read_header(&mut self, size: u64) -> Result<(), SampleError> {
-        // A header is some hundred bytes; numpy itself stops reading at ten thousand.
-        const LONGEST: u64 = 1 << 16;
         let mut stream = self.stream(0).map_err(|error| self.unreadable(&error))?;
-        let mut counted = stream.reader.by_ref().take(LONGEST);
-        let header = NpyHeader::from_reader(&mut counted);
-        let header = header.map_err(|error| SampleError::Damaged {
+        let header = NpyHeader::read(&mut stream.reader).map_err(|error| SampleError::Damaged {
             path: self.path.clone(),
-            reason: format!("`{}` has no numpy header: {error}", self.shown()),
+            reason: format!("{} has no numpy header: {error}", self.shown()),
         })?;
-        self.place.header = LONGEST - counted.limit();
-        if header.uses_pickled_array() {
-            return Err(SampleError::Pickled {
-                path: self.path.clone(),
-                array: self.shown().to_owned(),
-            });
+        self.place.header = header.length;
+        let (path, array) = (self.path.clone(), self.shown().to_owned());
+        let (order, kind) = header.descr.split_at_checked(1).unwrap_or(("", &header.descr));
+        if kind == "O" {
+            return Err(SampleError::Pickled { path, array });
         }
-        let unusual = |found: String| SampleError::Type {
-            path: self.path.clone(),
-            array: self.shown().to_owned(),
-            found,
-            expected: "numbers".to_owned(),
-        };
-        let npyz::DType::Plain(ty) = header.dtype() else {
-            return Err(unusual(header.dtype().descr()));
-        };
-        let dtype = match (ty.type_char(), ty.size_field()) {
-            (TypeChar::Float, 2) => DType::Float16,
-            (TypeChar::Float, 4) => DType::Float,
-            (TypeChar::Float, 8) => DType::Double,
-            (TypeChar::Int, 1) => DType::Int8,
-            (TypeChar::Int, 2) => DType::Int16,
-            (TypeChar::Int, 4) => DType::Int32,
-            (TypeChar::Int, 8) => DType::Int64,
-            (TypeChar::Uint, 1) => DType::Uint8,
-            (TypeChar::Uint, 2) => DType::Uint16,
-            (TypeChar::Uint, 4) => DType::Uint32,
-            (TypeChar::Uint, 8) => DType::Uint64,
-            (TypeChar::Bool, _) => DType::Bool,
-            _ => return Err(unusual(ty.to_string())),
+        let Some(dtype) = element_type(kind).filter(|_| "<>|=".contains(order)) else {
+            return Err(SampleError::Type {
+                path,
+                array,
+                found: header.descr,
+                expected: "numbers".to_owned(),
+            });
         };
         let dims: Option<Vec<usize>> =
-            header.shape().iter().map(|&dim| usize::try_from(dim).ok()).collect();
+            header.shape.iter().map(|&dim| usize::try_from(dim).ok()).collect();
         let elements = dims.as_ref().and_then(|dims| {
             dims.iter().try_fold(1_u64, |product, &dim| product.checked_mul(dim as u64))
         });
         let bytes = elements.and_then(|elements| dtype.size_of(elements));
         let there = size.saturating_sub(self.place.header);
-        let (Some(dims), Some(bytes)) = (dims, bytes.filter(|&bytes| bytes <= there)) else {
+        let (Some(dims), true) = (dims, bytes.is_some_and(|bytes| bytes <= there)) else {
             return Err(SampleError::Truncated {
                 path: self.path.clone(),
                 array: self.shown().to_owned(),
@@ -417,11 +396,29 @@ impl Array {
                 found: there,
             });
         };
-        debug_assert!(bytes <= there, "checked above");
         self.dtype = dtype;
-        self.fortran = header.order() == Order::Fortran && dims.len() > 1;
+        self.fortran = header.fortran && dims.len() > 1;
         self.dims = dims;
-        self.swapped = ty.endianness() == Endianness::Big;
+        self.swapped = order == ">";
         Ok(())
     }
+}
+
+/// The element type of a kind and width, as numpy writes them.
+fn element_type(kind: &str) -> Option<DType> {
+    Some(match kind {
+        "f2" => DType::Float16,
+        "f4" => DType::Float,
+        "f8" => DType::Double,
+        "i1" => DType::Int8,
+        "i2" => DType::Int16,
+        "i4" => DType::Int32,
+        "i8" => DType::Int64,
+        "u1" => DType::Uint8,
+        "u2" => DType::Uint16,
+        "u4" => DType::Uint32,
+        "u8" => DType::Uint64,
+        "b1" => DType::Bool,
+        _ => return None,
+    })
 }
