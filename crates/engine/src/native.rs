@@ -3,21 +3,27 @@
 //!
 //! They fold constants, verify rules, compute quantization, and stand in for what the runtime lacks.
 
+mod attention;
 mod binary;
 mod call;
 mod cast;
 mod constant;
 mod contract;
+mod conv;
 mod gather;
 mod index;
 mod layout;
 mod norm;
 mod number;
 mod pad;
+mod pool;
 mod quantize;
 mod reduce;
+mod resize;
+mod suppress;
 mod table;
 mod unary;
+mod window;
 
 use marquetry_ir::{DType, Evaluate, EvaluateError, Operation, Tensor};
 

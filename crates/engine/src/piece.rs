@@ -66,11 +66,11 @@ impl Piece {
         let nodes = needed(graph, &fed, fetches)?;
         let mut steps = Vec::with_capacity(nodes.len());
         for node in in_order(graph, &fed, &nodes)? {
-            let content = graph.node(node).clone();
+            let (content, read) = reading(graph, node);
             let number = |value: Option<ValueId>, numbering: &mut Numbering<'_>| {
                 value.map(|value| numbering.number(value))
             };
-            let inputs = graph.inputs(node).into_iter();
+            let inputs = read.into_iter();
             let inputs = inputs.map(|value| number(value, &mut numbering)).collect();
             let outputs = graph.outputs(node).into_iter();
             let outputs = outputs.map(|value| number(value, &mut numbering)).collect();
@@ -92,6 +92,29 @@ impl Piece {
         let fetches = fetches.iter().map(|&value| numbering.number(value)).collect();
         Ok(Self { values: numbering.values, steps, feeds, fetches })
     }
+}
+
+/// The domain of operators that stand for several nodes.
+pub(crate) const OURS: &str = "ai.marquetry";
+
+/// What a node does and reads. An element of a split sequence is one part of what is split: sequences
+/// are no tensors, and need not flow.
+fn reading(graph: &Graph, node: NodeId) -> (Node, Vec<Option<ValueId>>) {
+    let (content, inputs) = (graph.node(node), graph.inputs(node));
+    let sequence = || {
+        let &[Some(sequence), position] = inputs.as_slice() else { return None };
+        let (split, _) = graph.producer(sequence)?;
+        graph.node(split).is_onnx("SplitToSequence").then_some((split, position))
+    };
+    if content.is_onnx("SequenceAt")
+        && let Some((split, position)) = sequence()
+    {
+        let mut part = Node::new(OURS, "SplitAt");
+        part.name = content.name.clone();
+        part.attributes = graph.node(split).attributes.clone();
+        return (part, vec![graph.input(split, 0), graph.input(split, 1), position]);
+    }
+    (content.clone(), inputs)
 }
 
 struct Numbering<'a> {
@@ -143,7 +166,7 @@ fn needed(
             }
             if let Some((node, _)) = graph.producer(value) {
                 if nodes.insert(node) {
-                    open.extend(graph.inputs(node).into_iter().flatten());
+                    open.extend(reading(graph, node).1.into_iter().flatten());
                     open.extend(graph.captures(node));
                 }
                 continue;
@@ -168,7 +191,8 @@ fn in_order(
     let mut waiting: BTreeMap<NodeId, usize> = BTreeMap::new();
     let mut readers: BTreeMap<NodeId, Vec<NodeId>> = BTreeMap::new();
     for &node in nodes {
-        let reads = graph.inputs(node).into_iter().flatten().chain(graph.captures(node));
+        let inputs = reading(graph, node).1.into_iter().flatten();
+        let reads = inputs.chain(graph.captures(node));
         let producers: BTreeSet<NodeId> = reads
             .filter(|value| !fed.contains(value))
             .filter_map(|value| graph.producer(value).map(|(producer, _)| producer))

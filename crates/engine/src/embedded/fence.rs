@@ -242,6 +242,10 @@ fn attributes(piece: &Piece, step: &Step) -> Result<(), String> {
             let window = int("left_window_size", -1).max(int("right_window_size", -1));
             require(window < 0, "it looks through a window")
         }
+        "Squeeze" | "Unsqueeze" => {
+            let attribute = step.inputs.get(1).is_none_or(Option::is_none);
+            require(attribute || rank(1) == Some(1), "its axes are not known to be a vector")
+        }
         "Pad" => require(step.inputs.get(3).is_none_or(Option::is_none), "it pads named axes"),
         "GRU" | "LSTM" => {
             require(int("layout", 0) == 0, "its batch comes first")?;

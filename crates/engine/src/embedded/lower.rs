@@ -17,6 +17,10 @@ pub(super) fn lowered(piece: &Piece, step: &Step) -> Node {
         "LayerNormalization" | "InstanceNormalization" => {
             default(&mut node, "epsilon", AttributeValue::Float(1e-5));
         }
+        // Unlimited, as the fence has made sure.
+        "Attention" => {
+            node.attributes.retain(|attribute| !attribute.name.ends_with("_window_size"));
+        }
         _ => {}
     }
     node

@@ -35,8 +35,8 @@ pub(super) struct Stage {
     inputs: Vec<(NodeId, usize)>,
     constants: Vec<(NodeId, Tensor)>,
     outputs: Vec<Output>,
-    /// First and last node, for messages.
-    span: [(String, String); 2],
+    /// Names and operators of the nodes, for messages.
+    nodes: Vec<(String, String)>,
 }
 
 struct Output {
@@ -59,13 +59,13 @@ impl Stage {
         let name_of = |step: &crate::piece::Step| {
             (step.name.clone(), qualified(&step.content.domain, &step.content.op_type))
         };
-        let (Some(first), Some(last)) = (steps.first(), steps.last()) else {
-            unreachable!("a stage has steps");
+        let nodes: Vec<(String, String)> = steps.iter().map(|step| name_of(step)).collect();
+        let end = |node: Option<&(String, String)>| {
+            node.map(|(name, _)| name.clone()).unwrap_or_default()
         };
-        let span = [name_of(first), name_of(last)];
         let fail = |reason: String| EngineError::Load {
-            first: span[0].0.clone(),
-            last: span[1].0.clone(),
+            first: end(nodes.first()),
+            last: end(nodes.last()),
             reason,
         };
 
@@ -79,7 +79,8 @@ impl Stage {
         let left: Vec<usize> = made.iter().copied().filter(|value| leaves(value)).collect();
 
         // Names must not clash with those of absent values: numbers serve better than the graph's own.
-        let mut graph = Graph::new("stage", Opsets::onnx(first.opset));
+        let mut graph =
+            Graph::new("stage", Opsets::onnx(steps.first().map_or(0, |step| step.opset)));
         let mut ids = vec![None; piece.values.len()];
         for &value in &read {
             let id = graph.add_input(&format!("v{value}"), None);
@@ -116,7 +117,7 @@ impl Stage {
         let outputs =
             left.into_iter().map(|value| Ok(Output { id: id(value)?, value, dtype: types[value] }));
         let outputs = outputs.collect::<Result<_, EngineError>>()?;
-        Ok(Self { model, inputs, constants: fed, outputs, span })
+        Ok(Self { model, inputs, constants: fed, outputs, nodes })
     }
 
     /// The values that leave the stage.
@@ -125,11 +126,7 @@ impl Stage {
         values: &[Option<Tensor>],
         shared: &Shared,
     ) -> Result<Vec<(usize, Tensor)>, EngineError> {
-        let fail = |reason: String| EngineError::Run {
-            name: self.span[0].0.clone(),
-            op: self.span[0].1.clone(),
-            reason,
-        };
+        let fail = |reason: String| self.failed(reason);
         let mut converted = Vec::with_capacity(self.inputs.len());
         for &(id, value) in &self.inputs {
             let tensor = values[value].as_ref();
@@ -147,20 +144,24 @@ impl Stage {
         let options = RunOptions::default().with_thread_pool(shared.threads.clone());
         let outputs = catch_unwind(AssertUnwindSafe(|| self.model.run(views, &ids, Some(options))))
             .map_err(|_| fail("the runtime panicked".to_owned()))?
-            .map_err(|error| fail(self.renamed(&error.to_string())))?;
+            .map_err(|error| fail(error.to_string()))?;
         let outputs = self.outputs.iter().zip(outputs);
         outputs
             .map(|(output, value)| Ok((output.value, outside(value, output.dtype).map_err(&fail)?)))
             .collect()
     }
 
-    fn renamed(&self, message: &str) -> String {
-        let [(first, _), (last, _)] = &self.span;
-        if first == last {
-            message.to_owned()
-        } else {
-            format!("{message} (nodes `{first}` to `{last}`)")
-        }
+    /// The error of the node that the message names, or of the first one.
+    fn failed(&self, reason: String) -> EngineError {
+        let named =
+            reason.strip_prefix("operator \"").and_then(|rest| rest.split_once("\" failed: "));
+        let known = |name: &str| self.nodes.iter().find(|(node, _)| node == name);
+        let (node, reason) = match named.and_then(|(name, reason)| Some((known(name)?, reason))) {
+            Some((node, said)) => (Some(node), said.to_owned()),
+            None => (self.nodes.first(), reason),
+        };
+        let (name, op) = node.cloned().unwrap_or_default();
+        EngineError::Run { name, op, reason }
     }
 }
 

@@ -203,6 +203,45 @@ pub(super) fn split(call: &Call<'_>) -> Outputs {
     })
 }
 
+/// One part of what SplitToSequence splits: its input and lengths, then the position of the part.
+pub(super) fn split_at(call: &Call<'_>) -> Outputs {
+    let (x, position) = (call.input(0)?, call.input(2)?);
+    let at = call.axis("axis", 0, x.dims().len())?;
+    let total = x.dims()[at];
+    let lengths = match call.optional(1) {
+        None => vec![1; total],
+        Some(lengths) => {
+            let named = lengths.to_i64s().ok_or_else(|| Fault::dtype(lengths))?;
+            let named = named.into_iter().map(length).collect::<Result<Vec<_>, _>>()?;
+            match (lengths.dims(), named.as_slice()) {
+                ([], &[0]) => return Err(Fault::invalid("parts have no length")),
+                ([], &[each]) => {
+                    (0..total.div_ceil(each)).map(|part| each.min(total - part * each)).collect()
+                }
+                _ => named,
+            }
+        }
+    };
+    let position = position.to_i64s().and_then(|position| position.first().copied());
+    let position = position.ok_or_else(|| Fault::invalid("the position is no integer"))?;
+    let position = axis(position, lengths.len())?;
+    let start: usize = lengths[..position].iter().sum();
+    let end = start + lengths[position];
+    if end > total {
+        return Err(Fault::invalid(format!("parts {lengths:?} are longer than {total}")));
+    }
+    let keep = call.optional(1).is_some() || call.flag("keepdims", true);
+    sized!(x, T => {
+        let x_array = call.array::<T>(0)?;
+        let part = x_array.slice_axis(Axis(at), ndarray::Slice::from(start..end)).to_owned();
+        let mut dims = part.shape().to_vec();
+        if !keep {
+            dims.remove(at);
+        }
+        Ok(vec![tensor_as(x.dtype(), dims, flat(part))?])
+    })
+}
+
 pub(super) fn depth_to_space(call: &Call<'_>) -> Outputs {
     let x = call.input(0)?;
     let (block, [n, c, h, w]) = blocks(call, x)?;

@@ -6,7 +6,7 @@ use marquetry_ir::{DType, Tensor};
 use super::Fault;
 use super::call::{Call, Outputs, axis};
 use super::cast::{cast, pack};
-use crate::array::tensor;
+use crate::array::{Element, elements, tensor};
 
 /// Which scale holds for which element: scales per tensor, along an axis, or along an axis in blocks.
 struct Granularity {
@@ -69,6 +69,22 @@ impl Granularity {
     }
 }
 
+impl Granularity {
+    /// Runs of neighbouring elements that share a scale: how long one is, and the scale of the `n`-th;
+    /// nothing where neighbours do not share.
+    fn runs(&self) -> Option<(usize, impl Fn(usize) -> usize + '_)> {
+        let length = match (self.scales, self.blocked) {
+            (0, _) => usize::MAX,
+            (_, false) => self.inner,
+            (_, true) => return None,
+        };
+        (length > 0).then_some((
+            length,
+            move |run: usize| if self.scales == 0 { 0 } else { run % self.scales },
+        ))
+    }
+}
+
 /// The least and greatest value of an integer type.
 pub(crate) fn limits(dtype: DType) -> Option<(i64, i64)> {
     let bits = dtype.bits().filter(|_| dtype.is_integer() && dtype != DType::Uint64)?;
@@ -110,6 +126,13 @@ pub(super) fn quantize(call: &Call<'_>) -> Outputs {
     let granularity = Granularity::new(call, x, scale)?;
     let zeros = zero_points(call, scale)?;
     let scales = scale.to_f64s().ok_or_else(|| Fault::dtype(scale))?;
+    if let (Some(xs), DType::Float, None | Some(1)) =
+        (x.f32s(), scale.dtype(), call.int("precision"))
+        && let Some(quantized) =
+            fast_quantize(&xs, x.dims(), &granularity, &scales, zeros.as_deref(), dtype)
+    {
+        return Ok(vec![quantized?]);
+    }
     let xs = x.to_f64s().ok_or_else(|| Fault::dtype(x))?;
     // The division is done in the type of the scale, unless the node names another.
     let precision = call.int("precision").filter(|&number| number != 0);
@@ -136,6 +159,12 @@ pub(super) fn dequantize(call: &Call<'_>) -> Outputs {
     let granularity = Granularity::new(call, x, scale)?;
     let zeros = zero_points(call, scale)?;
     let scales = scale.to_f64s().ok_or_else(|| Fault::dtype(scale))?;
+    if dtype == DType::Float
+        && scale.dtype() == DType::Float
+        && let Some(reals) = fast_dequantize(x, &granularity, &scales, zeros.as_deref())
+    {
+        return Ok(vec![tensor(x.dims(), reals)?]);
+    }
     let xs = x.to_i64s().ok_or_else(|| Fault::dtype(x))?;
     let reals = xs.iter().enumerate().map(|(index, &q)| {
         let at = granularity.of(index);
@@ -145,6 +174,84 @@ pub(super) fn dequantize(call: &Call<'_>) -> Outputs {
     });
     let output = tensor(x.dims(), reals.collect::<Vec<f32>>())?;
     Ok(vec![cast(&output, dtype)?])
+}
+
+/// The usual case: single precision, 8 or 16 bits, long runs of one scale. The same numbers as the
+/// general case.
+fn fast_quantize(
+    xs: &[f32],
+    dims: &[usize],
+    granularity: &Granularity,
+    scales: &[f64],
+    zeros: Option<&[i64]>,
+    dtype: DType,
+) -> Option<Result<Tensor, Fault>> {
+    fn all<T: Element>(
+        xs: &[f32],
+        dims: &[usize],
+        run: usize,
+        grid: impl Fn(usize) -> (f32, i32),
+        narrow: impl Fn(i32) -> T,
+        (least, most): (i32, i32),
+    ) -> Result<Tensor, Fault> {
+        let mut quantized = Vec::with_capacity(xs.len());
+        for (at, xs) in xs.chunks(run).enumerate() {
+            let (scale, zero) = grid(at);
+            // Within 16 bits these bounds are exact, and a NaN becomes zero as everywhere.
+            let (low, high) = ((least - zero) as f32, (most - zero) as f32);
+            quantized.extend(
+                xs.iter()
+                    .map(|x| narrow((x / scale).round_ties_even().clamp(low, high) as i32 + zero)),
+            );
+        }
+        Ok(tensor(dims, quantized)?)
+    }
+    let (run, scale_of) = granularity.runs()?;
+    let (least, most) = limits(dtype)?;
+    let limits = (i32::try_from(least).ok()?, i32::try_from(most).ok()?);
+    let grid = |at: usize| {
+        let at = scale_of(at);
+        (scales[at] as f32, zeros.map_or(0, |zeros| zeros[at] as i32))
+    };
+    Some(match dtype {
+        DType::Uint8 => all(xs, dims, run, grid, |q| q as u8, limits),
+        DType::Int8 => all(xs, dims, run, grid, |q| q as i8, limits),
+        DType::Uint16 => all(xs, dims, run, grid, |q| q as u16, limits),
+        DType::Int16 => all(xs, dims, run, grid, |q| q as i16, limits),
+        _ => return None,
+    })
+}
+
+fn fast_dequantize(
+    x: &Tensor,
+    granularity: &Granularity,
+    scales: &[f64],
+    zeros: Option<&[i64]>,
+) -> Option<Vec<f32>> {
+    fn all<T: Element + Into<i32>>(
+        x: &Tensor,
+        run: usize,
+        grid: impl Fn(usize) -> (f32, i32),
+    ) -> Vec<f32> {
+        let mut reals = Vec::with_capacity(x.len());
+        for (at, quantized) in elements::<T>(x).chunks(run).enumerate() {
+            let (scale, zero) = grid(at);
+            reals.extend(quantized.iter().map(|&q| (q.into() - zero) as f32 * scale));
+        }
+        reals
+    }
+    let (run, scale_of) = granularity.runs()?;
+    let grid = |at: usize| {
+        let at = scale_of(at);
+        (scales[at] as f32, zeros.map_or(0, |zeros| zeros[at] as i32))
+    };
+    Some(match x.dtype() {
+        DType::Uint8 => all::<u8>(x, run, grid),
+        DType::Int8 => all::<i8>(x, run, grid),
+        DType::Uint16 => all::<u16>(x, run, grid),
+        DType::Int16 => all::<i16>(x, run, grid),
+        _ => return None,
+    })
 }
 
 /// An asymmetric grid of 8 bits from the range of the tensor, which always contains zero.
@@ -166,7 +273,10 @@ pub(super) fn dynamic_quantize(call: &Call<'_>) -> Outputs {
 
 #[cfg(test)]
 mod tests {
+    use marquetry_ir::{Attribute, AttributeValue, Operation};
+
     use super::*;
+    use crate::native::lookup;
 
     #[test]
     fn limits_are_those_of_twos_complement() {
@@ -174,5 +284,50 @@ mod tests {
         assert_eq!(limits(DType::Uint2), Some((0, 3)));
         assert_eq!(limits(DType::Int32), Some((i32::MIN.into(), i32::MAX.into())));
         assert_eq!(limits(DType::Float), None);
+    }
+
+    /// Quantizes along axis 1 of [2, 3, 5], once as it comes and once with every axis of the scales
+    /// written out, which takes the general way.
+    #[test]
+    fn the_fast_way_gives_what_the_general_way_gives() {
+        let xs: Vec<f32> =
+            (0..30).map(|i| (i as f32 - 13.5) * 37.25).chain([f32::NAN]).take(30).collect();
+        let x = Tensor::from_f32s([2, 3, 5], &xs).unwrap();
+        let scale = Tensor::from_f32s([3], &[0.5, 1.5, 2.5]).unwrap();
+        let attributes = [
+            Attribute::new("axis", AttributeValue::Int(1)),
+            Attribute::new("block_size", AttributeValue::Int(1)),
+        ];
+        for dtype in [DType::Uint8, DType::Int8, DType::Uint16, DType::Int16] {
+            let zero = cast(&Tensor::from_i64s([3], &[3, 0, 100]).unwrap(), dtype).unwrap();
+            let run = |op_type: &str, inputs: [Tensor; 3], attributes: &[Attribute]| {
+                let operation = Operation { domain: "", op_type, opset: 21, attributes };
+                let inputs = inputs.map(Some);
+                let call = Call { operation, inputs: &inputs, outputs: Some(1) };
+                let output =
+                    if op_type == "QuantizeLinear" { quantize(&call) } else { dequantize(&call) };
+                output.unwrap().remove(0)
+            };
+            let wide = |x: &Tensor| {
+                let kernel = lookup("", "Expand").unwrap();
+                let operation =
+                    Operation { domain: "", op_type: "Expand", opset: 13, attributes: &[] };
+                let shape = Tensor::from_i64s([3], &[2, 3, 5]).unwrap();
+                let inputs = [Some(x.reshape([1, 3, 1]).unwrap()), Some(shape)];
+                kernel
+                    .run(&Call { operation, inputs: &inputs, outputs: Some(1) })
+                    .unwrap()
+                    .remove(0)
+            };
+            let q =
+                run("QuantizeLinear", [x.clone(), scale.clone(), zero.clone()], &attributes[..1]);
+            let general =
+                run("QuantizeLinear", [x.clone(), wide(&scale), wide(&zero)], &attributes);
+            assert_eq!(q, general);
+            let y =
+                run("DequantizeLinear", [q.clone(), scale.clone(), zero.clone()], &attributes[..1]);
+            let general = run("DequantizeLinear", [q, wide(&scale), wide(&zero)], &attributes);
+            assert_eq!(y, general);
+        }
     }
 }

@@ -2,8 +2,10 @@
 
 use super::call::{Call, Outputs};
 use super::{
-    binary, cast, constant, contract, gather, index, layout, norm, pad, quantize, reduce, unary,
+    attention, binary, cast, constant, contract, conv, gather, index, layout, norm, pad, pool,
+    quantize, reduce, resize, suppress, unary,
 };
+use crate::piece::OURS;
 
 /// A native operator.
 #[derive(Clone, Copy)]
@@ -25,6 +27,7 @@ pub(crate) enum Types {
 pub(crate) fn lookup(domain: &str, op_type: &str) -> Option<Kernel> {
     use Types::{Arithmetic, Bits};
     let (run, types): (fn(&Call<'_>) -> Outputs, Types) = match (domain, op_type) {
+        (OURS, "SplitAt") => (layout::split_at, Bits),
         ("com.microsoft", "QuickGelu") => (unary::quick_gelu, Arithmetic),
         ("com.microsoft", "Gelu") => (unary::gelu_erf, Arithmetic),
         ("com.microsoft", "QuantizeLinear" | "DequantizeLinear") => {
@@ -42,6 +45,8 @@ pub(crate) fn lookup(domain: &str, op_type: &str) -> Option<Kernel> {
             "Asinh" => (unary::asinh, Arithmetic),
             "Atan" => (unary::atan, Arithmetic),
             "Atanh" => (unary::atanh, Arithmetic),
+            "Attention" => (attention::attention, Arithmetic),
+            "AveragePool" => (pool::average, Arithmetic),
             "BatchNormalization" => (norm::batch_norm, Arithmetic),
             "BitCast" => (cast::bit_cast, Bits),
             "BitShift" => (binary::bit_shift, Bits),
@@ -56,6 +61,8 @@ pub(crate) fn lookup(domain: &str, op_type: &str) -> Option<Kernel> {
             "Concat" => (layout::concat, Bits),
             "Constant" => (constant::constant, Bits),
             "ConstantOfShape" => (constant::constant_of_shape, Bits),
+            "Conv" => (conv::conv, Arithmetic),
+            "ConvInteger" => (conv::conv_integer, Bits),
             "Cos" => (unary::cos, Arithmetic),
             "Cosh" => (unary::cosh, Arithmetic),
             "CumProd" => (reduce::cum_prod, Arithmetic),
@@ -96,9 +103,11 @@ pub(crate) fn lookup(domain: &str, op_type: &str) -> Option<Kernel> {
             "Log" => (unary::log, Arithmetic),
             "LogSoftmax" => (norm::softmax, Arithmetic),
             "LpNormalization" => (norm::lp_norm, Arithmetic),
+            "LpPool" => (pool::lp, Arithmetic),
             "MatMul" => (contract::matmul, Arithmetic),
             "MatMulInteger" => (contract::matmul_integer, Bits),
             "Max" => (binary::max, Arithmetic),
+            "MaxPool" => (pool::max, Arithmetic),
             "Mean" => (binary::mean, Arithmetic),
             "MeanVarianceNormalization" => (norm::mean_variance, Arithmetic),
             "Min" => (binary::min, Arithmetic),
@@ -106,6 +115,7 @@ pub(crate) fn lookup(domain: &str, op_type: &str) -> Option<Kernel> {
             "Mod" => (binary::modulo, Arithmetic),
             "Mul" => (binary::mul, Arithmetic),
             "Neg" => (unary::neg, Arithmetic),
+            "NonMaxSuppression" => (suppress::non_max_suppression, Bits),
             "NonZero" => (index::non_zero, Bits),
             "Not" => (unary::not, Bits),
             "OneHot" => (gather::one_hot, Bits),
@@ -129,6 +139,7 @@ pub(crate) fn lookup(domain: &str, op_type: &str) -> Option<Kernel> {
             "ReduceSumSquare" => (reduce::sum_square, Arithmetic),
             "Relu" => (unary::relu, Arithmetic),
             "Reshape" => (layout::reshape, Bits),
+            "Resize" | "Upsample" => (resize::resize, Arithmetic),
             "Round" => (unary::round, Arithmetic),
             "Scatter" | "ScatterElements" => (gather::scatter_elements, Bits),
             "ScatterND" => (gather::scatter_nd, Bits),
