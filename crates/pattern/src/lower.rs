@@ -1,12 +1,15 @@
 //! Syntax tree to [Core](crate::core): names become variables, sugar goes, definitions are inlined.
 
+mod attributes;
 mod bodies;
 mod builds;
 mod calls;
 mod exprs;
 mod guards;
+mod inline;
 pub(crate) mod items;
 pub(crate) mod meaning;
+mod nodes;
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,7 @@
 //! Core as text, for people and snapshots. There is no parser for it.
 
+mod build;
+
 use std::cell::Cell;
 use std::fmt;
 
@@ -48,6 +50,14 @@ impl fmt::Display for Pattern {
             if let Some(value) = &known.value {
                 writeln!(f, "  {} := {}", print.var(var), print.guard(value))?;
             }
+        }
+        for (word, side) in [("equals", &self.equals), ("~>", &self.replacement)] {
+            for line in side.iter().flat_map(|side| print.replacement(side)) {
+                writeln!(f, "  {word} {line}")?;
+            }
+        }
+        for hint in &self.hints {
+            writeln!(f, "  {}", print.hint(hint))?;
         }
         Ok(())
     }
