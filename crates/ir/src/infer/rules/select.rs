@@ -1,6 +1,6 @@
 //! Operators that pick, fold, count or resample elements.
 
-use super::dims::{either, map, product, range_count};
+use super::dims::{map, product, range_count};
 use super::one;
 use crate::Dim;
 use crate::infer::site::{Shape, Site};
@@ -25,6 +25,10 @@ pub(super) fn rule(site: &Site<'_>, op: &str, count: usize) -> Option<Vec<Shape>
             out
         }
         "Unique" => return unique(site, count),
+        "HannWindow" | "HammingWindow" | "BlackmanWindow" => {
+            let size = site.small(0).and_then(|size| Some(size.items.first()?.as_dim()));
+            vec![size.unwrap_or(Dim::Unknown)]
+        }
         "NonMaxSuppression" => vec![Dim::Unknown, Dim::Known(3)],
         "Resize" | "Upsample" => resize(site)?,
         "RandomNormal" | "RandomUniform" => {
@@ -161,13 +165,13 @@ fn resize(site: &Site<'_>) -> Option<Vec<Dim>> {
 /// Rows of windows that slide over an image, for `Col2Im`: `[N, C, image…]`.
 pub(super) fn col2im(site: &Site<'_>) -> Option<Vec<Dim>> {
     let [n, c, _] = site.shape(0)? else { return None };
-    let block = site.input(2).and_then(|value| site.types.lengths(value))?;
-    let channels = match (c, product(&block)) {
-        (Dim::Known(c), Dim::Known(block)) if block > 0 => Dim::Known(c / block),
+    let lengths = |slot| site.input(slot).and_then(|value| site.types.lengths(value));
+    let channels = match (c, lengths(2).map(|block| product(&block))) {
+        (Dim::Known(c), Some(Dim::Known(block))) if block > 0 => Dim::Known(c / block),
         _ => Dim::Unknown,
     };
-    let image = site.input(1).and_then(|value| site.types.lengths(value))?;
-    let mut out = vec![either(n, &Dim::Unknown), channels];
+    let image = lengths(1).or_else(|| Some(vec![Dim::Unknown; site.vector_len(1)?]))?;
+    let mut out = vec![n.clone(), channels];
     out.extend(image);
     Some(out)
 }
