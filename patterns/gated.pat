@@ -37,10 +37,10 @@ pattern SwiGlu in gated (x) => (y) {
   g, u = gate_and_up(x)
   h = silu(g) * u
   y = h @ const _wd +? const _bd | h
-} quant { skip interior }
+} quant { skip interior; quantize h }
 
 pattern GeGlu in gated (x) => (y) {
   g, u = gate_and_up(x)
   h = gelu(g) * u
   y = h @ const _wd +? const _bd | h
-} quant { skip interior }
+} quant { skip interior; quantize h }

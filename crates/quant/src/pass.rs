@@ -13,11 +13,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use marquetry_engine::{Engine, EngineError, SampleError};
 use marquetry_ir::{Model, ValueId};
 use marquetry_matcher::Groups;
 use serde::Serialize;
 
-pub use calibrate::{Calibrate, NanPolicy, Samples, SchemeName, Watch};
+pub use calibrate::{Calibrate, NanPolicy, Samples, SchemeName};
 pub use check::Check;
 pub use export::{EncodingsFile, Export};
 pub use fold_batch_norm::FoldBatchNorm;
@@ -85,7 +86,7 @@ pub enum Content {
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// Runs the model.
-    pub engine: &'a dyn Watch,
+    pub engine: &'a dyn Engine,
     /// The calibration samples.
     pub samples: &'a dyn Samples,
     /// Finds groups.
@@ -182,24 +183,17 @@ pub enum PassError {
         /// What is wrong.
         source: NumericError,
     },
-    /// The engine cannot run the model on a sample.
-    #[error("the model cannot be run on sample {sample}: {message}")]
+    /// The engine cannot run the model at all, or not on a sample.
+    #[error("{}{source}", at(*sample))]
     Engine {
-        /// The number of the sample, from 0.
-        sample: usize,
-        /// What the engine says.
-        message: String,
-        /// What the engine suggests.
-        hint: Option<String>,
+        /// The number of the sample, from 0; none where no sample was run.
+        sample: Option<usize>,
+        /// What is wrong.
+        source: EngineError,
     },
     /// A sample cannot be read.
-    #[error("sample {sample} cannot be read: {message}")]
-    Sample {
-        /// The number of the sample, from 0.
-        sample: usize,
-        /// What is wrong.
-        message: String,
-    },
+    #[error(transparent)]
+    Sample(SampleError),
     /// There is nothing to calibrate with.
     #[error("there are no calibration samples")]
     NoSamples,
@@ -251,6 +245,20 @@ pub enum PassError {
         /// What is wrong.
         what: String,
     },
+    /// An encoding that neither the model's operator set nor ONNX Runtime's own operators know.
+    #[error(
+        "`{value}` needs opset {needed}, and `{obstacle}` changed between opset {found} and that"
+    )]
+    Opset {
+        /// The name of the value.
+        value: String,
+        /// The opset of the model.
+        found: i64,
+        /// The opset it needs.
+        needed: i64,
+        /// An operator that would mean something else there.
+        obstacle: String,
+    },
     /// A file of a version that is not written.
     #[error("encodings of version `{version}` are not written")]
     EncodingsVersion {
@@ -264,8 +272,8 @@ impl PassError {
     pub fn code(&self) -> &'static str {
         match self {
             PassError::Numeric { source, .. } => source.code(),
-            PassError::Engine { .. } => "engine_failed",
-            PassError::Sample { .. } => "bad_sample",
+            PassError::Engine { source, .. } => source.code(),
+            PassError::Sample(source) => source.code(),
             PassError::NoSamples => "no_samples",
             PassError::NotANumber { .. } => "nan_in_calibration",
             PassError::Groups { .. } => "groups_failed",
@@ -273,6 +281,7 @@ impl PassError {
             PassError::Type { .. } => "type_not_available",
             PassError::Scheme { .. } => "bad_scheme",
             PassError::BadEncoding { .. } => "bad_encoding",
+            PassError::Opset { .. } => "opset_too_old",
             PassError::EncodingsVersion { .. } => "encodings_version",
         }
     }
@@ -281,7 +290,8 @@ impl PassError {
     pub fn hint(&self) -> Option<String> {
         match self {
             PassError::Numeric { source, .. } => source.hint().map(str::to_owned),
-            PassError::Engine { hint, .. } => hint.clone(),
+            PassError::Engine { source, .. } => source.hint(),
+            PassError::Sample(source) => Some(source.hint()),
             PassError::NoSamples => Some("give at least one sample with an array per input".into()),
             PassError::NotANumber { sample, .. } => Some(format!(
                 "look at sample {sample}: if its inputs are sound, calibrate with `nan: Skip`"
@@ -291,8 +301,15 @@ impl PassError {
                 Some(format!("use one of `{}`", names.join("`, `")))
             }
             PassError::Scheme { .. } => Some("percentages lie between 50 and 100".into()),
+            PassError::Opset { needed, .. } => Some(format!(
+                "export the model at opset {needed}, or ask for 8 bits per tensor or channel"
+            )),
             PassError::EncodingsVersion { .. } => Some("use `1.0.0`".into()),
             _ => None,
         }
     }
+}
+
+fn at(sample: Option<usize>) -> String {
+    sample.map_or_else(String::new, |sample| format!("sample {sample}: "))
 }

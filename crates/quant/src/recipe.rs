@@ -140,6 +140,8 @@ pub struct Standard {
     pub granularity: WeightGranularity,
     /// How statistics become a range.
     pub scheme: SchemeName,
+    /// How many samples are run; all where left out.
+    pub samples: Option<usize>,
     /// Where the quantized model goes.
     pub qdq: PathBuf,
     /// Where encodings go, if they are wanted.
@@ -154,6 +156,7 @@ impl Standard {
             weights: DType::Int8,
             granularity: WeightGranularity::PerChannel,
             scheme: SchemeName::MinMax,
+            samples: None,
             qdq: qdq.into(),
             encodings: None,
         }
@@ -163,6 +166,8 @@ impl Standard {
     pub fn recipe(&self) -> Recipe {
         let weights = WeightSpec {
             dtype: self.weights,
+            // Unsigned weights have no middle to be symmetric about.
+            symmetric: self.weights.is_signed(),
             granularity: self.granularity,
             ..WeightSpec::default()
         };
@@ -178,7 +183,11 @@ impl Standard {
                 Step::FoldBatchNorm,
                 Step::Group(Group::default()),
                 Step::Place(place),
-                Step::Calibrate(Calibrate { scheme: self.scheme, ..Calibrate::default() }),
+                Step::Calibrate(Calibrate {
+                    scheme: self.scheme,
+                    samples: self.samples,
+                    ..Calibrate::default()
+                }),
                 Step::QuantizeBias,
                 Step::Check,
                 Step::Export(export),

@@ -28,20 +28,21 @@ impl<'a> Seals<'a> {
             units: vec![None; graph.node_bound()],
         };
         for group in groups.within(PlaceId::MAIN) {
+            // What is named to be quantized stays open when the interior is skipped as a whole.
+            // Outside the group it is the policy's business, as everything there.
             for hint in &group.hints {
-                let (&value, what) = match hint {
-                    Hint::Skip(value) => (value, "skip"),
-                    Hint::Quantize(value) => (value, "quantize"),
-                    _ => continue,
-                };
-                if seals.closed.contains_key(&value) || seals.opened.contains_key(&value) {
-                    continue;
+                let Hint::Quantize(value) = hint else { continue };
+                if group.interior.contains(value) && !seals.closed.contains_key(value) {
+                    let reason = Reason::new(source(group), "hint `quantize`");
+                    seals.opened.entry(*value).or_insert(reason);
                 }
-                let reason = Reason::new(source(group), format!("hint `{what}`"));
-                match hint {
-                    Hint::Skip(_) => seals.closed.insert(value, reason),
-                    _ => seals.opened.insert(value, reason),
-                };
+            }
+            for hint in &group.hints {
+                let Hint::Skip(value) = hint else { continue };
+                if !seals.opened.contains_key(value) {
+                    let reason = Reason::new(source(group), "hint `skip`");
+                    seals.closed.entry(*value).or_insert(reason);
+                }
             }
             // A pattern that says nothing about its interior keeps it whole.
             if group.hints.is_empty() {

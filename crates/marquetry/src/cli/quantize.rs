@@ -1,10 +1,9 @@
 //! `marquetry quantize` and `marquetry run`: a pipeline over a model.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
 
-use marquetry_quant::{DType, Pipeline};
+use marquetry_quant::pass::{SchemeName, WeightGranularity};
+use marquetry_quant::{DType, Pipeline, Standard};
 
 use super::answer::Answer;
 use super::args::{Cli, Quantize, Run};
@@ -50,36 +49,23 @@ pub(crate) fn run_pipeline(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
 
 /// The pipeline that the options mean, in RON.
 fn recipe(args: &Quantize) -> Result<String, Failure> {
-    let scheme = scheme(&args.scheme)?;
-    let weights = dtype("--weights", &args.weights)?;
-    let activations = dtype("--activations", &args.activations)?;
-    let granularity = granularity(&args.granularity)?;
-    // Unsigned weights have no middle to be symmetric about.
-    let symmetric = if weights.is_signed() { "" } else { ", symmetric: false" };
-    let mut exports = format!("qdq: {}", ron_string(&args.output));
-    if let Some(file) = &args.encodings {
-        write!(exports, ", encodings: (path: {}, version: \"1.0.0\")", ron_string(file))
-            .expect("a string takes any text");
-    }
-    let samples = args.samples.samples.map_or(String::new(), |count| format!(", samples: {count}"));
-    Ok(format!(
-        "Pipeline(\n    target: \"ort-cpu\",\n    passes: [\n        Group(),\n        \
-         Place(activations: {}, weights: (dtype: {}, granularity: {granularity}{symmetric})),\n        \
-         Calibrate(scheme: {scheme}{samples}),\n        QuantizeBias,\n        Check,\n        \
-         Export({exports}),\n    ],\n)\n",
-        ron_name(activations),
-        ron_name(weights),
-    ))
+    let standard = Standard {
+        activations: dtype("--activations", &args.activations)?,
+        weights: dtype("--weights", &args.weights)?,
+        granularity: granularity(&args.granularity)?,
+        scheme: scheme(&args.scheme)?,
+        samples: args.samples.samples,
+        encodings: args.encodings.clone(),
+        ..Standard::new(&args.output)
+    };
+    Ok(standard.recipe().to_ron())
 }
 
-fn scheme(name: &str) -> Result<String, Failure> {
-    match marquetry_quant::Scheme::parse(name) {
-        Some((marquetry_quant::Scheme::MinMax, _)) => Ok("MinMax".to_owned()),
-        Some((marquetry_quant::Scheme::TfEnhanced, _)) => Ok("TfEnhanced".to_owned()),
-        Some((marquetry_quant::Scheme::Percentile(percentage), _)) => Ok(format!("Percentile({percentage:?})")),
-        _ => Err(Failure::new(Exit::Usage, "unknown_scheme", format!("there is no scheme `{name}`"))
-            .hint("use `min_max`, `tf_enhanced` or `percentile:99.9`")),
-    }
+fn scheme(name: &str) -> Result<SchemeName, Failure> {
+    SchemeName::parse(name).ok_or_else(|| {
+        Failure::new(Exit::Usage, "unknown_scheme", format!("there is no scheme `{name}`"))
+            .hint("use `min_max`, `tf_enhanced` or `percentile:99.9`")
+    })
 }
 
 fn dtype(option: &str, name: &str) -> Result<DType, Failure> {
@@ -90,21 +76,9 @@ fn dtype(option: &str, name: &str) -> Result<DType, Failure> {
     })
 }
 
-fn granularity(name: &str) -> Result<String, Failure> {
-    match name.split_once(':') {
-        None if name == "tensor" => Ok("PerTensor".to_owned()),
-        None if name == "channel" => Ok("PerChannel".to_owned()),
-        Some(("block", size)) if size.parse::<usize>().is_ok_and(|size| size > 0) => Ok(format!("PerBlock({size})")),
-        _ => Err(Failure::new(Exit::Usage, "unknown_granularity", format!("there is no granularity `{name}`"))
-            .hint("use `tensor`, `channel` or `block:32`")),
-    }
-}
-
-/// The name of a type as a pipeline writes it: `Int8`, `UInt16`.
-fn ron_name(dtype: DType) -> String {
-    format!("{dtype:?}")
-}
-
-fn ron_string(path: &Path) -> String {
-    format!("{:?}", path.display().to_string())
+fn granularity(name: &str) -> Result<WeightGranularity, Failure> {
+    WeightGranularity::parse(name).ok_or_else(|| {
+        Failure::new(Exit::Usage, "unknown_granularity", format!("there is no granularity `{name}`"))
+            .hint("use `tensor`, `channel` or `block:32`")
+    })
 }

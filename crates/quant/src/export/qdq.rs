@@ -104,10 +104,8 @@ impl Lowering<'_> {
                 if let Some((value, _, needed)) =
                     encodings.iter().find(|(_, encoding, _)| !opset::contrib_can(encoding))
                 {
-                    let what = format!(
-                        "it needs opset {needed}, and `{obstacle}` changed since opset {from}"
-                    );
-                    return Err(self.bad(*value, &what));
+                    let (value, needed) = (self.name(*value), *needed);
+                    return Err(PassError::Opset { value, found: from, needed, obstacle });
                 }
                 self.graph().opsets.set(opset::CONTRIB, 1);
                 self.notes.push(format!(

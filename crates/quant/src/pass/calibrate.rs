@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use marquetry_engine::{Flow, SampleError, Sweep, SweepOptions};
 use marquetry_ir::infer;
-use marquetry_ir::{Graph, Tensor, ValueId};
+use marquetry_ir::{Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
 use super::weights::{self, name, numeric};
@@ -13,38 +14,37 @@ use crate::plan::{Reason, Role};
 use crate::range::grid_of_fixed_range;
 use crate::{Encoding, Granularity, NumericError, Scheme, Spec};
 
-/// Calibration samples: inputs of the model by name.
+/// Calibration samples: from files, or wherever a program has them.
 pub trait Samples: Sync {
     /// How many there are.
-    fn len(&self) -> usize;
+    fn count(&self) -> usize;
 
-    /// Whether there are none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// One sample.
+    /// One sample: a tensor for each input of the model that has no default, in their order.
     ///
     /// # Errors
     ///
-    /// A message where it cannot be read or does not fit the model.
-    fn sample(&self, index: usize) -> Result<Vec<(String, Tensor)>, String>;
+    /// When it cannot be read or does not fit the model.
+    fn sample(&self, index: usize) -> Result<Vec<Tensor>, SampleError>;
 }
 
-/// Runs a model and shows what flows in it.
-pub trait Watch: Sync {
-    /// Runs one sample; `see` gets each wanted value once, as soon as it is there.
-    ///
-    /// # Errors
-    ///
-    /// A message and a hint where the model cannot be run on the sample.
-    fn watch(
-        &self,
-        graph: &Graph,
-        sample: &[(String, Tensor)],
-        wanted: &BTreeSet<ValueId>,
-        see: &mut dyn FnMut(ValueId, &Tensor),
-    ) -> Result<(), (String, Option<String>)>;
+impl Samples for marquetry_engine::Samples {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn sample(&self, index: usize) -> Result<Vec<Tensor>, SampleError> {
+        self.get(index).map(|sample| sample.tensors)
+    }
+}
+
+impl Samples for Vec<Vec<Tensor>> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn sample(&self, index: usize) -> Result<Vec<Tensor>, SampleError> {
+        Ok(self[index].clone())
+    }
 }
 
 /// Runs the samples, observes what flows, and gives every site its encoding.
@@ -174,7 +174,7 @@ impl Calibrate {
         if wanted.is_empty() {
             return Ok(0);
         }
-        let total = cx.samples.len().min(self.samples.unwrap_or(usize::MAX));
+        let total = cx.samples.count().min(self.samples.unwrap_or(usize::MAX));
         if total == 0 {
             return Err(PassError::NoSamples);
         }
@@ -190,38 +190,35 @@ impl Calibrate {
             statistics.entry(first).or_insert_with(empty);
         }
         let mut odd = BTreeMap::new();
+        let mut sweep = Sweep::new(cx.engine, graph, &wanted, &SweepOptions::default())
+            .map_err(|source| PassError::Engine { sample: None, source })?;
         for index in 0..total {
-            let sample = cx
-                .samples
-                .sample(index)
-                .map_err(|message| PassError::Sample { sample: index, message })?;
+            let sample = cx.samples.sample(index).map_err(PassError::Sample)?;
             let mut failure = None;
             let mut see = |value: ValueId, tensor: &Tensor| {
                 let keeper = keeper.get(&value);
                 let Some(observer) = keeper.and_then(|first| statistics.get_mut(first)) else {
-                    return;
+                    return Flow::Continue;
                 };
                 let Some(data) = tensor.to_f32s().filter(|_| tensor.dtype().is_float()) else {
                     odd.insert(value, format!("it holds `{}`", tensor.dtype()));
-                    return;
+                    return Flow::Continue;
                 };
                 let before = observer.range().oddities().0;
-                match observer.update(View { dims: tensor.dims(), data: &data }) {
-                    Err(source) => failure = failure.take().or(Some(numeric(graph, value, source))),
-                    Ok(()) if self.nan == NanPolicy::Refuse => {
-                        let count = observer.range().oddities().0 - before;
-                        if count > 0 && failure.is_none() {
-                            let value = name(graph, value);
-                            let sample = index;
-                            failure = Some(PassError::NotANumber { value, sample, count });
-                        }
+                let updated = observer.update(View { dims: tensor.dims(), data: &data });
+                let count = observer.range().oddities().0 - before;
+                failure = match updated {
+                    Err(source) => Some(numeric(graph, value, source)),
+                    Ok(()) if count > 0 && self.nan == NanPolicy::Refuse => {
+                        let value = name(graph, value);
+                        Some(PassError::NotANumber { value, sample: index, count })
                     }
-                    Ok(()) => {}
-                }
+                    Ok(()) => return Flow::Continue,
+                };
+                Flow::Stop
             };
-            cx.engine
-                .watch(graph, &sample, &wanted, &mut see)
-                .map_err(|(message, hint)| PassError::Engine { sample: index, message, hint })?;
+            let ran = sweep.run(&sample, &mut see);
+            ran.map_err(|source| PassError::Engine { sample: Some(index), source })?;
             if let Some(failure) = failure {
                 return Err(failure);
             }

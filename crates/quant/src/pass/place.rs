@@ -262,7 +262,9 @@ impl<'a> Placement<'a> {
             }
         }
         for (&value, reason) in &self.seals.closed {
-            self.plan.leave_alone(value, reason.clone());
+            if !self.types.is_constant(value) {
+                self.plan.leave_alone(value, reason.clone());
+            }
         }
     }
 

@@ -127,7 +127,12 @@ fn quantize(
     }
 
     let input_scale = activation.cells[0].scale as f32;
-    let (weights, widened) = widen(weights, &bias, input_scale);
+    // A channel whose own bias is that large does not notice: its products are at most 2¹⁵ steps
+    // each. Other channels that share the scale would, and so would products of 16 bits.
+    let limit = if per_channel && activation.dtype.bits() <= 8 { f64::INFINITY } else { 2.0 };
+    let Some((weights, widened)) = widen(weights, &bias, input_scale, limit) else {
+        return Ok(Outcome::Left("it does not fit, and a wider scale would cost the weights"));
+    };
     let scales: Vec<f32> =
         weights.cells.iter().map(|cell| cell.scale as f32 * input_scale).collect();
     if scales.iter().any(|scale| !scale.is_normal()) {
@@ -169,21 +174,29 @@ fn encoding(plan: &Plan, value: ValueId) -> Option<Encoding> {
     plan.get(value)?.encoding.clone()
 }
 
-/// Weight scales so large that every bias fits, and how many of them had to grow.
-fn widen(mut weights: Encoding, bias: &[f32], input_scale: f32) -> (Encoding, usize) {
+/// Weight scales so large that every bias fits, and how many of them had to grow; nothing where one
+/// would have to grow by more than `limit`.
+fn widen(
+    mut weights: Encoding,
+    bias: &[f32],
+    input_scale: f32,
+    limit: f64,
+) -> Option<(Encoding, usize)> {
     let largest = bias.iter().fold(0.0f32, |largest, b| largest.max(b.abs()));
     let mut widened = 0;
     let per_channel = weights.cells.len() > 1;
     for (channel, cell) in weights.cells.iter_mut().enumerate() {
         let bias = if per_channel { bias[channel].abs() } else { largest };
         let least = f64::from(bias / (LARGEST * input_scale));
-        // An infinite scale would lose the weight; the product is then refused by the caller.
-        if cell.scale < least && least.is_finite() {
+        if cell.scale < least {
+            if !least.is_finite() || least > cell.scale * limit {
+                return None;
+            }
             cell.scale = least;
             widened += 1;
         }
     }
-    (weights, widened)
+    Some((weights, widened))
 }
 
 /// The bias as a value that only this kernel reads: kernels that share a bias have other scales.
