@@ -8,4 +8,5 @@ mod layers;
 mod matching;
 mod onnx;
 mod pattern;
+mod quantize;
 mod text;

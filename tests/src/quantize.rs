@@ -5,10 +5,11 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::{Path, PathBuf};
 
-use marquetry::engine::{Embedded, Options};
+use marquetry::engine::{Embedded, Engine as _, Options};
 use marquetry::ir::text::{self, PrintOptions};
-use marquetry::ir::{Model, Opsets, Tensor};
+use marquetry::ir::{Model, Opsets, Tensor, onnx};
 use marquetry::library;
 use marquetry::matcher::Groups;
 use marquetry::pattern::Library;
@@ -115,4 +116,111 @@ fn cases() {
             insta::assert_snapshot!(rendered);
         });
     });
+}
+
+/// Signal to noise in decibels; what is equal has no noise.
+fn decibels(reference: &[f32], found: &[f32]) -> f64 {
+    let square = |x: f64| x * x;
+    let signal: f64 = reference.iter().map(|&x| square(x.into())).sum();
+    let noise: f64 =
+        reference.iter().zip(found).map(|(&x, &y)| square(f64::from(x) - f64::from(y))).sum();
+    10.0 * (signal / noise.max(1e-30)).log10()
+}
+
+fn outputs(model: &Model, sample: &[Tensor]) -> Vec<Tensor> {
+    let graph = &model.graph;
+    let engine = Embedded::new(&Options::default());
+    let mut program = engine.compile(graph, &graph.inputs, &graph.outputs).unwrap();
+    program.run(sample).unwrap()
+}
+
+#[test]
+fn quantized_cases_compute_nearly_the_same() {
+    insta::glob!("../cases/quantize", "*.case", |path| {
+        let case = fs::read_to_string(path).unwrap();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if name.starts_with("err-") {
+            return;
+        }
+        let float = sections(&case).into_iter().find(|(name, _)| *name == "model").unwrap().1;
+        let float = text::parse(float).unwrap();
+        let state = run(&case).unwrap();
+        let samples = sections(&case).into_iter().filter(|(name, _)| *name == "sample");
+        for (_, src) in samples {
+            let sample = sample(src);
+            for output in &state.outputs {
+                let Content::Model(quantized) = &output.content else { continue };
+                let pairs = outputs(&float, &sample).into_iter().zip(outputs(quantized, &sample));
+                for (reference, found) in pairs {
+                    let found = decibels(&reference.f32s().unwrap(), &found.f32s().unwrap());
+                    assert!(found > 25.0, "{name}: {found:.1} dB");
+                }
+            }
+        }
+    });
+}
+
+/// A folder of the zoo, or nothing where this clone has none.
+fn zoo() -> Option<PathBuf> {
+    let folder = std::env::var_os("MARQUETRY_ZOO").unwrap_or("../shared/zoo/open".into());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder).join("trained");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("skipped: there is no zoo at {}", folder.display());
+    None
+}
+
+/// The share of samples whose largest logit is at the label.
+fn accuracy(model: &Model, inputs: &Tensor, labels: &[i64]) -> f64 {
+    let logits = outputs(model, std::slice::from_ref(inputs)).remove(0);
+    let classes = logits.dims()[1];
+    let logits = logits.f32s().unwrap();
+    let right = logits.chunks(classes).zip(labels).filter(|(row, label)| {
+        let best = (0..classes).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap();
+        best as i64 == **label
+    });
+    right.count() as f64 / labels.len() as f64
+}
+
+#[test]
+fn zoo_models_stay_within_a_point_of_float() {
+    let Some(zoo) = zoo() else { return };
+    let patterns = Shipped(library::standard());
+    let engine = Embedded::new(&Options::default());
+    for (name, data) in [
+        ("cnn.ts17", "data_digits.npz"),
+        ("cnn.ts13bn", "data_digits.npz"),
+        ("mlp.dyn18", "data_digits.npz"),
+        ("swiglu.ts13", "data_digits.npz"),
+        ("vit.dyn18", "data_digits.npz"),
+        ("mlp_cancer.ts17", "data_mlp_cancer.npz"),
+    ] {
+        let arrays = marquetry::engine::arrays(zoo.join(data)).unwrap();
+        let array = |name: &str| arrays.iter().find(|(found, _)| found == name).unwrap().1.clone();
+        let first = |tensor: &Tensor, count: usize| {
+            let count = count.min(tensor.dims()[0]);
+            let row: usize = tensor.dims()[1..].iter().product();
+            let data = tensor.to_f32s().unwrap()[..count * row].to_vec();
+            let dims = [&[count], &tensor.dims()[1..]].concat();
+            Tensor::from_f32s(dims, &data).unwrap()
+        };
+        let samples = vec![vec![first(&array("calib_x"), 256)]];
+        let test = first(&array("test_x"), 1000);
+        let labels = array("test_y").to_i64s().unwrap();
+        let labels = &labels[..test.dims()[0]];
+
+        let model = onnx::read(zoo.join(format!("{name}.onnx"))).unwrap();
+        let float = accuracy(&model, &test, labels);
+        let cx =
+            Context { engine: &engine, samples: &samples, patterns: &patterns, progress: &|_| {} };
+        let pipeline = Standard::new("out.onnx").recipe().pipeline().unwrap();
+        let state = pipeline.run(model, &cx).unwrap();
+        let Content::Model(quantized) = &state.outputs[0].content else {
+            panic!("the standard pipeline exports a model")
+        };
+        let int8 = accuracy(quantized, &test, labels);
+        eprintln!("{name}: {float:.4} -> {int8:.4}");
+        assert!(float - int8 <= 0.01, "{name}: {float:.4} -> {int8:.4}");
+    }
 }
