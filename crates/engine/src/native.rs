@@ -25,6 +25,8 @@ mod table;
 mod unary;
 mod window;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use marquetry_ir::{DType, Evaluate, EvaluateError, Operation, Tensor};
 
 pub(crate) use call::{Call, Fault};
@@ -69,10 +71,19 @@ impl Kernel {
             (Types::Arithmetic, Some(dtype)) => {
                 let inputs: Vec<_> =
                     call.inputs.iter().map(|input| input.as_ref().map(widened)).collect();
-                let outputs = (self.run)(&Call { inputs: &inputs, ..*call })?;
+                let outputs = self.guarded(&Call { inputs: &inputs, ..*call })?;
                 Ok(outputs.into_iter().map(|tensor| narrowed(tensor, dtype)).collect())
             }
-            _ => (self.run)(call),
+            _ => self.guarded(call),
         }
     }
+
+    /// A panic is a defect of ours, but it must not end hours of work on a model's other nodes.
+    fn guarded(&self, call: &Call<'_>) -> Result<Vec<Tensor>, Fault> {
+        catch_unwind(AssertUnwindSafe(|| (self.run)(call)))
+            .unwrap_or_else(|_| Err(Fault::invalid("it panicked, which is a defect to report")))
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,16 @@
 //! Operators of several tensors, element by element after broadcasting.
 
+use std::borrow::Cow;
+
 use bytemuck::Pod;
 use marquetry_ir::{DType, Tensor};
-use ndarray::{ArrayD, IxDyn, Zip};
+use ndarray::IxDyn;
 
 use super::Fault;
 use super::call::{Call, Outputs, broadcast, count};
 use super::cast::cast;
 use super::number::{Number, Real, numeric, sized};
-use crate::array::{array, bools, elements, flat, tensor, tensor_as};
+use crate::array::{array, bools, elements, tensor, tensor_as};
 
 /// The elements that a function makes of two broadcast tensors, and their shape.
 fn zip<A: Pod, B: Pod, C: Pod>(
@@ -16,20 +18,27 @@ fn zip<A: Pod, B: Pod, C: Pod>(
     b: &Tensor,
     function: impl Fn(A, B) -> C,
 ) -> Result<(Vec<usize>, Vec<C>), Fault> {
-    if a.dims() == b.dims() {
-        let (x, y) = (elements::<A>(a), elements::<B>(b));
-        let both = x.iter().zip(y.iter()).map(|(&x, &y)| function(x, y)).collect();
-        return Ok((a.dims().to_vec(), both));
-    }
     let dims = broadcast(a.dims(), b.dims())?;
-    count(&dims)?;
-    let (x, y) = (array::<A>(a)?, array::<B>(b)?);
-    let mut output = ArrayD::from_elem(IxDyn(&dims), C::zeroed());
-    Zip::from(&mut output)
-        .and_broadcast(&x)
-        .and_broadcast(&y)
-        .for_each(|out, &x, &y| *out = function(x, y));
-    Ok((dims, flat(output)))
+    let total = count(&dims)?;
+    let (x, y) = (spread::<A>(a, &dims)?, spread::<B>(b, &dims)?);
+    let both = match (&*x, &*y) {
+        (&[x], y) if y.len() == total => y.iter().map(|&y| function(x, y)).collect(),
+        (x, &[y]) if x.len() == total => x.iter().map(|&x| function(x, y)).collect(),
+        (x, y) => x.iter().zip(y).map(|(&x, &y)| function(x, y)).collect(),
+    };
+    Ok((dims, both))
+}
+
+/// The elements repeated to a shape; a single one as it is. Not a view: one loop for each operator and
+/// type is all that is compiled.
+fn spread<'a, T: Pod>(x: &'a Tensor, dims: &[usize]) -> Result<Cow<'a, [T]>, Fault> {
+    if x.dims() == dims || x.len() == 1 {
+        return Ok(elements(x));
+    }
+    let x = array::<T>(x)?;
+    let spread =
+        x.broadcast(IxDyn(dims)).ok_or_else(|| Fault::invalid("shapes do not broadcast"))?;
+    Ok(Cow::Owned(spread.iter().copied().collect()))
 }
 
 /// The inputs, of which there must be as many as the operator takes and all of one type.
@@ -255,14 +264,16 @@ pub(super) fn select(call: &Call<'_>) -> Outputs {
     }
     let dims = broadcast(condition.dims(), &broadcast(a.dims(), b.dims())?)?;
     count(&dims)?;
+    let condition = spread::<u8>(condition, &dims)?;
+    let total = count(&dims)?;
     sized!(a, T => {
-        let (x, y) = (array::<T>(a)?, array::<T>(b)?);
-        let mut output = ArrayD::from_elem(IxDyn(&dims), <T>::MIN);
-        Zip::from(&mut output)
-            .and_broadcast(&array::<u8>(condition)?)
-            .and_broadcast(&x)
-            .and_broadcast(&y)
-            .for_each(|out, &condition, &x, &y| *out = if condition != 0 { x } else { y });
-        Ok(vec![tensor_as(a.dtype(), dims, flat(output))?])
+        let (x, y) = (spread::<T>(a, &dims)?, spread::<T>(b, &dims)?);
+        // A single element stands for all of them.
+        let at = |items: &[T], index: usize| if items.len() == 1 { items[0] } else { items[index] };
+        let chosen = (0..total).map(|index| {
+            let condition = if condition.len() == 1 { condition[0] } else { condition[index] };
+            if condition != 0 { at(&x, index) } else { at(&y, index) }
+        });
+        Ok(vec![tensor_as(a.dtype(), dims.clone(), chosen.collect())?])
     })
 }

@@ -150,8 +150,8 @@ pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Fault> {
 
 /// The number of elements of a shape, where that many can be allocated at all.
 pub(crate) fn count(dims: &[usize]) -> Result<usize, Fault> {
-    // An honest graph does not ask one operator for 2^40 elements; a hostile one should not get them.
-    const MOST: usize = 1 << 40;
+    // An honest graph does not ask one operator for 2^30 elements; a hostile one should not get them.
+    const MOST: usize = 1 << 30;
     let product = if dims.contains(&0) {
         Some(0)
     } else {

@@ -2,12 +2,12 @@
 
 use marquetry_ir::{DType, Tensor};
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayD, ArrayView2, Axis, Dimension, Ix2, IxDyn, LinalgScalar};
+use ndarray::{Array2, ArrayD, ArrayView2, ArrayViewMut2, Axis, Dimension, Ix2, IxDyn};
 
 use super::Fault;
 use super::call::{Call, Outputs, broadcast, count};
 use super::number::Number;
-use crate::array::{Element, array, flat, tensor};
+use crate::array::{array, flat, tensor};
 
 /// Runs an expression for the types that have matrix products, 16-bit floats excepted.
 macro_rules! linear {
@@ -42,6 +42,38 @@ macro_rules! linear {
     };
 }
 
+/// A type with matrix products.
+pub(super) trait Matrix: Number {
+    /// `out = alpha a b + beta out`
+    fn multiply(
+        alpha: Self,
+        a: &Array2<Self>,
+        b: &Array2<Self>,
+        beta: Self,
+        out: &mut ArrayViewMut2<'_, Self>,
+    );
+}
+
+macro_rules! matrices {
+    (reals $($real:ty),*; integers $($integer:ty),*) => {
+        $(impl Matrix for $real {
+            fn multiply(alpha: Self, a: &Array2<Self>, b: &Array2<Self>, beta: Self, out: &mut ArrayViewMut2<'_, Self>) {
+                general_mat_mul(alpha, a, b, beta, out);
+            }
+        })*
+        $(impl Matrix for $integer {
+            fn multiply(alpha: Self, a: &Array2<Self>, b: &Array2<Self>, beta: Self, out: &mut ArrayViewMut2<'_, Self>) {
+                for ((i, j), out) in out.indexed_iter_mut() {
+                    let products = a.row(i).into_iter().zip(b.column(j)).map(|(&x, &y)| x.wrapping_mul(y));
+                    let sum = products.fold(0, Self::wrapping_add);
+                    *out = alpha.wrapping_mul(sum).wrapping_add(beta.wrapping_mul(*out));
+                }
+            }
+        })*
+    };
+}
+matrices!(reals f32, f64; integers i64, i32, u64, u32);
+
 pub(super) fn matmul(call: &Call<'_>) -> Outputs {
     let (a, b) = (call.input(0)?, call.input(1)?);
     if a.dtype() != b.dtype() {
@@ -51,7 +83,7 @@ pub(super) fn matmul(call: &Call<'_>) -> Outputs {
 }
 
 /// numpy's `matmul`: a vector on the left is a row, on the right a column, and its axis is dropped.
-pub(crate) fn product<T: Element + LinalgScalar>(a: &Tensor, b: &Tensor) -> Result<Tensor, Fault> {
+pub(super) fn product<T: Matrix>(a: &Tensor, b: &Tensor) -> Result<Tensor, Fault> {
     let (mut x, mut y) = (array::<T>(a)?.into_owned(), array::<T>(b)?.into_owned());
     let (row, column) = (x.ndim() == 1, y.ndim() == 1);
     if x.ndim() == 0 || y.ndim() == 0 {
@@ -74,7 +106,7 @@ pub(crate) fn product<T: Element + LinalgScalar>(a: &Tensor, b: &Tensor) -> Resu
     }
     let batch = broadcast(&x.shape()[..x.ndim() - 2], &y.shape()[..y.ndim() - 2])?;
     let dims: Vec<usize> = batch.iter().copied().chain([m, n]).collect();
-    let mut output = vec![T::zero(); count(&dims)?];
+    let mut output = vec![T::ZERO; count(&dims)?];
     let spread = |dims: [usize; 2]| batch.iter().copied().chain(dims).collect::<Vec<_>>();
     let not_broadcast = || Fault::invalid("batch axes do not broadcast");
     let x = x.broadcast(IxDyn(&spread([m, k]))).ok_or_else(not_broadcast)?;
@@ -88,8 +120,8 @@ pub(crate) fn product<T: Element + LinalgScalar>(a: &Tensor, b: &Tensor) -> Resu
                 }
                 Ok(view.to_owned().into_dimensionality::<Ix2>()?)
             };
-            let mut out = ndarray::ArrayViewMut2::from_shape((m, n), out)?;
-            general_mat_mul(T::one(), &matrix(&x)?, &matrix(&y)?, T::zero(), &mut out);
+            let mut out = ArrayViewMut2::from_shape((m, n), out)?;
+            T::multiply(T::ONE, &matrix(&x)?, &matrix(&y)?, T::ZERO, &mut out);
         }
     }
     let mut dims = dims;
@@ -108,7 +140,7 @@ pub(super) fn gemm(call: &Call<'_>) -> Outputs {
     linear!(a, T => gemm_of::<T>(call))
 }
 
-fn gemm_of<T: Element + LinalgScalar + Number>(call: &Call<'_>) -> Outputs {
+fn gemm_of<T: Matrix>(call: &Call<'_>) -> Outputs {
     let (a, b) = (call.array::<T>(0)?, call.array::<T>(1)?);
     let (a, b) = (a.view().into_dimensionality::<Ix2>()?, b.view().into_dimensionality::<Ix2>()?);
     let turned = |matrix: ArrayView2<'_, T>, name: &str| -> Array2<T> {
@@ -125,7 +157,7 @@ fn gemm_of<T: Element + LinalgScalar + Number>(call: &Call<'_>) -> Outputs {
     let (alpha, beta) = (call.float("alpha", 1.0), call.float("beta", 1.0));
     let dims = [a.nrows(), b.ncols()];
     let mut output = match call.optional(2) {
-        None => ArrayD::from_elem(IxDyn(&dims), <T as Number>::ZERO),
+        None => ArrayD::from_elem(IxDyn(&dims), T::ZERO),
         Some(c) => {
             let c = array::<T>(c)?;
             let spread = c.broadcast(IxDyn(&dims));
@@ -133,7 +165,7 @@ fn gemm_of<T: Element + LinalgScalar + Number>(call: &Call<'_>) -> Outputs {
         }
     };
     let mut matrix = output.view_mut().into_dimensionality::<Ix2>()?;
-    general_mat_mul(T::from_f64(alpha), &a, &b, T::from_f64(beta), &mut matrix);
+    T::multiply(T::from_f64(alpha), &a, &b, T::from_f64(beta), &mut matrix);
     Ok(vec![tensor(dims, flat(output))?])
 }
 
@@ -141,6 +173,9 @@ fn gemm_of<T: Element + LinalgScalar + Number>(call: &Call<'_>) -> Outputs {
 pub(super) fn matmul_integer(call: &Call<'_>) -> Outputs {
     let centred = |slot: usize, zero: usize, per_row: bool| -> Result<Tensor, Fault> {
         let tensor = call.input(slot)?;
+        if tensor.dtype().bits() != Some(8) {
+            return Err(Fault::dtype(tensor));
+        }
         let elements = tensor.to_i64s().ok_or_else(|| Fault::dtype(tensor))?;
         let zeros = match call.optional(zero) {
             None => vec![0],
@@ -157,8 +192,10 @@ pub(super) fn matmul_integer(call: &Call<'_>) -> Outputs {
                 "its zero point is neither a scalar nor a vector of its axis",
             )),
         };
-        let centred =
-            elements.iter().enumerate().map(|(index, &q)| Ok((q - zero_of(index)?) as i32));
+        let centred = elements
+            .iter()
+            .enumerate()
+            .map(|(index, &q)| Ok(q.wrapping_sub(zero_of(index)?) as i32));
         Ok(crate::array::tensor(tensor.dims(), centred.collect::<Result<Vec<i32>, Fault>>()?)?)
     };
     Ok(vec![product::<i32>(&centred(0, 2, true)?, &centred(1, 3, false)?)?])

@@ -82,6 +82,9 @@ pub(super) fn conv(call: &Call<'_>) -> Outputs {
 pub(super) fn conv_integer(call: &Call<'_>) -> Outputs {
     let centred = |slot: usize, zero: usize| -> Result<Vec<f64>, Fault> {
         let x = call.input(slot)?;
+        if x.dtype().bits() != Some(8) {
+            return Err(Fault::dtype(x));
+        }
         let (x_dims, elements) = (x.dims(), x.to_i64s().ok_or_else(|| Fault::dtype(x))?);
         let zeros = match call.optional(zero) {
             None => vec![0],
@@ -94,7 +97,8 @@ pub(super) fn conv_integer(call: &Call<'_>) -> Outputs {
             [zero] => Some(*zero),
             zeros => zeros.get(at / each).copied(),
         };
-        let centred = elements.iter().enumerate().map(|(at, &q)| Some((q - zero_of(at)?) as f64));
+        let centred =
+            elements.iter().enumerate().map(|(at, &q)| Some(q.wrapping_sub(zero_of(at)?) as f64));
         centred
             .collect::<Option<_>>()
             .ok_or_else(|| Fault::invalid("there is not one zero point for each feature"))

@@ -152,8 +152,11 @@ pub(super) fn concat(call: &Call<'_>) -> Outputs {
     };
     let default = if call.opset() < 4 { 1 } else { 0 };
     let at = call.axis("axis", default, first.dims().len())?;
-    if inputs.iter().any(|input| input.dtype() != first.dtype()) {
-        return Err(Fault::invalid("inputs have several types"));
+    let alike = |input: &&Tensor| {
+        input.dtype() == first.dtype() && input.dims().len() == first.dims().len()
+    };
+    if !inputs.iter().all(alike) {
+        return Err(Fault::invalid("inputs have several types or ranks"));
     }
     sized!(first, T => {
         let arrays = inputs.iter().map(|input| array::<T>(input)).collect::<Result<Vec<_>, _>>()?;

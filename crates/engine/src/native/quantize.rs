@@ -85,16 +85,13 @@ impl Granularity {
     }
 }
 
-/// The least and greatest value of an integer type.
+/// The least and greatest value of an integer type of up to 32 bits.
 pub(crate) fn limits(dtype: DType) -> Option<(i64, i64)> {
-    let bits = dtype.bits().filter(|_| dtype.is_integer() && dtype != DType::Uint64)?;
+    let bits = dtype.bits().filter(|&bits| dtype.is_integer() && bits <= 32)?;
     let unsigned =
         matches!(dtype, DType::Uint2 | DType::Uint4 | DType::Uint8 | DType::Uint16 | DType::Uint32);
-    Some(if unsigned {
-        (0, (1 << bits) - 1)
-    } else {
-        (-1 << (bits - 1), (1 << (bits - 1)) - 1 + i64::from(bits == 64))
-    })
+    let values = 1_i64 << bits;
+    Some(if unsigned { (0, values - 1) } else { (-values / 2, values / 2 - 1) })
 }
 
 fn zero_points(call: &Call<'_>, scale: &Tensor) -> Result<Option<Vec<i64>>, Fault> {
@@ -120,7 +117,8 @@ pub(super) fn quantize(call: &Call<'_>) -> Outputs {
         (None, Some(number)) => DType::from_number(number.try_into().unwrap_or(0)),
         (None, None) => DType::Uint8,
     };
-    let (least, most) = limits(dtype).ok_or_else(|| {
+    let narrow = dtype.bits().is_some_and(|bits| bits <= 16);
+    let (least, most) = limits(dtype).filter(|_| narrow).ok_or_else(|| {
         Fault::Unsupported(format!("it is not written for elements of type `{dtype}`"))
     })?;
     let granularity = Granularity::new(call, x, scale)?;

@@ -1,7 +1,7 @@
 //! Reductions along axes.
 
 use marquetry_ir::{DType, Tensor};
-use ndarray::{ArrayD, ArrayViewD, Axis, Dimension, IxDyn};
+use ndarray::{ArrayD, Axis, IxDyn};
 
 use super::Fault;
 use super::call::{Call, Outputs, axes, axis, count};
@@ -17,37 +17,34 @@ fn reduced(call: &Call<'_>, rank: usize) -> Result<Vec<usize>, Fault> {
     }
 }
 
-/// Applies a function to the elements that fall on one element of the output, in C order.
+/// Applies a function to the elements that fall on each element of the output, in C order.
 fn fold<T: Element, U: Element>(
     call: &Call<'_>,
     x: &Tensor,
-    function: impl Fn(&mut dyn Iterator<Item = T>) -> U,
+    function: impl Fn(&[T]) -> U,
 ) -> Outputs {
     let axes = reduced(call, x.dims().len())?;
-    let kept: Vec<usize> = x
-        .dims()
-        .iter()
-        .enumerate()
-        .map(|(at, &dim)| if axes.contains(&at) { 1 } else { dim })
-        .collect();
-    let x = array::<T>(x)?;
-    let mut output = Vec::with_capacity(count(&kept)?);
-    for index in ndarray::indices(&*kept) {
-        output.push(function(&mut window(x.view(), &axes, index.slice()).iter().copied()));
-    }
+    let length = |(at, &dim): (usize, &usize)| if axes.contains(&at) { 1 } else { dim };
+    let kept: Vec<usize> = x.dims().iter().enumerate().map(length).collect();
+    let windows = count(&kept)?;
+    let items = turned::<T>(x, &axes)?;
+    let output = match items.len().checked_div(windows) {
+        None => Vec::new(),
+        Some(0) => vec![function(&[]); windows],
+        Some(window) => items.chunks_exact(window).map(function).collect(),
+    };
     let dims = if call.flag("keepdims", true) { kept } else { squeezed(&kept, &axes) };
     Ok(vec![tensor(dims, output)?])
 }
 
-/// The part of an array that falls on one index of the reduced one.
-fn window<'a, T>(array: ArrayViewD<'a, T>, axes: &[usize], index: &[usize]) -> ArrayViewD<'a, T> {
-    let mut array = array;
-    for (at, &position) in index.iter().enumerate() {
-        if !axes.contains(&at) {
-            array.collapse_axis(Axis(at), position);
-        }
+/// The elements with the axes to reduce last, so that those that belong together are neighbours.
+fn turned<T: Element>(x: &Tensor, axes: &[usize]) -> Result<Vec<T>, Fault> {
+    let order: Vec<usize> =
+        (0..x.dims().len()).filter(|at| !axes.contains(at)).chain(axes.iter().copied()).collect();
+    if order.is_sorted() {
+        return Ok(elements::<T>(x).into_owned());
     }
-    array
+    Ok(array::<T>(x)?.view().permuted_axes(IxDyn(&order)).iter().copied().collect())
 }
 
 fn squeezed(dims: &[usize], axes: &[usize]) -> Vec<usize> {
@@ -56,8 +53,8 @@ fn squeezed(dims: &[usize], axes: &[usize]) -> Vec<usize> {
 }
 
 /// Sums in `f64` for reals, so that the order does not matter to the last bits.
-fn total<T: Number>(items: &mut dyn Iterator<Item = T>, term: impl Fn(f64) -> f64) -> f64 {
-    items.map(|x| term(x.to_f64())).sum()
+fn total<T: Number>(items: &[T], term: impl Fn(f64) -> f64) -> f64 {
+    items.iter().map(|x| term(x.to_f64())).sum()
 }
 
 /// Defines reductions of numbers: over integers by wrapping arithmetic, over reals through `f64`.
@@ -67,9 +64,7 @@ macro_rules! sums {
             let x = call.input(0)?;
             numeric!(x, T => fold::<T, T>(call, x, |items| {
                 let finish: fn(f64, f64) -> f64 = $finish;
-                let mut count = 0.0;
-                let sum = total(&mut items.inspect(|_| count += 1.0), $term);
-                <T as Number>::from_f64(finish(sum, count))
+                <T as Number>::from_f64(finish(total(items, $term), items.len() as f64))
             }))
         }
     )* };
@@ -86,7 +81,7 @@ pub(super) fn sum(call: &Call<'_>) -> Outputs {
     let x = call.input(0)?;
     if x.dtype().is_integer() {
         return numeric!(integer x, T => fold::<T, T>(call, x, |items| {
-            items.fold(<T as Number>::ZERO, Number::add)
+            items.iter().copied().fold(<T as Number>::ZERO, Number::add)
         }));
     }
     numeric!(real x, T => fold::<T, T>(call, x, |items| {
@@ -96,14 +91,14 @@ pub(super) fn sum(call: &Call<'_>) -> Outputs {
 
 pub(super) fn product(call: &Call<'_>) -> Outputs {
     let x = call.input(0)?;
-    numeric!(x, T => fold::<T, T>(call, x, |items| items.fold(<T as Number>::ONE, Number::mul)))
+    numeric!(x, T => fold::<T, T>(call, x, |items| items.iter().copied().fold(<T as Number>::ONE, Number::mul)))
 }
 
 /// log(sum(exp(x))), the greatest taken out so that nothing overflows.
 pub(super) fn log_sum_exp(call: &Call<'_>) -> Outputs {
     let x = call.input(0)?;
     numeric!(x, T => fold::<T, T>(call, x, |items| {
-        let items: Vec<f64> = items.map(Number::to_f64).collect();
+        let items: Vec<f64> = items.iter().map(|x| x.to_f64()).collect();
         let greatest = items.iter().copied().fold(f64::NEG_INFINITY, Number::max);
         if !greatest.is_finite() {
             return <T as Number>::from_f64(greatest);
@@ -117,20 +112,20 @@ pub(super) fn max(call: &Call<'_>) -> Outputs {
     let x = call.input(0)?;
     if x.dtype() == DType::Bool {
         return booleans(fold::<u8, u8>(call, x, |items| {
-            items.fold(0, |a, b| u8::from(a | b != 0))
+            items.iter().copied().fold(0, |a, b| u8::from(a | b != 0))
         }));
     }
-    numeric!(x, T => fold::<T, T>(call, x, |items| items.fold(T::LEAST, Number::max)))
+    numeric!(x, T => fold::<T, T>(call, x, |items| items.iter().copied().fold(T::LEAST, Number::max)))
 }
 
 pub(super) fn min(call: &Call<'_>) -> Outputs {
     let x = call.input(0)?;
     if x.dtype() == DType::Bool {
         return booleans(fold::<u8, u8>(call, x, |items| {
-            items.fold(1, |a, b| u8::from(a & b != 0))
+            items.iter().copied().fold(1, |a, b| u8::from(a & b != 0))
         }));
     }
-    numeric!(x, T => fold::<T, T>(call, x, |items| items.fold(T::GREATEST, Number::min)))
+    numeric!(x, T => fold::<T, T>(call, x, |items| items.iter().copied().fold(T::GREATEST, Number::min)))
 }
 
 fn booleans(outputs: Outputs) -> Outputs {

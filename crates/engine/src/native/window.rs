@@ -1,7 +1,7 @@
 //! Where the windows of poolings and convolutions lie.
 
 use super::Fault;
-use super::call::{Call, length};
+use super::call::{Call, count, length};
 
 /// Windows over the spatial axes of a tensor.
 pub(super) struct Windows {
@@ -34,14 +34,10 @@ impl Windows {
         let strides = lengths("strides", axes, &ones)?;
         let dilations = lengths("dilations", axes, &ones)?;
         let pads = lengths("pads", 2 * axes, &vec![0; 2 * axes])?;
-        if kernel.len() != axes
-            || kernel
-                .iter()
-                .chain(&strides)
-                .chain(&dilations)
-                .any(|&length| length == 0 || length > 1 << 30)
-            || pads.iter().any(|&pad| pad > 1 << 30)
-        {
+        let sizes = kernel.iter().chain(&strides).chain(&dilations).chain(&pads);
+        let zero = kernel.iter().chain(&strides).chain(&dilations).any(|&length| length == 0);
+        let large = sizes.into_iter().any(|&length| length > 1 << 24);
+        if kernel.len() != axes || zero || large || count(&kernel)? > 1 << 24 {
             return Err(Fault::invalid("the window has no size that makes sense"));
         }
         let mut windows = Self {
