@@ -48,11 +48,7 @@ fn node_tests_pass_but_for_a_list_that_only_shrinks() {
         eprintln!("skipped: MARQUETRY_NODE_TESTS names no folder with node tests");
         return;
     };
-    let mut tests: Vec<PathBuf> = std::fs::read_dir(Path::new(&folder).join("node"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    tests.sort();
+    let tests = folders(&Path::new(&folder).join("node"));
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/engine/node-tests.txt");
     let outcomes: BTreeMap<String, Outcome> =
         tests.iter().map(|test| (name(test), run(test))).collect();
@@ -91,6 +87,28 @@ fn node_tests_pass_but_for_a_list_that_only_shrinks() {
         }
     }
     assert!(changes.is_empty(), "{changes}");
+}
+
+#[test]
+fn committed_node_tests_pass() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/node");
+    let tests: Vec<PathBuf> = folders(&folder);
+    assert!(tests.len() > 30, "the fixtures are there");
+    let failures: Vec<String> = tests
+        .iter()
+        .map(|test| (name(test), run(test)))
+        .filter(|(_, outcome)| !matches!(outcome, Outcome::Passed))
+        .map(|(name, outcome)| format!("{name}: {} {}", outcome.kind(), outcome.detail()))
+        .collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// The folders in a folder, sorted.
+fn folders(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders: Vec<PathBuf> = entries.filter(|entry| entry.is_dir()).collect();
+    folders.sort();
+    folders
 }
 
 const HEADER: &str = "\
