@@ -4,7 +4,7 @@
 #   before: d = Div(x, 1.4142135); e = Erf(d); s = Add(e, 1); p = Mul(x, s); y = Mul(p, 0.5)
 #   after:  y = Gelu(x)
 
-use "std/math.pat" { square, sigmoid, softplus, scaled, recip }
+use "std/math.pat" { sigmoid, softplus, scaled }
 
 # Hand-written code cuts the root off after a few digits.
 def over_root_two(x) = x * ({1 / sqrt(2)} ± 0.01%) | x / ({sqrt(2)} ± 0.01%)
@@ -32,12 +32,12 @@ pattern GeluTanh in gelu (x) => (y) {
 # x · σ(1.702 x)
 pattern QuickGelu in gelu (x) => (y) {
   y = x * sigmoid(scaled<k = 1.702>(x))
-    | com.microsoft.QuickGelu<alpha = 1.702>(x)
+    | Swish<alpha = 1.702>(x) | com.microsoft.QuickGelu<alpha = 1.702>(x)
 } quant { skip interior, consts }
 
 pattern Silu in silu (x) => (y) {
   y = x * sigmoid(x) | x / (1 + Exp(-x))
-    | com.microsoft.QuickGelu<alpha = 1>(x)
+    | Swish<alpha = 1>(x) | com.microsoft.QuickGelu<alpha = 1>(x)
 } quant { skip interior, consts }
 
 pattern Mish in mish (x) => (y) {
@@ -49,9 +49,11 @@ def six(x) = Clip<min = 0, max = 6>(x) | Min(Relu(x), 6) | Relu(Min(x, 6))
 
 pattern Relu6 in relu6 (x) => (y) { y = six(x) } quant { skip interior, consts }
 
+def hard_swish(x) = x * HardSigmoid<alpha = 1/6, beta = 0.5>(x)
+                  | x * {1/6} * six(x + 3)
+                  | x * six(x + 3) / 6 | x * (six(x + 3) / 6) | (x / 6) * six(x + 3)
+
 pattern HardSwish in hard_swish (x) => (y) {
-  y = x * HardSigmoid<alpha = 1/6, beta = 0.5>(x)
-    | scaled<k = 1/6>(x * six(x + 3))
-    | x * scaled<k = 1/6>(six(x + 3))
+  y = hard_swish(x)
 } equals { y = HardSwish(x) }
   quant  { skip interior, consts }

@@ -8,21 +8,22 @@
 #           p = Softmax(m); y = MatMul(p, v)
 #   after:  y = Attention <scale = 0.125> (q, k, v, mask)
 
-use "std/math.pat" { rescale, cast }
+use "std/math.pat" { rescale, cast, total, put_back }
 use "std/layout.pat" { swap_last }
 
-# One step from the product to the softmax: scale, mask, bias, soft cap, cast.
-def score(s, m?) = s * _c | s / _c | s + m | s - m
+# One step from the product to the softmax: scale, mask, bias, soft cap, least value, cast, windows.
+def score(s, m?) = s * _c | s / _c | s + m
+                 | s - ReduceMax<axes = [-1], keepdims = 1>(s) | s - m
                  | Where(_w, s, m) | Where(_w, m, s)
-                 | Tanh(s) | cast(s)
+                 | Max(s, _least) | Tanh(s) | cast(s) | Reshape<...>(s, ...)
 
-# One step from the softmax to the product: guards, casts, dropout.
+# One step from the softmax to the product: guards, casts, dropout, heads.
 def weight(p) = cast(p) | Where(IsNaN(p), _f, p) | Where(_w, p, _f) | Where(_w, _f, p)
-              | Identity(p) | Dropout<...>(p, ...) | p * _c
+              | Identity(p) | Dropout<...>(p, ...) | p * _c | Reshape<...>(p, ...)
 
-def softmax(s) = Softmax<axis = -1>(s)
-               | exp(s) / ReduceSum<axes = [-1], keepdims = 1>(exp(s))
-def exp(s)     = Exp(s - ReduceMax<axes = [-1], keepdims = 1>(s)) | Exp(s)
+def softmax(s) = Softmax<axis = -1>(s) | exp(s) / total<axes = [-1]>(exp(s))
+def exp(s)     = Exp(s - top(s)) | Exp(s)
+def top(s)     = ReduceMax<axes = [-1], keepdims = 1>(s) | put_back(ReduceMax<axes = [-1], keepdims = 0>(s))
 
 pattern Attention in attention (q, k, v, masks...) => (y) {
   either {

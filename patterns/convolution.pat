@@ -4,8 +4,8 @@
 #   before: c = Conv(x, w); n = BatchNormalization(c, …); y = Relu(n)
 #   after:  y = ConvBnRelu(x, w)
 
-use "std/math.pat" { sigmoid, scaled }
-use "activations.pat" { six }
+use "std/math.pat" { sigmoid }
+use "activations.pat" { six, hard_swish }
 
 def conv_bn(x, const w, const b?) = BatchNormalization<...>(Conv<...>(x, w, b?), const _γ, const _β, const _μ, const _σ2)
 
@@ -14,11 +14,13 @@ pattern ConvBn in conv_bn (x, const w, const b?) => (y) {
 } quant { skip interior; per_channel w axis 0; bias b of x, w }
 
 pattern ConvBnRelu in conv_act (x, const w, const b?) => (y) {
-  y = Relu(conv_bn(x, w, b?))
+  n = conv_bn(x, w, b?)
+  y = Relu(n)
 } quant { skip interior; per_channel w axis 0; bias b of x, w }
 
 pattern ConvBnRelu6 in conv_act (x, const w, const b?) => (y) {
-  y = six(conv_bn(x, w, b?))
+  n = conv_bn(x, w, b?)
+  y = six(n)
 } quant { skip interior; per_channel w axis 0; bias b of x, w }
 
 pattern ConvBnSilu in conv_act (x, const w, const b?) => (y) {
@@ -28,15 +30,36 @@ pattern ConvBnSilu in conv_act (x, const w, const b?) => (y) {
 
 pattern ConvBnHardSwish in conv_act (x, const w, const b?) => (y) {
   n = conv_bn(x, w, b?)
-  y = HardSwish(n) | n * HardSigmoid<alpha = 1/6, beta = 0.5>(n)
-    | scaled<k = 1/6>(n * six(n + 3)) | n * scaled<k = 1/6>(six(n + 3))
+  y = HardSwish(n) | hard_swish(n)
+} quant { skip interior; per_channel w axis 0; bias b of x, w }
+
+pattern ConvBnLeakyRelu in conv_act (x, const w, const b?) => (y) {
+  n = conv_bn(x, w, b?)
+  y = LeakyRelu<...>(n)
 } quant { skip interior; per_channel w axis 0; bias b of x, w }
 
 # The normalization is gone: the exporter has folded it.
 pattern ConvRelu in conv_act (x, const w, const b?) => (y) {
-  y = Relu(Conv<...>(x, w, b?))
+  n = Conv<...>(x, w, b?)
+  y = Relu(n)
 } quant { skip interior; per_channel w axis 0; bias b of x, w }
 
 pattern ConvRelu6 in conv_act (x, const w, const b?) => (y) {
-  y = six(Conv<...>(x, w, b?))
+  n = Conv<...>(x, w, b?)
+  y = six(n)
+} quant { skip interior; per_channel w axis 0; bias b of x, w }
+
+pattern ConvSilu in conv_act (x, const w, const b?) => (y) {
+  n = Conv<...>(x, w, b?)
+  y = n * sigmoid(n)
+} quant { skip interior; per_channel w axis 0; bias b of x, w }
+
+pattern ConvHardSwish in conv_act (x, const w, const b?) => (y) {
+  n = Conv<...>(x, w, b?)
+  y = HardSwish(n) | hard_swish(n)
+} quant { skip interior; per_channel w axis 0; bias b of x, w }
+
+pattern ConvLeakyRelu in conv_act (x, const w, const b?) => (y) {
+  n = Conv<...>(x, w, b?)
+  y = LeakyRelu<...>(n)
 } quant { skip interior; per_channel w axis 0; bias b of x, w }

@@ -6,6 +6,8 @@
 #           r = Reshape(i, Shape(x)); w = Mul(r, scale); y = Add(w, bias)
 #   after:  y = GroupNormalization <num_groups = G> (x, scale, bias)
 
+use "std/math.pat" { div, rsqrt, mean, mean_square }
+
 pattern GroupNorm in norm <groups, eps> (x, const scale?, const bias?) => (y) {
   either {
     g = Reshape<...>(x, ...)
@@ -21,6 +23,15 @@ pattern GroupNorm in norm <groups, eps> (x, const scale?, const bias?) => (y) {
   }
 } quant { skip interior, bias }
 
-pattern InstanceNorm in norm <eps> (x, const scale, const bias) => (y) {
-  y = InstanceNormalization<epsilon = eps>(x, scale, bias)
-} quant { skip bias }
+# Over all axes but those of batch and channels.
+pattern InstanceNorm in norm <eps> (x, const scale?, const bias?) => (y) {
+  either { y = InstanceNormalization<epsilon = eps>(x, scale, bias) }
+  or {
+    dup d = x - mean<axes>(x)
+    v = mean_square<axes>(d)
+    n = div(d, Sqrt(v + eps)) | d * rsqrt(v + eps)
+    y = n *? scale +? bias
+    where rank(x) >= 4, axes == range(2 - rank(x), 0)
+    where? dim(scale, -2) == 1, dim(bias, -2) == 1
+  }
+} quant { skip interior, bias }

@@ -27,6 +27,11 @@ def halves(x) => (low, high) {
   where? dim(low, -1) == dim(high, -1), 2 * dim(low, -1) == dim(x, -1)
 }
 
-# Features 0, 2, 4, … and 1, 3, 5, …
-def even(x) = Slice<axes = [-1], starts = [0], ends = _, steps = [2]>(x)
-def odd(x)  = Slice<axes = [-1], starts = [1], ends = _, steps = [2]>(x)
+# Features 0, 2, 4, … and 1, 3, 5, …: by steps, or out of pairs.
+def pairs(x) = Reshape<...>(x, ...)
+def even(x)  = Slice<axes = [-1], starts = [0], ends = _, steps = [2]>(x)
+             | Gather<axis = -1>(pairs(x), 0) | Squeeze<axes = [-1]>(Split<axis = -1, ...>(pairs(x))[0])
+             | Squeeze<axes = [-1]>(begin(pairs(x)))
+def odd(x)   = Slice<axes = [-1], starts = [1], ends = _, steps = [2]>(x)
+             | Gather<axis = -1>(pairs(x), 1) | Squeeze<axes = [-1]>(Split<axis = -1, ...>(pairs(x))[1])
+             | Squeeze<axes = [-1]>(Slice<axes = [-1], starts = [1], ends = _, steps = [1]>(pairs(x)))

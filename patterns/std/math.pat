@@ -19,8 +19,11 @@ def softplus(x)   = Softplus(x) | Log(1 + Exp(x))
 # from one float type to another; exporters leave casts that do nothing
 def cast(x)       = Cast<...>(x) | CastLike<...>(x, _)
 
-# The mean over axes that stay with length 1, or that are put back afterwards.
-def mean<axes>(x) = ReduceMean<axes, keepdims = 1>(x)
-                  | put_back(ReduceMean<axes, keepdims = 0>(x))
+# A result over some axes, which stay with length 1 or are put back afterwards.
 def put_back(m)   = Expand<...>(Reshape<...>(m, ...), ...) | Expand<...>(Unsqueeze<...>(m, ...), ...)
                   | Unsqueeze<...>(m, ...) | Reshape<...>(m, ...)
+def total<axes>(x) = ReduceSum<axes, keepdims = 1>(x) | put_back(ReduceSum<axes, keepdims = 0>(x))
+def mean<axes>(x) = ReduceMean<axes, keepdims = 1>(x) | put_back(ReduceMean<axes, keepdims = 0>(x))
+                  | scaled<k = n>(total<axes>(x)) if len(axes) == 1 and n * dim(x, axes[0]) ~= 1
+def mean_square<axes>(x) = mean<axes>(square(x))
+                  | scaled<k = n>(ReduceSumSquare<axes, keepdims = 1>(x)) if len(axes) == 1 and n * dim(x, axes[0]) ~= 1

@@ -11,6 +11,8 @@ use marquetry::matcher::{
 };
 use marquetry::pattern::Library;
 
+use crate::case::sections;
+
 #[test]
 fn groups_are_found() {
     insta::glob!("../../cases/match", "*.case", |path| {
@@ -122,16 +124,4 @@ fn reasons(model: &Model, library: &Library) -> String {
         writeln!(out, "  {name}: `{text}`{}: {}", value.unwrap_or_default(), miss.reason).unwrap();
     }
     out
-}
-
-/// The sections of a case, in file order.
-fn sections(src: &str) -> Vec<(&str, &str)> {
-    let is_line_start = |&at: &usize| at == 0 || src[..at].ends_with('\n');
-    let starts: Vec<usize> =
-        src.match_indices("--- ").map(|(at, _)| at).filter(is_line_start).collect();
-    let ends = starts.iter().copied().skip(1).chain([src.len()]);
-    let sections = starts.iter().zip(ends);
-    let sections =
-        sections.filter_map(|(&start, end)| src[start + "--- ".len()..end].split_once('\n'));
-    sections.map(|(name, body)| (name.trim(), body)).collect()
 }
