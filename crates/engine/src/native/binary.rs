@@ -19,21 +19,20 @@ fn zip<A: Pod, B: Pod, C: Pod>(
     function: impl Fn(A, B) -> C,
 ) -> Result<(Vec<usize>, Vec<C>), Fault> {
     let dims = broadcast(a.dims(), b.dims())?;
-    let total = count(&dims)?;
+    count(&dims)?;
     let (x, y) = (spread::<A>(a, &dims)?, spread::<B>(b, &dims)?);
-    let both = match (&*x, &*y) {
-        (&[x], y) if y.len() == total => y.iter().map(|&y| function(x, y)).collect(),
-        (x, &[y]) if x.len() == total => x.iter().map(|&x| function(x, y)).collect(),
-        (x, y) => x.iter().zip(y).map(|(&x, &y)| function(x, y)).collect(),
-    };
+    let both = x.iter().zip(y.iter()).map(|(&x, &y)| function(x, y)).collect();
     Ok((dims, both))
 }
 
-/// The elements repeated to a shape; a single one as it is. Not a view: one loop for each operator and
-/// type is all that is compiled.
+/// The elements repeated to a shape. A copy and not a view, so that one loop for each operator and type
+/// is all that is compiled.
 fn spread<'a, T: Pod>(x: &'a Tensor, dims: &[usize]) -> Result<Cow<'a, [T]>, Fault> {
-    if x.dims() == dims || x.len() == 1 {
+    if x.dims() == dims {
         return Ok(elements(x));
+    }
+    if let &[item] = &*elements::<T>(x) {
+        return Ok(Cow::Owned(vec![item; count(dims)?]));
     }
     let x = array::<T>(x)?;
     let spread =
@@ -265,15 +264,10 @@ pub(super) fn select(call: &Call<'_>) -> Outputs {
     let dims = broadcast(condition.dims(), &broadcast(a.dims(), b.dims())?)?;
     count(&dims)?;
     let condition = spread::<u8>(condition, &dims)?;
-    let total = count(&dims)?;
     sized!(a, T => {
         let (x, y) = (spread::<T>(a, &dims)?, spread::<T>(b, &dims)?);
-        // A single element stands for all of them.
-        let at = |items: &[T], index: usize| if items.len() == 1 { items[0] } else { items[index] };
-        let chosen = (0..total).map(|index| {
-            let condition = if condition.len() == 1 { condition[0] } else { condition[index] };
-            if condition != 0 { at(&x, index) } else { at(&y, index) }
-        });
+        let both = x.iter().zip(y.iter()).zip(condition.iter());
+        let chosen = both.map(|((&x, &y), &condition)| if condition != 0 { x } else { y });
         Ok(vec![tensor_as(a.dtype(), dims.clone(), chosen.collect())?])
     })
 }

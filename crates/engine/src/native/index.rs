@@ -1,12 +1,14 @@
 //! Slices, triangles, and the positions of elements.
 
+use std::cmp::Ordering;
+
 use marquetry_ir::{DType, Tensor};
 use ndarray::{ArrayD, Axis, Dimension};
 
 use super::Fault;
 use super::call::{Call, Outputs, axis, count, length};
 use super::number::{Number, numeric, sized};
-use crate::array::{array, elements, flat, tensor, tensor_as};
+use crate::array::{elements, flat, tensor, tensor_as};
 
 /// numpy's slicing: bounds may be negative or far outside, steps may go backwards.
 pub(super) fn slice(call: &Call<'_>) -> Outputs {
@@ -121,23 +123,39 @@ pub(super) fn top_k(call: &Call<'_>) -> Outputs {
     let mut dims = x.dims().to_vec();
     dims[at] = k;
     count(&dims)?;
-    numeric!(x, T => {
-        let source = array::<T>(x)?;
-        let mut values = ArrayD::from_elem(&*dims, <T as Number>::ZERO);
-        let mut indices = ArrayD::from_elem(&*dims, 0_i64);
-        let lanes = source.lanes(Axis(at)).into_iter();
-        for ((lane, mut value), mut index) in
-            lanes.zip(values.lanes_mut(Axis(at))).zip(indices.lanes_mut(Axis(at)))
-        {
-            let mut order: Vec<usize> = (0..lane.len()).collect();
-            order.sort_by(|&a, &b| {
-                let ascending = lane[a].partial_cmp(&lane[b]).unwrap_or(std::cmp::Ordering::Equal);
-                (if largest { ascending.reverse() } else { ascending }).then(a.cmp(&b))
-            });
-            for (slot, &from) in order.iter().take(k).enumerate() {
-                (value[slot], index[slot]) = (lane[from], from as i64);
-            }
+    // The lanes one after another: what is taken from them is compared in its own type, and moved as
+    // indices into the whole tensor.
+    let positions: Vec<i64> = (0..x.len() as i64).collect();
+    let positions = ArrayD::from_shape_vec(x.dims(), positions)?;
+    let mut taken = ArrayD::from_elem(&*dims, 0_i64);
+    let mut indices = ArrayD::from_elem(&*dims, 0_i64);
+    let compare = comparison(x)?;
+    let lanes = positions.lanes(Axis(at)).into_iter();
+    for ((lane, mut taken), mut index) in
+        lanes.zip(taken.lanes_mut(Axis(at))).zip(indices.lanes_mut(Axis(at)))
+    {
+        let mut order: Vec<usize> = (0..lane.len()).collect();
+        order.sort_by(|&a, &b| {
+            let ascending = compare(lane[a] as usize, lane[b] as usize);
+            (if largest { ascending.reverse() } else { ascending }).then(a.cmp(&b))
+        });
+        for (slot, &from) in order.iter().take(k).enumerate() {
+            (taken[slot], index[slot]) = (lane[from], from as i64);
         }
-        Ok(vec![tensor(dims.clone(), flat(values))?, tensor(dims, flat(indices))?])
+    }
+    let taken = flat(taken);
+    let values = sized!(x, T => {
+        let items = elements::<T>(x);
+        let values = taken.iter().map(|&from| items[from as usize]).collect();
+        Ok(tensor_as(x.dtype(), dims.clone(), values)?)
+    })?;
+    Ok(vec![values, tensor(dims, flat(indices))?])
+}
+
+/// How two elements of a tensor compare; a NaN equals everything.
+fn comparison(x: &Tensor) -> Result<Box<dyn Fn(usize, usize) -> Ordering + '_>, Fault> {
+    numeric!(x, T => {
+        let items = elements::<T>(x);
+        Ok(Box::new(move |a: usize, b: usize| items[a].partial_cmp(&items[b]).unwrap_or(Ordering::Equal)))
     })
 }

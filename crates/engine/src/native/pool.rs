@@ -1,9 +1,11 @@
 //! Poolings over windows of any number of axes.
 
+use marquetry_ir::DType;
 use ndarray::Dimension;
 
 use super::Fault;
 use super::call::{Call, Outputs, count};
+use super::cast::cast;
 use super::number::{Number, Real, numeric};
 use super::window::Windows;
 use crate::array::{elements, tensor};
@@ -26,21 +28,27 @@ pub(super) fn max(call: &Call<'_>) -> Outputs {
     }
     let (windows, dims) = windows(call)?;
     let plane: usize = windows.input.iter().product();
-    numeric!(x, T => {
-        let mut values = Vec::with_capacity(count(&dims)?);
-        let mut indices = Vec::with_capacity(values.capacity());
-        for (at, plane_items) in elements::<T>(x).chunks(plane.max(1)).enumerate() {
-            for place in ndarray::indices(&*windows.output) {
-                let inside = windows.elements(place.slice()).filter_map(|(source, _)| source);
-                let best = inside.reduce(|best, next| {
-                    if plane_items[next] > plane_items[best] { next } else { best }
-                });
-                values.push(best.map_or(T::LEAST, |best| plane_items[best]));
-                indices.push(best.map_or(-1, |best| (at * plane + best) as i64));
-            }
+    if x.dtype().bits().is_none_or(|bits| bits == 64 && x.dtype() != DType::Double) {
+        return Err(Fault::dtype(x));
+    }
+    let wide = cast(x, DType::Double)?;
+    let mut values = Vec::with_capacity(count(&dims)?);
+    let mut indices = Vec::with_capacity(values.capacity());
+    for (at, plane_items) in elements::<f64>(&wide).chunks(plane.max(1)).enumerate() {
+        for place in ndarray::indices(&*windows.output) {
+            let inside = windows.elements(place.slice()).filter_map(|(source, _)| source);
+            let best =
+                inside.reduce(
+                    |best, next| {
+                        if plane_items[next] > plane_items[best] { next } else { best }
+                    },
+                );
+            values.push(best.map_or(f64::NEG_INFINITY, |best| plane_items[best]));
+            indices.push(best.map_or(-1, |best| (at * plane + best) as i64));
         }
-        Ok(vec![tensor(dims.clone(), values)?, tensor(dims, indices)?])
-    })
+    }
+    let values = cast(&tensor(dims.clone(), values)?, x.dtype())?;
+    Ok(vec![values, tensor(dims, indices)?])
 }
 
 /// The average of each window, over the input or over padding too.

@@ -1,11 +1,11 @@
 //! Resampling along any axes: nearest, linear, cubic, with every way to map coordinates.
 
-use marquetry_ir::{AttributeValue, Tensor};
+use marquetry_ir::{AttributeValue, DType, Tensor};
 use ndarray::{ArrayD, Axis, IxDyn};
 
 use super::Fault;
 use super::call::{Call, Outputs, axis, count, length};
-use super::number::{Number, numeric};
+use super::cast::cast;
 use crate::array::{array, flat, tensor};
 
 /// One axis that is resampled.
@@ -28,38 +28,37 @@ pub(super) fn resize(call: &Call<'_>) -> Outputs {
     let mut dims = x.dims().to_vec();
     lines.iter().for_each(|line| dims[line.axis] = line.output);
     count(&dims)?;
-    numeric!(x, T => {
-        let mut current: ArrayD<f64> = array::<T>(x)?.mapv(Number::to_f64);
-        let mut missing: Vec<(usize, usize)> = Vec::new();
-        for line in &lines {
-            if line.input == 0 {
-                return Err(Fault::invalid("there is nothing to resample"));
-            }
-            let taps = (0..line.output).map(|at| line.taps(call, at as f64)).collect::<Result<Vec<_>, _>>()?;
-            let mut shape = current.shape().to_vec();
-            shape[line.axis] = line.output;
-            let mut next = ArrayD::<f64>::zeros(IxDyn(&shape));
-            for (at, taps) in taps.into_iter().enumerate() {
-                let Some(taps) = taps else {
-                    missing.push((line.axis, at));
-                    continue;
-                };
-                let mut slice = next.index_axis_mut(Axis(line.axis), at);
-                for (from, weight) in taps {
-                    slice.scaled_add(weight, &current.index_axis(Axis(line.axis), from));
-                }
-            }
-            current = next;
+    if x.dtype() == DType::Int64 || x.dtype() == DType::Uint64 {
+        return Err(Fault::dtype(x));
+    }
+    let mut current = array::<f64>(&cast(x, DType::Double)?)?.into_owned();
+    let mut missing: Vec<(usize, usize)> = Vec::new();
+    for line in &lines {
+        if line.input == 0 {
+            return Err(Fault::invalid("there is nothing to resample"));
         }
-        for (axis, at) in missing {
-            current.index_axis_mut(Axis(axis), at).fill(outside);
+        let mut shape = current.shape().to_vec();
+        shape[line.axis] = line.output;
+        let mut next = ArrayD::<f64>::zeros(IxDyn(&shape));
+        for at in 0..line.output {
+            let Some(taps) = line.taps(call, at as f64)? else {
+                missing.push((line.axis, at));
+                continue;
+            };
+            let mut slice = next.index_axis_mut(Axis(line.axis), at);
+            for (from, weight) in taps {
+                slice.scaled_add(weight, &current.index_axis(Axis(line.axis), from));
+            }
         }
-        let round = !x.dtype().is_float();
-        let output = flat(current).into_iter().map(|x| {
-            <T as Number>::from_f64(if round { x.round_ties_even() } else { x })
-        });
-        Ok(vec![tensor(dims.clone(), output.collect())?])
-    })
+        current = next;
+    }
+    for (axis, at) in missing {
+        current.index_axis_mut(Axis(axis), at).fill(outside);
+    }
+    if !x.dtype().is_float() {
+        current.mapv_inplace(f64::round_ties_even);
+    }
+    Ok(vec![cast(&tensor(dims, flat(current))?, x.dtype())?])
 }
 
 /// The axes that are resampled, with lengths and scales: from scales or from sizes.
