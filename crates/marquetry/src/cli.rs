@@ -5,11 +5,16 @@
 
 mod answer;
 mod args;
+mod check;
+mod compare;
 mod failure;
 mod inspect;
+mod job;
 mod load;
 mod match_;
 mod pattern;
+mod print;
+mod quantize;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -18,16 +23,19 @@ use clap::Parser;
 
 use self::answer::Answer;
 use self::args::{Cli, Color, Verb};
-use self::failure::Failure;
 
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.verb {
         Verb::Inspect(args) => inspect::run(args, &cli),
+        Verb::Print(args) => print::run(args, &cli),
+        Verb::Check(args) => check::run(args, &cli),
         Verb::Match(args) => match_::run(args, &cli),
+        Verb::Quantize(args) => quantize::run(args, &cli),
+        Verb::Run(args) => quantize::run_pipeline(args, &cli),
+        Verb::Compare(args) => compare::run(args, &cli),
         Verb::Pattern(args) => pattern::run(args, &cli),
-        _ => todo!(),
     };
     let json = cli.verb.json();
     match result {

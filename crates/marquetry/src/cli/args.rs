@@ -97,6 +97,9 @@ pub(crate) struct Print {
 pub(crate) struct Check {
     /// The model.
     pub(crate) model: PathBuf,
+    /// What it is to run on: onnx is the standard, ort is ONNX Runtime.
+    #[arg(long, default_value = "onnx", value_name = "TARGET")]
+    pub(crate) target: String,
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

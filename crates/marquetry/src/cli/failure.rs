@@ -61,6 +61,17 @@ impl Failure {
         Self::new(Exit::Io, "read_failed", plain(error)).at(path.display())
     }
 
+    pub(crate) fn writing(path: &Path, error: &io::Error) -> Self {
+        Self::new(Exit::Io, "write_failed", plain(error))
+            .at(path.display())
+            .hint("check that the folder may be written to and has room")
+    }
+
+    /// Names the place unless one is named already.
+    pub(crate) fn at_default(self, path: &Path) -> Self {
+        if self.place.is_empty() { self.at(path.display()) } else { self }
+    }
+
     /// The error as one JSON object, for `--json`.
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::json!({

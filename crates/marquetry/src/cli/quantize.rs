@@ -1,6 +1,7 @@
 //! `marquetry quantize` and `marquetry run`: a pipeline over a model.
 
 use std::fs;
+use std::path::PathBuf;
 
 use marquetry_quant::pass::{SchemeName, WeightGranularity};
 use marquetry_quant::{DType, Pipeline, Standard};
@@ -24,8 +25,9 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
             None => failure,
         }
     })?;
-    let job = Job { model: &args.model, samples: &args.samples, patterns: &args.patterns.files, output: None };
-    job.run(&pipeline, cli)
+    let outputs = [&args.output].into_iter().chain(&args.encodings).map(PathBuf::as_path).collect();
+    let (samples, patterns) = (&args.samples, &args.patterns.files);
+    Job { model: &args.model, samples, patterns, outputs, instead: None }.run(&pipeline, cli)
 }
 
 /// Runs a pipeline from a file.
@@ -38,13 +40,9 @@ pub(crate) fn run_pipeline(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
             None => failure,
         }
     })?;
-    let job = Job {
-        model: &args.model,
-        samples: &args.samples,
-        patterns: &args.patterns.files,
-        output: args.output.as_deref(),
-    };
-    job.run(&pipeline, cli)
+    let (samples, patterns) = (&args.samples, &args.patterns.files);
+    let instead = args.output.as_deref();
+    Job { model: &args.model, samples, patterns, outputs: Vec::new(), instead }.run(&pipeline, cli)
 }
 
 /// The pipeline that the options mean, in RON.

@@ -1,0 +1,296 @@
+//! Runs a pipeline over a model: reads what it needs, shows progress, writes what it made.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, IsTerminal, Write as _};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use marquetry_engine::{Embedded, Engine, EngineError, Input, Options, SampleError, SampleOptions, Samples};
+use marquetry_ir::{Model, onnx};
+use marquetry_matcher::Groups;
+use marquetry_pattern::core::Pattern;
+use marquetry_quant::pass::{Content, Context, FindGroups, Output, Progress};
+use marquetry_quant::{PassError, Pipeline, Report, State};
+use serde_json::{Value, json};
+
+use super::answer::{Answer, bytes};
+use super::args::{self, Cli};
+use super::compare::{self, Distance};
+use super::failure::{Exit, Failure};
+use super::load;
+
+/// Samples on which the quantized model is compared with the float one.
+const COMPARED_SAMPLES: usize = 8;
+
+/// A pipeline's work on one model.
+pub(crate) struct Job<'a> {
+    /// The float model.
+    pub(crate) model: &'a Path,
+    pub(crate) samples: &'a args::Samples,
+    /// Pattern files instead of the shipped library.
+    pub(crate) patterns: &'a [PathBuf],
+    /// Files that will be written, as far as they are known before the run.
+    pub(crate) outputs: Vec<&'a Path>,
+    /// Where the model goes, instead of where the pipeline says.
+    pub(crate) instead: Option<&'a Path>,
+}
+
+impl Job<'_> {
+    pub(crate) fn run(&self, pipeline: &Pipeline, cli: &Cli) -> Result<Answer, Failure> {
+        // Whatever can be refused at once is, before anything long runs.
+        for output in self.outputs.iter().copied().chain(self.instead) {
+            writable(output)?;
+        }
+        let model = load::model(self.model, cli)?;
+        let library = load::library(self.patterns, cli)?;
+        let engine = engine(cli);
+        let samples = samples(self.samples, &model)?;
+        refusals(&engine, &model, self.model)?;
+
+        let bars = Bars::new(cli.quiet);
+        let finder = Finder(library.patterns());
+        let progress = |progress: Progress<'_>| bars.show(progress);
+        let context = Context { engine: &engine, samples: &samples, patterns: &finder, progress: &progress };
+        let mut state =
+            pipeline.run(model, &context).map_err(|error| pass_failure(&error).at_default(self.model))?;
+        bars.finish();
+        if let Some(path) = self.instead {
+            redirect(&mut state.outputs, path);
+        }
+        let distances = distances(&engine, &state, &samples)?;
+        write_all(&state.outputs)?;
+        let sizes = Sizes::of(self.model, &state.outputs)?;
+        let mut answer =
+            Answer::new(self.text(&state, &sizes, &distances), self.json(&state, &sizes, &distances));
+        for note in samples.notes() {
+            answer.note(note.clone());
+        }
+        for summary in &state.summaries {
+            for note in &summary.notes {
+                answer.note(format!("{}: {note}", summary.pass));
+            }
+        }
+        Ok(answer)
+    }
+
+    fn text(&self, state: &State, sizes: &Sizes, distances: &[Distance]) -> String {
+        let mut text = String::new();
+        let width = state.summaries.iter().map(|summary| summary.pass.len()).max().unwrap_or(0);
+        for summary in &state.summaries {
+            writeln!(text, "{:width$}  {}", summary.pass, summary.done).expect("a string takes any text");
+        }
+        if !distances.is_empty() {
+            text.push_str("\ncompared with the float model:\n");
+            text.push_str(&compare::table(distances));
+        }
+        if let Some((path, size)) = &sizes.quantized {
+            let factor = sizes.float as f64 / (*size).max(1) as f64;
+            writeln!(
+                text,
+                "\n{}: {}, {factor:.2} times smaller than {} ({})",
+                path.display(),
+                bytes(*size),
+                self.model.display(),
+                bytes(sizes.float),
+            )
+            .expect("a string takes any text");
+        }
+        text
+    }
+
+    fn json(&self, state: &State, sizes: &Sizes, distances: &[Distance]) -> Value {
+        let mut json = serde_json::to_value(Report::of(state)).expect("a report is made of plain data");
+        let outputs: Vec<_> = state.outputs.iter().map(|output| output.path.display().to_string()).collect();
+        json["model"] = json!({ "path": self.model.display().to_string(), "bytes": sizes.float });
+        if let Some((path, size)) = &sizes.quantized {
+            json["quantized"] = json!({ "path": path.display().to_string(), "bytes": size });
+        }
+        json["written"] = json!(outputs);
+        json["compared"] = compare::json(distances);
+        json
+    }
+}
+
+/// The embedded engine with as many threads as asked for.
+pub(crate) fn engine(cli: &Cli) -> Embedded {
+    Embedded::new(&Options { threads: cli.threads.and_then(NonZeroUsize::new) })
+}
+
+/// The samples that the command line names, checked against the inputs of a model.
+pub(crate) fn samples(args: &args::Samples, model: &Model) -> Result<Samples, Failure> {
+    let inputs = Input::of(&model.graph);
+    let Some(path) = &args.calib else {
+        let named: Vec<_> = inputs.iter().map(|input| format!("`{}`", input.name)).collect();
+        return Err(Failure::new(Exit::Usage, "no_samples", "there are no samples to run the model on")
+            .hint(format!("give `--calib FILE.npz` with an array for {}", named.join(", "))));
+    };
+    let options = SampleOptions { batch: Some(args.batch), limit: args.samples, non_finite: false };
+    Samples::open(path, &inputs, &options).map_err(|error| sample_failure(&error))
+}
+
+/// Refuses a model that the engine cannot run, before anything long starts.
+pub(crate) fn refusals(engine: &dyn Engine, model: &Model, path: &Path) -> Result<(), Failure> {
+    let refusals = engine.refusals(&model.graph);
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    Err(engine_failure(&EngineError::Refused(refusals)).at(path.display()))
+}
+
+pub(crate) fn sample_failure(error: &SampleError) -> Failure {
+    Failure::new(Exit::Samples, error.code(), error).hint(error.hint())
+}
+
+pub(crate) fn engine_failure(error: &EngineError) -> Failure {
+    let exit = match error {
+        EngineError::Refused(_) | EngineError::Load { .. } => Exit::Unsupported,
+        EngineError::Inputs { .. } | EngineError::Type { .. } => Exit::Samples,
+        _ => Exit::Invalid,
+    };
+    let failure = Failure::new(exit, error.code(), error);
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn pass_failure(error: &PassError) -> Failure {
+    let exit = match error.code() {
+        code if code.starts_with("samples_") => Exit::Samples,
+        "no_samples" | "bad_sample" | "nan_in_calibration" => Exit::Samples,
+        code if code.starts_with("engine_") => Exit::Unsupported,
+        "scheme_not_available" | "encodings_version" => Exit::Unsupported,
+        _ => Exit::Invalid,
+    };
+    let failure = Failure::new(exit, error.code(), error);
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// Finds groups with the patterns that were loaded.
+struct Finder<'a>(&'a [Pattern]);
+
+impl FindGroups for Finder<'_> {
+    fn find_groups(&self, model: &Model, names: &[String]) -> Result<Groups, String> {
+        let patterns = load::only(self.0, names).map_err(|failure| failure.message)?;
+        let types = marquetry_ir::infer::run(model);
+        let matches = marquetry_matcher::find(model, &types, &patterns, &marquetry_matcher::Options::default());
+        Ok(marquetry_matcher::group(&matches, &patterns))
+    }
+}
+
+/// A bar for each pass that says how far it is; nothing where standard error is no terminal.
+struct Bars {
+    shown: bool,
+    current: RefCell<Option<(String, ProgressBar)>>,
+}
+
+impl Bars {
+    fn new(quiet: bool) -> Self {
+        Self { shown: !quiet && io::stderr().is_terminal(), current: RefCell::new(None) }
+    }
+
+    fn show(&self, progress: Progress<'_>) {
+        let Some(total) = progress.total.filter(|_| self.shown) else { return };
+        let mut current = self.current.borrow_mut();
+        if current.as_ref().is_none_or(|(pass, _)| pass != progress.pass) {
+            let style = ProgressStyle::with_template("{prefix:>12} {bar:40} {pos}/{len} {eta} left")
+                .expect("the template is correct");
+            let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr()).with_style(style);
+            bar.set_prefix(progress.pass.to_owned());
+            *current = Some((progress.pass.to_owned(), bar));
+        }
+        if let Some((_, bar)) = &*current {
+            bar.set_position(progress.done as u64);
+        }
+    }
+
+    fn finish(&self) {
+        if let Some((_, bar)) = self.current.borrow_mut().take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn distances(engine: &dyn Engine, state: &State, samples: &Samples) -> Result<Vec<Distance>, Failure> {
+    let quantized = state.outputs.iter().find_map(|output| match &output.content {
+        Content::Model(model) => Some(model),
+        Content::Text(_) => None,
+    });
+    let Some(quantized) = quantized else { return Ok(Vec::new()) };
+    compare::outputs(engine, &state.model, quantized, samples, COMPARED_SAMPLES)
+}
+
+/// Sends the model of a pipeline elsewhere.
+fn redirect(outputs: &mut [Output], path: &Path) {
+    if let Some(output) = outputs.iter_mut().find(|output| matches!(output.content, Content::Model(_))) {
+        output.path = path.to_owned();
+    }
+}
+
+/// Refuses a path where no file can be put.
+fn writable(path: &Path) -> Result<(), Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(Failure::new(Exit::Io, "no_folder", format!("there is no folder `{}`", folder.display()))
+            .at(path.display())
+            .hint("make the folder first, or choose another place with `-o`"));
+    }
+    if path.is_dir() {
+        return Err(Failure::new(Exit::Io, "output_not_a_file", "this is a folder")
+            .at(path.display())
+            .hint("give the path of a file"));
+    }
+    // Creating a file is the one test that knows permissions, quotas and read-only mounts.
+    match tempfile::NamedTempFile::new_in(folder) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::writing(path, &error)),
+    }
+}
+
+fn write_all(outputs: &[Output]) -> Result<(), Failure> {
+    for output in outputs {
+        match &output.content {
+            Content::Model(model) => {
+                onnx::write(model, &output.path).map_err(|error| load::write_failure(&output.path, &error))?;
+            }
+            Content::Text(text) => {
+                write_text(&output.path, text).map_err(|error| Failure::writing(&output.path, &error))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Replaces a file as a whole or not at all.
+fn write_text(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Bytes of the files before and after.
+struct Sizes {
+    float: u64,
+    quantized: Option<(PathBuf, u64)>,
+}
+
+impl Sizes {
+    fn of(float: &Path, outputs: &[Output]) -> Result<Self, Failure> {
+        let size = |path: &Path| fs::metadata(path).map(|found| found.len()).map_err(|error| Failure::reading(path, &error));
+        let quantized = outputs.iter().find(|output| matches!(output.content, Content::Model(_)));
+        let quantized = match quantized {
+            Some(output) => Some((output.path.clone(), size(&output.path)?)),
+            None => None,
+        };
+        Ok(Self { float: size(float)?, quantized })
+    }
+}
