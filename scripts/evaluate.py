@@ -15,6 +15,8 @@ token embeddings are averaged under `attention_mask` if the model does not do it
     python3 scripts/evaluate.py zoo ../shared/zoo \\
         --quantize "target/release/marquetry quantize {model} --calib {calib} -o {out} --batch 32"
 
+`--known-misses mbnet` names models that may miss their target; the list may only shrink.
+
 Needs numpy, onnx and onnxruntime. ONNX Runtime runs with its defaults, which is how the model is
 deployed; `--reference` turns its own optimizations of quantized graphs off.
 """
@@ -134,6 +136,7 @@ def main():
     many.add_argument("--out", type=pathlib.Path)
     many.add_argument("--only", type=lambda names: names.split(","), default=[])
     many.add_argument("--reference", action="store_true")
+    many.add_argument("--known-misses", type=lambda names: names.split(","), default=[])
     args = parser.parse_args()
     if args.verb == "accuracy":
         data = np.load(args.data)
@@ -148,7 +151,15 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             out = args.out or pathlib.Path(folder)
             out.mkdir(parents=True, exist_ok=True)
-            sys.exit(1 if zoo(args.zoo, args.quantize, out, args.only, args.reference) else 0)
+            missed = zoo(args.zoo, args.quantize, out, args.only, args.reference)
+            known = {name for name in missed if name.split(".")[0] in args.known_misses}
+            unknown = [name for name in missed if name not in known]
+            healed = [model for model in args.known_misses if not any(name.startswith(model) for name in known)]
+            if unknown:
+                print("below target: " + ", ".join(unknown))
+            if healed:
+                print("no longer below target, take them off --known-misses: " + ", ".join(healed))
+            sys.exit(1 if unknown or healed else 0)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,8 @@ fn report(answer: &Answer, json: bool, quiet: bool) -> ExitCode {
 }
 
 fn pretty(value: &serde_json::Value) -> String {
-    let mut text = serde_json::to_string_pretty(value).expect("a JSON value can be written as text");
+    let mut text =
+        serde_json::to_string_pretty(value).expect("a JSON value can be written as text");
     text.push('\n');
     text
 }

@@ -74,8 +74,10 @@ mod tests {
                 }
             }
         }
-        let mut found: Vec<_> =
-            found.iter().map(|path| path.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned()).collect();
+        let mut found: Vec<_> = found
+            .iter()
+            .map(|path| path.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned())
+            .collect();
         found.sort();
         assert_eq!(found, FILES.iter().map(|(path, _)| (*path).to_owned()).collect::<Vec<_>>());
     }

@@ -45,7 +45,10 @@ fn run(root: &Path, case: &str) -> String {
 /// The sections of a case, in file order.
 fn sections(case: &str) -> Vec<(&str, &str)> {
     let (_, sections) = case.split_once("--- ").expect("a case has a section");
-    sections.split("\n--- ").map(|section| section.split_once('\n').unwrap_or((section, ""))).collect()
+    sections
+        .split("\n--- ")
+        .map(|section| section.split_once('\n').unwrap_or((section, "")))
+        .collect()
 }
 
 fn prepare(root: &Path, folder: &Path, line: &str) {
@@ -84,7 +87,8 @@ fn execute(folder: &Path, line: &str) -> String {
             shown.push('\n');
         }
     }
-    writeln!(shown, "[exit {}]\n", output.status.code().expect("the command was not killed")).unwrap();
+    writeln!(shown, "[exit {}]\n", output.status.code().expect("the command was not killed"))
+        .unwrap();
     shown
 }
 
@@ -93,7 +97,9 @@ fn seconds_hidden(text: &str) -> String {
     let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
     for at in 1..words.len() {
         let unit = words[at].trim_end_matches(|c: char| !c.is_alphanumeric());
-        if matches!(unit, "s" | "ms") && words[at - 1].trim_start_matches('\n').parse::<f64>().is_ok() {
+        if matches!(unit, "s" | "ms")
+            && words[at - 1].trim_start_matches('\n').parse::<f64>().is_ok()
+        {
             words[at - 1] = "[time]".to_owned();
         }
     }

@@ -17,7 +17,8 @@ pub(crate) fn run(args: &Check, cli: &Cli) -> Result<Answer, Failure> {
     })?;
     let model = load::model(&args.model, cli)?;
     let violations = check::run_for(&model, target);
-    let errors = violations.iter().filter(|violation| violation.severity == Severity::Error).count();
+    let errors =
+        violations.iter().filter(|violation| violation.severity == Severity::Error).count();
     let warnings = violations.len() - errors;
 
     let mut text = String::new();
@@ -27,7 +28,8 @@ pub(crate) fn run(args: &Check, cli: &Cli) -> Result<Answer, Failure> {
             writeln!(text, "  help: {hint}").expect("a string takes any text");
         }
     }
-    writeln!(text, "{}, {}", plural(errors, "error"), plural(warnings, "warning")).expect("a string takes any text");
+    writeln!(text, "{}, {}", plural(errors, "error"), plural(warnings, "warning"))
+        .expect("a string takes any text");
     let listed: Vec<Value> = violations
         .iter()
         .map(|violation| {

@@ -18,16 +18,21 @@ pub(crate) fn run(args: &Compare, cli: &Cli) -> Result<Answer, Failure> {
     let candidate = load::model(&args.candidate, cli)?;
     let names = common(&reference.graph, &candidate.graph);
     if names.is_empty() {
-        return Err(Failure::new(Exit::Invalid, "nothing_in_common", "the models have no tensor of the same name")
-            .at(args.candidate.display())
-            .hint("compare a model with one that was made from it"));
+        return Err(Failure::new(
+            Exit::Invalid,
+            "nothing_in_common",
+            "the models have no tensor of the same name",
+        )
+        .at(args.candidate.display())
+        .hint("compare a model with one that was made from it"));
     }
     let engine = job::engine(cli);
     job::refusals(&engine, &reference, &args.reference)?;
     job::refusals(&engine, &candidate, &args.candidate)?;
     let samples = job::samples(&args.samples, &reference)?;
     let distances = measure(&engine, &reference, &candidate, &samples, samples.len(), &names)?;
-    let json = json!({ "schema_version": 1, "samples": samples.len(), "tensors": json(&distances) });
+    let json =
+        json!({ "schema_version": 1, "samples": samples.len(), "tensors": json(&distances) });
     let mut answer = Answer::new(table(&distances), json);
     for note in samples.notes() {
         answer.note(note.clone());
@@ -113,7 +118,10 @@ fn measure(
         .iter()
         .map(|name| Distance {
             name: name.clone(),
-            output: reference.graph.find(name).is_some_and(|value| reference.graph.is_output(value)),
+            output: reference
+                .graph
+                .find(name)
+                .is_some_and(|value| reference.graph.is_output(value)),
             signal: 0.0,
             noise: 0.0,
             largest: 0.0,
@@ -121,13 +129,15 @@ fn measure(
         })
         .collect();
     let rows = |graph: &Graph| -> BTreeMap<ValueId, usize> {
-        let found = names.iter().enumerate().filter_map(|(row, name)| Some((graph.find(name)?, row)));
+        let found =
+            names.iter().enumerate().filter_map(|(row, name)| Some((graph.find(name)?, row)));
         found.collect()
     };
     let (rows_a, rows_b) = (rows(&reference.graph), rows(&candidate.graph));
     let sweep = |model: &Model, rows: &BTreeMap<ValueId, usize>| {
         let wanted: BTreeSet<_> = rows.keys().copied().collect();
-        Sweep::new(engine, &model.graph, &wanted, &SweepOptions::default()).map_err(|error| engine_failure(&error))
+        Sweep::new(engine, &model.graph, &wanted, &SweepOptions::default())
+            .map_err(|error| engine_failure(&error))
     };
     let mut sweep_a = sweep(reference, &rows_a)?;
     let mut sweep_b = sweep(candidate, &rows_b)?;
@@ -150,15 +160,18 @@ fn measure(
         };
         sweep_b.run(&sample.tensors, &mut compare).map_err(|error| engine_failure(&error))?;
     }
-    distances.retain(|distance| distance.signal > 0.0 || distance.noise > 0.0 || distance.shapes_differ);
+    distances
+        .retain(|distance| distance.signal > 0.0 || distance.noise > 0.0 || distance.shapes_differ);
     Ok(distances)
 }
 
 /// The distances as a table, outputs last: they are what is read first on a terminal.
 pub(crate) fn table(distances: &[Distance]) -> String {
     let mut text = String::new();
-    let width = distances.iter().map(|distance| distance.name.chars().count()).max().unwrap_or(0).max(6);
-    writeln!(text, "{:width$}  {:>10}  {:>12}", "tensor", "SQNR", "max error").expect("a string takes any text");
+    let width =
+        distances.iter().map(|distance| distance.name.chars().count()).max().unwrap_or(0).max(6);
+    writeln!(text, "{:width$}  {:>10}  {:>12}", "tensor", "SQNR", "max error")
+        .expect("a string takes any text");
     let (outputs, inner): (Vec<_>, Vec<_>) = distances.iter().partition(|distance| distance.output);
     for distance in inner.into_iter().chain(outputs) {
         let sqnr = match distance.sqnr() {

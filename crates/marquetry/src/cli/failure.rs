@@ -44,7 +44,15 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, code: impl Into<String>, message: impl fmt::Display) -> Self {
-        Self { exit, code: code.into(), place: String::new(), message: message.to_string(), hint: None, details: Vec::new(), drawn: None }
+        Self {
+            exit,
+            code: code.into(),
+            place: String::new(),
+            message: message.to_string(),
+            hint: None,
+            details: Vec::new(),
+            drawn: None,
+        }
     }
 
     pub(crate) fn at(mut self, place: impl fmt::Display) -> Self {

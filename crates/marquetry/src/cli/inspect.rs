@@ -69,7 +69,8 @@ impl Contents {
 
     /// Operators, the most frequent first, equals by name.
     fn by_frequency(&self) -> Vec<(&str, usize)> {
-        let mut operators: Vec<_> = self.operators.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+        let mut operators: Vec<_> =
+            self.operators.iter().map(|(name, count)| (name.as_str(), *count)).collect();
         operators.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         operators
     }
@@ -87,7 +88,10 @@ impl Contents {
                 writeln!(text, "{title:<10}{content}").expect("a string takes any text");
             }
         };
-        line("format", format!("IR {}, opset {}", model.ir_version, opsets.collect::<Vec<_>>().join(", ")));
+        line(
+            "format",
+            format!("IR {}, opset {}", model.ir_version, opsets.collect::<Vec<_>>().join(", ")),
+        );
         line("producer", producer.trim().to_owned());
         for (title, values) in [("input", &graph.inputs), ("output", &graph.outputs)] {
             for &value in values {
@@ -100,7 +104,11 @@ impl Contents {
         };
         line("nodes", format!("{}{functions}", self.nodes));
         let shown = self.by_frequency();
-        let named: Vec<_> = shown.iter().take(OPERATORS_SHOWN).map(|(name, count)| format!("{name} {count}")).collect();
+        let named: Vec<_> = shown
+            .iter()
+            .take(OPERATORS_SHOWN)
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
         let rest = shown.len().saturating_sub(OPERATORS_SHOWN);
         let rest = if rest > 0 { format!(", and {rest} more") } else { String::new() };
         line("operators", format!("{}{rest}", named.join(", ")));
@@ -121,7 +129,9 @@ impl Contents {
         let constants: BTreeMap<_, _> = self
             .constants
             .iter()
-            .map(|(dtype, (elements, size))| (dtype.to_string(), json!({ "elements": elements, "bytes": size })))
+            .map(|(dtype, (elements, size))| {
+                (dtype.to_string(), json!({ "elements": elements, "bytes": size }))
+            })
             .collect();
         json!({
             "schema_version": 1,

@@ -8,7 +8,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use marquetry_engine::{Embedded, Engine, EngineError, Input, Options, SampleError, SampleOptions, Samples};
+use marquetry_engine::{
+    Embedded, Engine, EngineError, Input, Options, SampleError, SampleOptions, Samples,
+};
 use marquetry_ir::{Model, onnx};
 use marquetry_matcher::Groups;
 use marquetry_pattern::core::Pattern;
@@ -53,9 +55,11 @@ impl Job<'_> {
         let bars = Bars::new(cli.quiet);
         let finder = Finder(library.patterns());
         let progress = |progress: Progress<'_>| bars.show(progress);
-        let context = Context { engine: &engine, samples: &samples, patterns: &finder, progress: &progress };
-        let mut state =
-            pipeline.run(model, &context).map_err(|error| pass_failure(&error).at_default(self.model))?;
+        let context =
+            Context { engine: &engine, samples: &samples, patterns: &finder, progress: &progress };
+        let mut state = pipeline
+            .run(model, &context)
+            .map_err(|error| pass_failure(&error).at_default(self.model))?;
         bars.finish();
         if let Some(path) = self.instead {
             redirect(&mut state.outputs, path);
@@ -63,8 +67,10 @@ impl Job<'_> {
         let distances = distances(&engine, &state, &samples)?;
         write_all(&state.outputs)?;
         let sizes = Sizes::of(self.model, &state.outputs)?;
-        let mut answer =
-            Answer::new(self.text(&state, &sizes, &distances), self.json(&state, &sizes, &distances));
+        let mut answer = Answer::new(
+            self.text(&state, &sizes, &distances),
+            self.json(&state, &sizes, &distances),
+        );
         for note in samples.notes() {
             answer.note(note.clone());
         }
@@ -80,7 +86,8 @@ impl Job<'_> {
         let mut text = String::new();
         let width = state.summaries.iter().map(|summary| summary.pass.len()).max().unwrap_or(0);
         for summary in &state.summaries {
-            writeln!(text, "{:width$}  {}", summary.pass, summary.done).expect("a string takes any text");
+            writeln!(text, "{:width$}  {}", summary.pass, summary.done)
+                .expect("a string takes any text");
         }
         if !distances.is_empty() {
             text.push_str("\ncompared with the float model:\n");
@@ -102,8 +109,10 @@ impl Job<'_> {
     }
 
     fn json(&self, state: &State, sizes: &Sizes, distances: &[Distance]) -> Value {
-        let mut json = serde_json::to_value(Report::of(state)).expect("a report is made of plain data");
-        let outputs: Vec<_> = state.outputs.iter().map(|output| output.path.display().to_string()).collect();
+        let mut json =
+            serde_json::to_value(Report::of(state)).expect("a report is made of plain data");
+        let outputs: Vec<_> =
+            state.outputs.iter().map(|output| output.path.display().to_string()).collect();
         json["model"] = json!({ "path": self.model.display().to_string(), "bytes": sizes.float });
         if let Some((path, size)) = &sizes.quantized {
             json["quantized"] = json!({ "path": path.display().to_string(), "bytes": size });
@@ -124,8 +133,12 @@ pub(crate) fn samples(args: &args::Samples, model: &Model) -> Result<Samples, Fa
     let inputs = Input::of(&model.graph);
     let Some(path) = &args.calib else {
         let named: Vec<_> = inputs.iter().map(|input| format!("`{}`", input.name)).collect();
-        return Err(Failure::new(Exit::Usage, "no_samples", "there are no samples to run the model on")
-            .hint(format!("give `--calib FILE.npz` with an array for {}", named.join(", "))));
+        return Err(Failure::new(
+            Exit::Usage,
+            "no_samples",
+            "there are no samples to run the model on",
+        )
+        .hint(format!("give `--calib FILE.npz` with an array for {}", named.join(", "))));
     };
     let options = SampleOptions { batch: Some(args.batch), limit: args.samples, non_finite: false };
     Samples::open(path, &inputs, &options).map_err(|error| sample_failure(&error))
@@ -179,7 +192,12 @@ impl FindGroups for Finder<'_> {
     fn find_groups(&self, model: &Model, names: &[String]) -> Result<Groups, String> {
         let patterns = load::only(self.0, names).map_err(|failure| failure.message)?;
         let types = marquetry_ir::infer::run(model);
-        let matches = marquetry_matcher::find(model, &types, &patterns, &marquetry_matcher::Options::default());
+        let matches = marquetry_matcher::find(
+            model,
+            &types,
+            &patterns,
+            &marquetry_matcher::Options::default(),
+        );
         Ok(marquetry_matcher::group(&matches, &patterns))
     }
 }
@@ -199,9 +217,12 @@ impl Bars {
         let Some(total) = progress.total.filter(|_| self.shown) else { return };
         let mut current = self.current.borrow_mut();
         if current.as_ref().is_none_or(|(pass, _)| pass != progress.pass) {
-            let style = ProgressStyle::with_template("{prefix:>12} {bar:40} {pos}/{len} {eta} left")
-                .expect("the template is correct");
-            let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr()).with_style(style);
+            let style =
+                ProgressStyle::with_template("{prefix:>12} {bar:40} {pos}/{len} {eta} left")
+                    .expect("the template is correct");
+            let bar =
+                ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr())
+                    .with_style(style);
             bar.set_prefix(progress.pass.to_owned());
             *current = Some((progress.pass.to_owned(), bar));
         }
@@ -217,7 +238,11 @@ impl Bars {
     }
 }
 
-fn distances(engine: &dyn Engine, state: &State, samples: &Samples) -> Result<Vec<Distance>, Failure> {
+fn distances(
+    engine: &dyn Engine,
+    state: &State,
+    samples: &Samples,
+) -> Result<Vec<Distance>, Failure> {
     let quantized = state.outputs.iter().find_map(|output| match &output.content {
         Content::Model(model) => Some(model),
         Content::Text(_) => None,
@@ -228,18 +253,25 @@ fn distances(engine: &dyn Engine, state: &State, samples: &Samples) -> Result<Ve
 
 /// Sends the model of a pipeline elsewhere.
 fn redirect(outputs: &mut [Output], path: &Path) {
-    if let Some(output) = outputs.iter_mut().find(|output| matches!(output.content, Content::Model(_))) {
+    if let Some(output) =
+        outputs.iter_mut().find(|output| matches!(output.content, Content::Model(_)))
+    {
         output.path = path.to_owned();
     }
 }
 
 /// Refuses a path where no file can be put.
 fn writable(path: &Path) -> Result<(), Failure> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
-        return Err(Failure::new(Exit::Io, "no_folder", format!("there is no folder `{}`", folder.display()))
-            .at(path.display())
-            .hint("make the folder first, or choose another place with `-o`"));
+        return Err(Failure::new(
+            Exit::Io,
+            "no_folder",
+            format!("there is no folder `{}`", folder.display()),
+        )
+        .at(path.display())
+        .hint("make the folder first, or choose another place with `-o`"));
     }
     if path.is_dir() {
         return Err(Failure::new(Exit::Io, "output_not_a_file", "this is a folder")
@@ -257,10 +289,12 @@ fn write_all(outputs: &[Output]) -> Result<(), Failure> {
     for output in outputs {
         match &output.content {
             Content::Model(model) => {
-                onnx::write(model, &output.path).map_err(|error| load::write_failure(&output.path, &error))?;
+                onnx::write(model, &output.path)
+                    .map_err(|error| load::write_failure(&output.path, &error))?;
             }
             Content::Text(text) => {
-                write_text(&output.path, text).map_err(|error| Failure::writing(&output.path, &error))?;
+                write_text(&output.path, text)
+                    .map_err(|error| Failure::writing(&output.path, &error))?;
             }
         }
     }
@@ -269,7 +303,8 @@ fn write_all(outputs: &[Output]) -> Result<(), Failure> {
 
 /// Replaces a file as a whole or not at all.
 fn write_text(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
@@ -285,7 +320,11 @@ struct Sizes {
 
 impl Sizes {
     fn of(float: &Path, outputs: &[Output]) -> Result<Self, Failure> {
-        let size = |path: &Path| fs::metadata(path).map(|found| found.len()).map_err(|error| Failure::reading(path, &error));
+        let size = |path: &Path| {
+            fs::metadata(path)
+                .map(|found| found.len())
+                .map_err(|error| Failure::reading(path, &error))
+        };
         let quantized = outputs.iter().find(|output| matches!(output.content, Content::Model(_)));
         let quantized = match quantized {
             Some(output) => Some((output.path.clone(), size(&output.path)?)),

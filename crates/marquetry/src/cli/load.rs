@@ -28,7 +28,9 @@ pub(crate) fn model(path: &Path, cli: &Cli) -> Result<Model, Failure> {
 fn read_failure(path: &Path, error: &ReadError) -> Failure {
     let failure = match error {
         ReadError::Io { source, .. } => Failure::reading(path, source),
-        ReadError::NotAFile { .. } => Failure::new(Exit::Io, error.code(), "this is not a file").at(path.display()),
+        ReadError::NotAFile { .. } => {
+            Failure::new(Exit::Io, error.code(), "this is not a file").at(path.display())
+        }
         _ => {
             let exit = match error.code() {
                 "too_deep" | "too_many_dims" | "memory_budget" | "file_too_large" => Exit::Limit,
@@ -66,9 +68,13 @@ pub(crate) fn library(files: &[PathBuf], cli: &Cli) -> Result<Library, Failure> 
         } else if path.is_dir() {
             let found = pattern_files(path)?;
             if found.is_empty() {
-                return Err(Failure::new(Exit::Invalid, "no_patterns", "there is no `.pat` file in this folder")
-                    .at(path.display())
-                    .hint("give a folder with pattern files, or one file"));
+                return Err(Failure::new(
+                    Exit::Invalid,
+                    "no_patterns",
+                    "there is no `.pat` file in this folder",
+                )
+                .at(path.display())
+                .hint("give a folder with pattern files, or one file"));
             }
             folders.push(path.clone());
             roots.extend(found);
@@ -90,7 +96,9 @@ fn pattern_files(folder: &Path) -> Result<Vec<String>, Failure> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        if let (Some("pat"), Some(name)) = (path.extension().and_then(|end| end.to_str()), path.file_name()) {
+        if let (Some("pat"), Some(name)) =
+            (path.extension().and_then(|end| end.to_str()), path.file_name())
+        {
             found.push(name.to_string_lossy().into_owned());
         }
     }
@@ -100,8 +108,11 @@ fn pattern_files(folder: &Path) -> Result<Vec<String>, Failure> {
 
 /// All errors of pattern files, drawn.
 fn pattern_failure(errors: &[Diagnostic], cli: &Cli) -> Failure {
-    let theme =
-        if in_colour(cli.color) { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let theme = if in_colour(cli.color) {
+        GraphicalTheme::unicode()
+    } else {
+        GraphicalTheme::unicode_nocolor()
+    };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
     let mut drawn = String::new();
     for error in errors {
@@ -110,7 +121,8 @@ fn pattern_failure(errors: &[Diagnostic], cli: &Cli) -> Failure {
     }
     let count = plural(errors.len(), "error");
     write!(drawn, "{count}; nothing was searched for").expect("a string takes any text");
-    let mut failure = Failure::new(Exit::Invalid, "pattern_errors", format!("{count} in pattern files"));
+    let mut failure =
+        Failure::new(Exit::Invalid, "pattern_errors", format!("{count} in pattern files"));
     failure.details = errors
         .iter()
         .map(|error| {
@@ -134,9 +146,17 @@ pub(crate) fn only(patterns: &[Pattern], names: &[String]) -> Result<Vec<Pattern
     for name in names {
         if !patterns.iter().any(|pattern| pattern.name == *name) {
             let known: Vec<_> = patterns.iter().map(|pattern| pattern.name.as_str()).collect();
-            return Err(Failure::new(Exit::Usage, "unknown_pattern", format!("there is no pattern `{name}`"))
-                .hint(format!("there are {}", known.join(", "))));
+            return Err(Failure::new(
+                Exit::Usage,
+                "unknown_pattern",
+                format!("there is no pattern `{name}`"),
+            )
+            .hint(format!("there are {}", known.join(", "))));
         }
     }
-    Ok(patterns.iter().filter(|pattern| names.is_empty() || names.contains(&pattern.name)).cloned().collect())
+    Ok(patterns
+        .iter()
+        .filter(|pattern| names.is_empty() || names.contains(&pattern.name))
+        .cloned()
+        .collect())
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use marquetry_ir::{Graph, Model, NodeId};
 use marquetry_matcher::{Bound, Groups, Place};
+use marquetry_pattern::core::{Pattern, Role};
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, plural};
@@ -17,13 +18,16 @@ pub(crate) fn run(args: &Match, cli: &Cli) -> Result<Answer, Failure> {
     let patterns = load::only(library.patterns(), &args.only)?;
     let model = load::model(&args.model, cli)?;
     let types = marquetry_ir::infer::run(&model);
-    let found = marquetry_matcher::find(&model, &types, &patterns, &marquetry_matcher::Options::default());
+    let found =
+        marquetry_matcher::find(&model, &types, &patterns, &marquetry_matcher::Options::default());
     let groups = marquetry_matcher::group(&found, &patterns);
-    let mut answer = Answer::new(text(&model, &groups), json(&model, &groups));
+    let mut answer = Answer::new(text(&model, &groups, &patterns), json(&model, &groups));
     for gave_up in &found.exhausted {
         let node = node_label(found.graph(&model, gave_up.place), gave_up.anchor);
         let pattern = &patterns[gave_up.pattern].name;
-        answer.note(format!("the search for `{pattern}` at `{node}` was given up: too many ways to try"));
+        answer.note(format!(
+            "the search for `{pattern}` at `{node}` was given up: too many ways to try"
+        ));
     }
     if groups.groups.is_empty() && !found.exhausted.is_empty() {
         let message = "the search took too many steps everywhere";
@@ -40,7 +44,7 @@ pub(crate) fn node_label(graph: &Graph, node: NodeId) -> String {
     if name.is_empty() { node.to_string() } else { name.clone() }
 }
 
-fn text(model: &Model, groups: &Groups) -> String {
+fn text(model: &Model, groups: &Groups, patterns: &[Pattern]) -> String {
     if groups.groups.is_empty() {
         return "no group found\n".to_owned();
     }
@@ -63,14 +67,32 @@ fn text(model: &Model, groups: &Groups) -> String {
             .bindings
             .iter()
             .filter(|binding| !matches!(binding.bound, Bound::Absent))
+            .filter(|binding| in_header(patterns, &group.pattern, &binding.name))
             .map(|binding| format!("{}={}", binding.name, shown(graph, &binding.bound)))
             .collect();
         let nodes = plural(group.nodes.len(), "node");
         let anchor = node_label(graph, group.anchor);
-        writeln!(text, "{:indent$}{} at {anchor} ({nodes}): {}", "", group.pattern, bindings.join(" "), indent = 2 * depth)
-            .expect("a string takes any text");
+        writeln!(
+            text,
+            "{:indent$}{} at {anchor} ({nodes}): {}",
+            "",
+            group.pattern,
+            bindings.join(" "),
+            indent = 2 * depth
+        )
+        .expect("a string takes any text");
     }
     text
+}
+
+/// Whether a variable stands in the header of a pattern; those of the body are only in the JSON.
+fn in_header(patterns: &[Pattern], pattern: &str, name: &str) -> bool {
+    let found = patterns.iter().find(|known| known.name == pattern);
+    found
+        .and_then(|pattern| {
+            pattern.var_named(name).map(|var| pattern.var(var).role == Role::Header)
+        })
+        .unwrap_or(false)
 }
 
 fn json(model: &Model, groups: &Groups) -> Value {
@@ -83,8 +105,11 @@ fn json(model: &Model, groups: &Groups) -> Value {
             let names = |values: &[marquetry_ir::ValueId]| -> Vec<String> {
                 values.iter().map(|&value| graph.value(value).name().to_owned()).collect()
             };
-            let bindings: Map<_, _> =
-                group.bindings.iter().map(|binding| (binding.name.clone(), value(graph, &binding.bound))).collect();
+            let bindings: Map<_, _> = group
+                .bindings
+                .iter()
+                .map(|binding| (binding.name.clone(), value(graph, &binding.bound)))
+                .collect();
             let mut object = json!({
                 "pattern": group.pattern,
                 "anchor": node_label(graph, group.anchor),
@@ -117,9 +142,11 @@ fn value(graph: &Graph, bound: &Bound) -> Value {
         Bound::Dtype(dtype) => json!(dtype.to_string()),
         Bound::Symbol(name) => json!(name),
         Bound::Operator(domain, name) => json!(qualified(domain, name)),
-        Bound::Attributes(attributes) => {
-            attributes.iter().map(|(name, bound)| (name.clone(), value(graph, bound))).collect::<Map<_, _>>().into()
-        }
+        Bound::Attributes(attributes) => attributes
+            .iter()
+            .map(|(name, bound)| (name.clone(), value(graph, bound)))
+            .collect::<Map<_, _>>()
+            .into(),
         Bound::List(items) => items.iter().map(|item| value(graph, item)).collect(),
     }
 }
@@ -129,7 +156,10 @@ fn shown(graph: &Graph, bound: &Bound) -> String {
         Bound::Value(id) => graph.value(*id).name().to_owned(),
         Bound::Float(float) => format!("{float}"),
         Bound::List(items) => {
-            format!("[{}]", items.iter().map(|item| shown(graph, item)).collect::<Vec<_>>().join(", "))
+            format!(
+                "[{}]",
+                items.iter().map(|item| shown(graph, item)).collect::<Vec<_>>().join(", ")
+            )
         }
         other => match value(graph, other) {
             Value::String(text) => text,

@@ -32,7 +32,8 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
 
 /// Runs a pipeline from a file.
 pub(crate) fn run_pipeline(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
-    let text = fs::read_to_string(&args.pipeline).map_err(|error| Failure::reading(&args.pipeline, &error))?;
+    let text = fs::read_to_string(&args.pipeline)
+        .map_err(|error| Failure::reading(&args.pipeline, &error))?;
     let pipeline = Pipeline::parse(&text).map_err(|error| {
         let failure = Failure::new(Exit::Invalid, error.code(), &error).at(args.pipeline.display());
         match error.hint() {
@@ -68,7 +69,11 @@ fn scheme(name: &str) -> Result<SchemeName, Failure> {
 
 fn dtype(option: &str, name: &str) -> Result<DType, Failure> {
     DType::parse(name).filter(|dtype| dtype.is_integer()).ok_or_else(|| {
-        let known: Vec<_> = DType::ALL.iter().filter(|dtype| dtype.is_integer()).map(|dtype| dtype.name()).collect();
+        let known: Vec<_> = DType::ALL
+            .iter()
+            .filter(|dtype| dtype.is_integer())
+            .map(|dtype| dtype.name())
+            .collect();
         Failure::new(Exit::Usage, "unknown_type", format!("`{name}` is no type for {option}"))
             .hint(format!("use one of {}", known.join(", ")))
     })
@@ -76,7 +81,11 @@ fn dtype(option: &str, name: &str) -> Result<DType, Failure> {
 
 fn granularity(name: &str) -> Result<WeightGranularity, Failure> {
     WeightGranularity::parse(name).ok_or_else(|| {
-        Failure::new(Exit::Usage, "unknown_granularity", format!("there is no granularity `{name}`"))
-            .hint("use `tensor`, `channel` or `block:32`")
+        Failure::new(
+            Exit::Usage,
+            "unknown_granularity",
+            format!("there is no granularity `{name}`"),
+        )
+        .hint("use `tensor`, `channel` or `block:32`")
     })
 }
