@@ -123,7 +123,7 @@ pub(crate) struct Match {
 pub(crate) struct PatternFiles {
     /// Pattern files or folders of them, instead of the shipped library, which they may `use`;
     /// `std` is the shipped library. May be repeated.
-    #[arg(short, long = "patterns", value_name = "FILE.pat|DIR|std")]
+    #[arg(short = 'p', long = "patterns", value_name = "FILE.pat|DIR|std")]
     pub(crate) files: Vec<PathBuf>,
 }
 

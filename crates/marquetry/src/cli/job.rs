@@ -57,9 +57,7 @@ impl Job<'_> {
         let progress = |progress: Progress<'_>| bars.show(progress);
         let context =
             Context { engine: &engine, samples: &samples, patterns: &finder, progress: &progress };
-        let mut state = pipeline
-            .run(model, &context)
-            .map_err(|error| pass_failure(&error).at_default(self.model))?;
+        let mut state = pipeline.run(model, &context).map_err(|error| self.pass_failure(&error))?;
         bars.finish();
         if let Some(path) = self.instead {
             redirect(&mut state.outputs, path);
@@ -167,6 +165,14 @@ pub(crate) fn engine_failure(error: &EngineError) -> Failure {
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,
+    }
+}
+
+impl Job<'_> {
+    /// Why a pass failed, at the model unless the samples are to blame.
+    fn pass_failure(&self, error: &PassError) -> Failure {
+        let failure = pass_failure(error);
+        if failure.exit == Exit::Samples { failure } else { failure.at_default(self.model) }
     }
 }
 
