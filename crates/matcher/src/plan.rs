@@ -33,6 +33,8 @@ pub(crate) struct Plan<'p> {
     branch_of: Vec<Option<usize>>,
     /// By choice: the scope it stands in.
     scope_of: Vec<ScopeId>,
+    /// By expression, for what is matched several times: the scopes that hold for one time only.
+    repeated: Vec<Vec<ScopeId>>,
     /// For each root but the first: the value variables below it, with the longest way down.
     below: Vec<Vec<(VarId, usize)>>,
 }
@@ -83,6 +85,7 @@ impl<'p> Plan<'p> {
             watching: vec![Vec::new(); pattern.vars.len()],
             branch_of: vec![None; pattern.scopes.len()],
             scope_of: vec![Pattern::ROOT; pattern.choices.len()],
+            repeated: vec![Vec::new(); pattern.exprs.len()],
             below: Vec::new(),
         };
         for (at, choice) in pattern.choices.iter().enumerate() {
@@ -93,6 +96,11 @@ impl<'p> Plan<'p> {
         }
         plan.collect_constraints();
         Firsts::new(pattern, index).fill(&mut plan);
+        for expr in &pattern.exprs {
+            for repeated in repeated(&expr.kind) {
+                plan.repeated[repeated.index()] = scopes_below(pattern, repeated);
+            }
+        }
         plan.below = pattern.roots.iter().skip(1).map(|&root| below(pattern, root)).collect();
         plan
     }
@@ -205,6 +213,11 @@ impl<'p> Plan<'p> {
 
     pub(crate) fn watching(&self, var: VarId) -> &[usize] {
         &self.watching[var.index()]
+    }
+
+    /// The scopes that an expression makes hold, for what is matched several times.
+    pub(crate) fn repeated_scopes(&self, expr: ExprId) -> &[ScopeId] {
+        &self.repeated[expr.index()]
     }
 
     /// The choice that a scope is a branch of, and the scope around the choice.
@@ -396,6 +409,50 @@ fn below(pattern: &Pattern, root: VarId) -> Vec<(VarId, usize)> {
     let found = depths.iter().enumerate();
     let found = found.filter_map(|(at, depth)| Some((at, (*depth)?)));
     found.filter_map(|(at, depth)| Some((pattern.vars().nth(at)?.0, depth))).collect()
+}
+
+/// What an expression matches several times.
+fn repeated(kind: &ExprKind) -> Vec<ExprId> {
+    match kind {
+        ExprKind::Repeat(repeat) => vec![repeat.step],
+        ExprKind::Op(op) => op
+            .args
+            .iter()
+            .filter_map(|arg| match arg {
+                Arg::Each { expr, .. } => Some(*expr),
+                Arg::One(_) => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The scopes that an expression makes hold, those inside them included.
+fn scopes_below(pattern: &Pattern, expr: ExprId) -> Vec<ScopeId> {
+    let mut found: Vec<ScopeId> = Vec::new();
+    let mut seen = vec![false; pattern.exprs.len()];
+    let mut waiting = vec![expr];
+    while let Some(expr) = waiting.pop() {
+        if std::mem::replace(&mut seen[expr.index()], true) {
+            continue;
+        }
+        let kind = &pattern.expr(expr).kind;
+        if let ExprKind::Scoped(scope, _) = kind {
+            found.push(*scope);
+        }
+        if let ExprKind::Var(var) = kind {
+            waiting.extend(pattern.var(*var).definitions.iter().map(|definition| definition.expr));
+        }
+        children(kind, |child| waiting.push(child));
+    }
+    let mut at = 0;
+    while at < found.len() {
+        let choices = pattern.scope(found[at]).choices.iter();
+        let inner = choices.flat_map(|&choice| pattern.choice(choice).branches.iter().copied());
+        found.extend(inner.collect::<Vec<_>>());
+        at += 1;
+    }
+    found
 }
 
 fn children(kind: &ExprKind, mut visit: impl FnMut(ExprId)) {

@@ -105,8 +105,8 @@ enum State {
 /// What undoing takes.
 enum Undo {
     Bound(VarId, Option<Datum>),
-    Held(ScopeId),
-    Chosen(usize),
+    Held(ScopeId, bool),
+    Chosen(usize, Option<usize>),
     State(usize, State),
     Deferred(usize, bool),
     AddedDeferred,
@@ -360,8 +360,8 @@ impl<'a, 'm, 'p> Search<'a, 'm, 'p> {
         while self.trail.len() > length {
             match self.trail.pop().expect("the trail is longer than its target") {
                 Undo::Bound(var, before) => self.bindings[var.index()] = before,
-                Undo::Held(scope) => self.holds[scope.index()] = false,
-                Undo::Chosen(choice) => self.chosen[choice] = None,
+                Undo::Held(scope, before) => self.holds[scope.index()] = before,
+                Undo::Chosen(choice, before) => self.chosen[choice] = before,
                 Undo::State(constraint, before) => self.states[constraint] = before,
                 Undo::Deferred(at, before) => self.deferred[at].settled = before,
                 Undo::AddedDeferred => {
@@ -381,15 +381,20 @@ impl<'a, 'm, 'p> Search<'a, 'm, 'p> {
         if self.holds[scope.index()] {
             return true;
         }
-        self.holds[scope.index()] = true;
-        self.trail.push(Undo::Held(scope));
-        if let Some((choice, _)) = self.plan.branch_of(scope) {
-            debug_assert!(self.chosen[choice].is_none(), "one branch of a choice holds");
-            self.chosen[choice] = Some(scope.index());
-            self.trail.push(Undo::Chosen(choice));
-        }
+        self.set_hold(scope, true);
         self.activate(self.plan.of_scope(scope));
         true
+    }
+
+    fn set_hold(&mut self, scope: ScopeId, hold: bool) {
+        let before = std::mem::replace(&mut self.holds[scope.index()], hold);
+        self.trail.push(Undo::Held(scope, before));
+        if let Some((choice, _)) = self.plan.branch_of(scope) {
+            let taken = hold.then_some(scope.index());
+            let before = std::mem::replace(&mut self.chosen[choice], taken);
+            debug_assert!(!hold || before.is_none(), "one branch of a choice holds");
+            self.trail.push(Undo::Chosen(choice, before));
+        }
     }
 
     fn activate(&mut self, constraints: std::ops::Range<usize>) {

@@ -6,9 +6,10 @@ use marquetry_pattern::core::{
     Arg, DimPattern, DtypePattern, ExprId, ExprKind, ScopeId, TypePattern, VarId,
 };
 
-use super::{Alternatives, Exhaustion, Goal, Leaves, Lists, Reason, Search, Taken};
+use super::{Alternatives, Exhaustion, Goal, Leaves, Lists, Reason, Search, State, Taken};
 use crate::datum::Datum;
 use crate::index::{NodeRow, ValueRow};
+use crate::plan::Constraint;
 
 impl Search<'_, '_, '_> {
     /// A variable is met at a value.
@@ -283,8 +284,10 @@ impl Search<'_, '_, '_> {
         inputs: Leaves,
         lists: Lists,
     ) -> bool {
-        let Some((_, collected)) = self.collected(parent, arg) else { return true };
-        let lists = self.collect(&collected, &lists);
+        let Some((expr, collected)) = self.collected(parent, arg) else { return true };
+        let Some(lists) = self.collect(expr, &collected, &lists) else {
+            return self.fail(Reason::Guard, expr, None);
+        };
         self.push(Goal::Each { parent, arg, next: next + 1, inputs, lists });
         true
     }
@@ -301,14 +304,30 @@ impl Search<'_, '_, '_> {
         }
     }
 
-    /// Moves what the collected variables are bound to into their lists, and frees them.
-    fn collect(&mut self, collected: &[VarId], lists: &Lists) -> Lists {
+    /// Moves what the collected variables are bound to into their lists, frees them, and lets the
+    /// scopes of the next time be taken anew.
+    fn collect(&mut self, expr: ExprId, collected: &[VarId], lists: &Lists) -> Option<Lists> {
+        let plan = self.plan;
+        for &scope in plan.repeated_scopes(expr) {
+            if self.holds[scope.index()] {
+                for constraint in plan.of_scope(scope) {
+                    // What it waits for is of this time only, or comes too late for it.
+                    let soft =
+                        matches!(self.constraint(constraint), Constraint::Guard { soft: true, .. });
+                    if self.states[constraint] == State::Pending && !soft {
+                        return None;
+                    }
+                    self.set_state(constraint, State::Inactive);
+                }
+                self.set_hold(scope, false);
+            }
+        }
         let mut lists = (**lists).clone();
         for (var, list) in collected.iter().zip(&mut lists) {
             list.push(self.binding(*var).cloned().unwrap_or(Datum::None));
             self.set(*var, None);
         }
-        Rc::new(lists)
+        Some(Rc::new(lists))
     }
 
     pub(super) fn gather(&mut self, parent: ExprId, arg: usize, lists: &Lists) -> bool {
@@ -355,7 +374,9 @@ impl Search<'_, '_, '_> {
             return self.fail(Reason::Unbound(repeat.hole), expr, None);
         };
         let reader = self.nodes.last().copied();
-        let lists = self.collect(&repeat.collected, lists);
+        let Some(lists) = self.collect(repeat.step, &repeat.collected, lists) else {
+            return self.fail(Reason::Guard, expr, None);
+        };
         self.set(repeat.hole, None);
         self.push(Goal::Repeat { expr, at, reader, count: count + 1, lists });
         true
