@@ -1,6 +1,7 @@
 //! The embedded engine against recorded outputs: the node tests of the `onnx` package and the zoo.
 
 mod node_tests;
+mod pieces;
 mod zoo;
 
 use marquetry_ir::{Content, DType, Tensor};
