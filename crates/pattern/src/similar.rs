@@ -19,22 +19,7 @@ pub(crate) fn closest<'c>(
 /// The number of letters to insert, delete, replace or exchange with their neighbour, without
 /// regard to case (but not free of it: two names that differ in case only are at distance 1).
 fn distance(a: &str, b: &str) -> usize {
-    let fold = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<Vec<_>>();
-    let (left, right) = (fold(a), fold(b));
-    let mut rows = vec![(0..=right.len()).collect::<Vec<_>>()];
-    for (i, x) in left.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, y) in right.iter().enumerate() {
-            let mut best =
-                (rows[i][j] + usize::from(x != y)).min(rows[i][j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *x == right[j - 1] && left[i - 1] == *y {
-                best = best.min(rows[i - 1][j - 1] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    let letters = rows[left.len()][right.len()];
+    let letters = strsim::osa_distance(&a.to_lowercase(), &b.to_lowercase());
     if letters == 0 { usize::from(a != b) } else { letters }
 }
 

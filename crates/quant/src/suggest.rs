@@ -3,7 +3,8 @@
 /// The closest of `known` to `name`, if it is close enough to be meant.
 pub(crate) fn closest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let wanted = name.to_lowercase();
-    let distances = known.iter().map(|known| (distance(&wanted, &known.to_lowercase()), *known));
+    let distances =
+        known.iter().map(|known| (strsim::levenshtein(&wanted, &known.to_lowercase()), *known));
     let (distance, known) = distances.min_by_key(|(distance, _)| *distance)?;
     (distance <= 1 + wanted.chars().count() / 4).then_some(known)
 }
@@ -14,22 +15,6 @@ pub(crate) fn hint(name: &str, known: &[&str]) -> String {
         Some(known) => format!("did you mean `{known}`?"),
         None => format!("there are `{}`", known.join("`, `")),
     }
-}
-
-/// Insertions, deletions and substitutions between two words.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -194,34 +194,18 @@ fn list(names: &[String]) -> String {
 
 /// The name that is most like another, if one is alike at all.
 fn nearest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a String> {
-    let distances = candidates.iter().map(|candidate| (distance(name, candidate), candidate));
+    let distances =
+        candidates.iter().map(|candidate| (strsim::levenshtein(name, candidate), candidate));
     let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
     (distance <= name.chars().count().max(3) / 3).then_some(nearest)
 }
 
-/// Insertions, deletions and replacements that make one name of another.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{distance, nearest};
+    use super::nearest;
 
     #[test]
     fn near_names_are_offered_and_far_ones_are_not() {
-        assert_eq!(distance("input_ids", "input_id"), 1);
         let names = ["attention_mask".to_owned(), "input_id".to_owned()];
         assert_eq!(nearest("input_ids", &names), Some(&names[1]));
         assert_eq!(nearest("x", &names), None);

@@ -144,13 +144,14 @@ fn pattern_failure(errors: &[Diagnostic], cli: &Cli) -> Failure {
 pub(crate) fn only(patterns: &[Pattern], names: &[String]) -> Result<Vec<Pattern>, Failure> {
     for name in names {
         if !patterns.iter().any(|pattern| pattern.name == *name) {
-            let known: Vec<_> = patterns.iter().map(|pattern| pattern.name.as_str()).collect();
-            return Err(Failure::new(
-                Exit::Usage,
-                "unknown_pattern",
-                format!("there is no pattern `{name}`"),
-            )
-            .hint(format!("there are {}", known.join(", "))));
+            let nearest = patterns.iter().map(|pattern| pattern.name.as_str());
+            let nearest = nearest.min_by_key(|known| strsim::osa_distance(known, name));
+            let message = format!("there is no pattern `{name}`");
+            let failure = Failure::new(Exit::Usage, "unknown_pattern", message);
+            return Err(failure.hint(match nearest {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => "the pattern files declare none".to_owned(),
+            }));
         }
     }
     Ok(patterns
