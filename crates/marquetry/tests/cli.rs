@@ -5,6 +5,8 @@
 //! `mkdir NAME`, and in `--- file NAME` with the content of a text file. The snapshot shows what each
 //! command printed, how it ended, and which files were there afterwards.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};

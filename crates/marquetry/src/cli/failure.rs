@@ -36,10 +36,17 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What to do about it.
     pub(crate) hint: Option<String>,
-    /// Errors in a text, for `--json`; they are drawn in [`Failure::drawn`].
+    /// Set where the errors are in a text.
+    pub(crate) texts: Option<Box<Texts>>,
+}
+
+/// Errors in a text.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    /// For `--json`.
     pub(crate) details: Vec<serde_json::Value>,
-    /// Pictures of the errors, shown instead of the message.
-    pub(crate) drawn: Option<String>,
+    /// For people: pictures, shown instead of the message.
+    pub(crate) drawn: String,
 }
 
 impl Failure {
@@ -50,8 +57,7 @@ impl Failure {
             place: String::new(),
             message: message.to_string(),
             hint: None,
-            details: Vec::new(),
-            drawn: None,
+            texts: None,
         }
     }
 
@@ -89,7 +95,7 @@ impl Failure {
                 "place": self.place,
                 "message": self.message,
                 "hint": self.hint,
-                "details": self.details,
+                "details": self.texts.as_ref().map_or(&[][..], |texts| &texts.details),
                 "exit_code": self.exit as i32,
             }
         })
@@ -105,8 +111,8 @@ fn plain(error: &io::Error) -> String {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(drawn) = &self.drawn {
-            return f.write_str(drawn.trim_end());
+        if let Some(texts) = &self.texts {
+            return f.write_str(texts.drawn.trim_end());
         }
         write!(f, "error[{}]: ", self.code)?;
         if !self.place.is_empty() {

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::answer::plural;
 use super::args::Cli;
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, Texts};
 use super::in_colour;
 
 /// The model in a file.
@@ -122,7 +122,7 @@ fn pattern_failure(errors: &[Diagnostic], cli: &Cli) -> Failure {
     drawn.push_str(&count);
     let mut failure =
         Failure::new(Exit::Invalid, "pattern_errors", format!("{count} in pattern files"));
-    failure.details = errors
+    let details = errors
         .iter()
         .map(|error| {
             json!({
@@ -136,7 +136,7 @@ fn pattern_failure(errors: &[Diagnostic], cli: &Cli) -> Failure {
             })
         })
         .collect();
-    failure.drawn = Some(drawn);
+    failure.texts = Some(Box::new(Texts { details, drawn }));
     failure
 }
 
