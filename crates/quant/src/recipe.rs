@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::pass::{
-    Calibrate, Check, EncodingsFile, Export, FoldBatchNorm, Group, Pass, Place, QuantizeBias,
-    SchemeName, WeightGranularity, WeightSpec,
+    Calibrate, Check, EncodingsFile, Export, FoldBatchNorm, FoldConstants, Group, Pass, Place,
+    QuantizeBias, SchemeName, WeightGranularity, WeightSpec,
 };
 use crate::{DType, Pipeline, Policy, suggest};
 
@@ -113,6 +113,8 @@ fn default_target() -> String {
 /// A pass as it is written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Step {
+    /// Computes weights that follow from constants.
+    FoldConstants,
     /// Folds normalizations into convolutions.
     FoldBatchNorm,
     /// Finds groups.
@@ -180,6 +182,7 @@ impl Standard {
         Recipe {
             target: default_target(),
             passes: vec![
+                Step::FoldConstants,
                 Step::FoldBatchNorm,
                 Step::Group(Group::default()),
                 Step::Place(place),
@@ -229,6 +232,7 @@ impl Recipe {
     pub fn pipeline(self) -> Result<Pipeline, RecipeError> {
         let boxed = |step| -> Box<dyn Pass> {
             match step {
+                Step::FoldConstants => Box::new(FoldConstants),
                 Step::FoldBatchNorm => Box::new(FoldBatchNorm),
                 Step::Group(pass) => Box::new(pass),
                 Step::Place(pass) => Box::new(pass),

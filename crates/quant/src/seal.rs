@@ -12,7 +12,7 @@ use crate::Reason;
 pub(crate) struct Seals<'a> {
     /// Values that get no quantizer, and which group says so.
     pub(crate) closed: BTreeMap<ValueId, Reason>,
-    /// Values inside a group that get one nevertheless.
+    /// Values inside a group that the policy may quantize nevertheless, if a kernel reads them.
     pub(crate) opened: BTreeMap<ValueId, Reason>,
     /// The outermost group of a node that computes one value element by element, such as a GELU:
     /// placement takes it for one operator.

@@ -41,11 +41,13 @@ pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
     let mut lowering = Lowering {
         types: &types,
         model: model.clone(),
-        node_names: model.graph.nodes().map(|node| model.graph.node(node).name.clone()).collect(),
+        value_names: BTreeSet::new(),
+        node_names: BTreeSet::new(),
         quantize: 0,
         dequantize: 0,
         notes: Vec::new(),
     };
+    lowering.collect_names(&model.graph);
     lowering.raise_opset(plan)?;
     for (value, site) in plan.enabled() {
         let Some(encoding) = &site.encoding else {
@@ -64,6 +66,9 @@ pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
 struct Lowering<'a> {
     types: &'a Types,
     model: Model,
+    /// Names of values here and in all bodies: asking the graph for each new name would visit all
+    /// its nodes.
+    value_names: BTreeSet<String>,
     node_names: BTreeSet<String>,
     quantize: usize,
     dequantize: usize,
@@ -81,6 +86,15 @@ impl Lowering<'_> {
 
     fn bad(&self, value: ValueId, what: &str) -> PassError {
         PassError::BadEncoding { value: self.name(value), what: what.to_owned() }
+    }
+
+    fn collect_names(&mut self, graph: &Graph) {
+        self.value_names.extend(graph.values().map(|value| graph.value(value).name().to_owned()));
+        for node in graph.nodes() {
+            let node = graph.node(node);
+            self.node_names.insert(node.name.clone());
+            node.bodies().for_each(|body| self.collect_names(body));
+        }
     }
 
     /// Raises the opset where that changes no operator; where it would, operators of ONNX Runtime
@@ -215,24 +229,18 @@ impl Lowering<'_> {
             }
         };
         // ONNX Runtime refuses two nodes of one name.
-        let base = format!("{value}_{op}");
-        let numbered = (1u64..).map(|number| format!("{base}_{number}"));
-        node.name = std::iter::once(base.clone())
-            .chain(numbered)
-            .find(|name| !self.node_names.contains(name))
-            .expect("numbers do not run out");
-        self.node_names.insert(node.name.clone());
+        node.name = fresh(&mut self.node_names, format!("{value}_{op}"));
         node
     }
 
     fn add_value(&mut self, base: &str) -> Result<ValueId, PassError> {
-        let fresh = self.model.graph.fresh_name(base);
-        self.graph().add_value(&fresh, None).map_err(graph_error)
+        let name = fresh(&mut self.value_names, base.to_owned());
+        self.graph().add_value(&name, None).map_err(graph_error)
     }
 
     fn add_initializer(&mut self, base: &str, tensor: Tensor) -> Result<ValueId, PassError> {
-        let fresh = self.model.graph.fresh_name(base);
-        self.graph().add_initializer(&fresh, tensor).map_err(graph_error)
+        let name = fresh(&mut self.value_names, base.to_owned());
+        self.graph().add_initializer(&name, tensor).map_err(graph_error)
     }
 
     fn add_node(
@@ -257,6 +265,19 @@ impl Lowering<'_> {
         self.graph().remove_nodes(&dead);
         self.graph().drop_unused();
     }
+}
+
+/// A name that nobody has: `base`, or `base` with a number.
+fn fresh(taken: &mut BTreeSet<String>, base: String) -> String {
+    let name = match taken.contains(&base) {
+        false => base,
+        true => (1u64..)
+            .map(|number| format!("{base}_{number}"))
+            .find(|name| !taken.contains(name))
+            .expect("numbers do not run out"),
+    };
+    taken.insert(name.clone());
+    name
 }
 
 /// The shape of scales as ONNX stores them, with the cell of every element.

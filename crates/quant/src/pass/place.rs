@@ -1,7 +1,7 @@
 //! Place: decides which values carry a quantizer.
 
 use marquetry_ir::infer::{self, Types};
-use marquetry_ir::{DType as ElementType, Graph, NodeId, Slot, Use, ValueId};
+use marquetry_ir::{DType as ElementType, Graph, Kind, NodeId, Slot, Use, ValueId};
 use marquetry_matcher::{Hint, PlaceId};
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +157,13 @@ impl Pass for Place {
                 self.activations, self.weights.dtype
             ),
         );
+        if quantized == 0 {
+            let reason = state.plan.left_alone().flat_map(|(_, reasons)| reasons).next();
+            summary.notes.push(match reason {
+                Some(reason) => format!("nothing is quantized: {reason}"),
+                None => "nothing is quantized: there is no kernel".to_owned(),
+            });
+        }
         if nested + functions > 0 {
             summary.notes.push(format!(
                 "{nested} nodes hold bodies and {functions} functions are defined: their insides \
@@ -221,7 +228,12 @@ impl<'a> Placement<'a> {
         let constant = self.types.is_constant(weight);
         let dynamic = self.place.dynamic_products.unwrap_or(self.policy.dynamic_products);
         if !(constant || dynamic && self.graph.node(node).op_type == "MatMul") {
-            return Some(self.policy_reason(format!("{here} multiplies two activations")));
+            let value = self.graph.value(weight);
+            let what = match value.kind == Kind::Input && value.constant.is_some() {
+                true => "has a weight that is an input, which callers may override",
+                false => "multiplies two activations",
+            };
+            return Some(self.policy_reason(format!("{here} {what}")));
         }
         let element = self.types.dtype(weight).or_else(|| self.types.dtype(data));
         match element {
@@ -245,16 +257,6 @@ impl<'a> Placement<'a> {
             let spec = self.activation();
             let site = self.plan.place(value, || Quantizer::new(Role::Activation, spec));
             site.because.push(reason);
-            for reader in self.graph.uses(value) {
-                if matches!(reader.slot, Slot::Input(_)) {
-                    site.add_reader(reader);
-                }
-            }
-        }
-        for (&value, reason) in &self.seals.opened {
-            let spec = self.activation();
-            let site = self.plan.place(value, || Quantizer::new(Role::Activation, spec));
-            site.because.push(reason.clone());
             for reader in self.graph.uses(value) {
                 if matches!(reader.slot, Slot::Input(_)) {
                     site.add_reader(reader);
@@ -292,6 +294,7 @@ impl<'a> Placement<'a> {
         let reason = self.policy_reason(format!("{} reads integers", label(self.graph, node)));
         let spec = self.activation();
         let site = self.plan.place(value, || Quantizer::new(Role::Activation, spec));
+        site.because.extend(self.seals.opened.get(&value).cloned());
         site.because.push(reason);
         site.add_reader(reader(node, slot));
     }
