@@ -12,6 +12,7 @@ mod inspect;
 mod job;
 mod load;
 mod match_;
+mod outputs;
 mod pattern;
 mod print;
 mod quantize;

@@ -180,9 +180,7 @@ impl SampleError {
                     .to_owned()
             }
             Self::Counts { .. } => "give every input the same number of samples".to_owned(),
-            Self::NonFinite { .. } => {
-                "leave the sample out, or allow what is not finite if the model means it".to_owned()
-            }
+            Self::NonFinite { .. } => "mend the sample, or leave it out".to_owned(),
         }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Cli {
     pub(crate) quiet: bool,
 
     /// Threads to compute with; by default one per core. Results do not depend on it.
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) threads: Option<usize>,
 
     /// Reads models with fields that this version does not know, and drops them.
@@ -185,10 +185,10 @@ pub(crate) struct Samples {
     #[arg(long, visible_alias = "data", value_name = "DATA")]
     pub(crate) calib: Option<PathBuf>,
     /// Uses the first N samples only.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) samples: Option<usize>,
     /// Samples that are run at once.
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) batch: usize,
 }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use marquetry_engine::{
     Embedded, Engine, EngineError, Input, Options, SampleError, SampleOptions, Samples,
 };
-use marquetry_ir::{Model, onnx};
+use marquetry_ir::Model;
 use marquetry_matcher::Groups;
 use marquetry_pattern::core::Pattern;
 use marquetry_quant::pass::{Content, Context, FindGroups, Output, Progress};
@@ -22,7 +22,7 @@ use super::answer::{Answer, bytes};
 use super::args::{self, Cli};
 use super::compare::{self, Distance};
 use super::failure::{Exit, Failure};
-use super::load;
+use super::{load, outputs};
 
 /// Samples on which the quantized model is compared with the float one.
 const COMPARED_SAMPLES: usize = 8;
@@ -34,6 +34,8 @@ pub(crate) struct Job<'a> {
     pub(crate) samples: &'a args::Samples,
     /// Pattern files instead of the shipped library.
     pub(crate) patterns: &'a [PathBuf],
+    /// Further files that are read, such as the pipeline.
+    pub(crate) reads: Vec<&'a Path>,
     /// Files that will be written, as far as they are known before the run.
     pub(crate) outputs: Vec<&'a Path>,
     /// Where the model goes, instead of where the pipeline says.
@@ -43,10 +45,13 @@ pub(crate) struct Job<'a> {
 impl Job<'_> {
     pub(crate) fn run(&self, pipeline: &Pipeline, cli: &Cli) -> Result<Answer, Failure> {
         // Whatever can be refused at once is, before anything long runs.
-        for output in self.outputs.iter().copied().chain(self.instead) {
-            writable(output)?;
+        let outputs: Vec<&Path> = self.outputs.iter().copied().chain(self.instead).collect();
+        for output in &outputs {
+            outputs::writable(output)?;
         }
         let model = load::model(self.model, cli)?;
+        let inputs = self.inputs(&model);
+        outputs::apart(&outputs, &inputs)?;
         let library = load::library(self.patterns, cli)?;
         let engine = engine(cli);
         let samples = samples(self.samples, &model)?;
@@ -60,10 +65,14 @@ impl Job<'_> {
         let mut state = pipeline.run(model, &context).map_err(|error| self.pass_failure(&error))?;
         bars.finish();
         if let Some(path) = self.instead {
-            redirect(&mut state.outputs, path);
+            outputs::redirect(&mut state.outputs, path);
         }
+        // The pipeline itself may name files that the command line does not.
+        let written: Vec<&Path> =
+            state.outputs.iter().map(|output| output.path.as_path()).collect();
+        outputs::apart(&written, &inputs)?;
         let distances = distances(&engine, &state, &samples)?;
-        write_all(&state.outputs)?;
+        outputs::write(&state.outputs)?;
         let sizes = Sizes::of(self.model, &state.outputs)?;
         let mut answer = Answer::new(
             self.text(&state, &sizes, &distances),
@@ -78,6 +87,16 @@ impl Job<'_> {
             }
         }
         Ok(answer)
+    }
+
+    /// Every file that the run reads, so that none of them is written over.
+    fn inputs(&self, model: &Model) -> Vec<PathBuf> {
+        let mut inputs = vec![self.model.to_owned()];
+        inputs.extend(self.reads.iter().map(|path| (*path).to_owned()));
+        inputs.extend(self.samples.calib.clone());
+        inputs.extend_from_slice(self.patterns);
+        inputs.extend(outputs::sidecars(self.model, model));
+        inputs
     }
 
     fn text(&self, state: &State, sizes: &Sizes, distances: &[Distance]) -> String {
@@ -123,7 +142,10 @@ impl Job<'_> {
 
 /// The embedded engine with as many threads as asked for.
 pub(crate) fn engine(cli: &Cli) -> Embedded {
-    Embedded::new(&Options { threads: cli.threads.and_then(NonZeroUsize::new) })
+    // More threads than cores only stand in each other's way.
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let threads = cli.threads.and_then(NonZeroUsize::new).map(|threads| threads.min(cores));
+    Embedded::new(&Options { threads })
 }
 
 /// The samples that the command line names, checked against the inputs of a model.
@@ -255,67 +277,6 @@ fn distances(
     });
     let Some(quantized) = quantized else { return Ok(Vec::new()) };
     compare::outputs(engine, &state.model, quantized, samples, COMPARED_SAMPLES)
-}
-
-/// Sends the model of a pipeline elsewhere.
-fn redirect(outputs: &mut [Output], path: &Path) {
-    if let Some(output) =
-        outputs.iter_mut().find(|output| matches!(output.content, Content::Model(_)))
-    {
-        output.path = path.to_owned();
-    }
-}
-
-/// Refuses a path where no file can be put.
-fn writable(path: &Path) -> Result<(), Failure> {
-    let folder =
-        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        return Err(Failure::new(
-            Exit::Io,
-            "no_folder",
-            format!("there is no folder `{}`", folder.display()),
-        )
-        .at(path.display())
-        .hint("make the folder first, or choose another place with `-o`"));
-    }
-    if path.is_dir() {
-        return Err(Failure::new(Exit::Io, "output_not_a_file", "this is a folder")
-            .at(path.display())
-            .hint("give the path of a file"));
-    }
-    // Creating a file is the one test that knows permissions, quotas and read-only mounts.
-    match tempfile::NamedTempFile::new_in(folder) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::writing(path, &error)),
-    }
-}
-
-fn write_all(outputs: &[Output]) -> Result<(), Failure> {
-    for output in outputs {
-        match &output.content {
-            Content::Model(model) => {
-                onnx::write(model, &output.path)
-                    .map_err(|error| load::write_failure(&output.path, &error))?;
-            }
-            Content::Text(text) => {
-                write_text(&output.path, text)
-                    .map_err(|error| Failure::writing(&output.path, &error))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Replaces a file as a whole or not at all.
-fn write_text(path: &Path, text: &str) -> io::Result<()> {
-    let folder =
-        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }
 
 /// Bytes of the files before and after.

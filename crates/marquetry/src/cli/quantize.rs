@@ -27,7 +27,8 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
     })?;
     let outputs = [&args.output].into_iter().chain(&args.encodings).map(PathBuf::as_path).collect();
     let (samples, patterns) = (&args.samples, &args.patterns.files);
-    Job { model: &args.model, samples, patterns, outputs, instead: None }.run(&pipeline, cli)
+    Job { model: &args.model, samples, patterns, reads: Vec::new(), outputs, instead: None }
+        .run(&pipeline, cli)
 }
 
 /// Runs a pipeline from a file.
@@ -43,7 +44,15 @@ pub(crate) fn run_pipeline(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
     })?;
     let (samples, patterns) = (&args.samples, &args.patterns.files);
     let instead = args.output.as_deref();
-    Job { model: &args.model, samples, patterns, outputs: Vec::new(), instead }.run(&pipeline, cli)
+    Job {
+        model: &args.model,
+        samples,
+        patterns,
+        reads: vec![&args.pipeline],
+        outputs: Vec::new(),
+        instead,
+    }
+    .run(&pipeline, cli)
 }
 
 /// The pipeline that the options mean, in RON.

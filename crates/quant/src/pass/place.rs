@@ -143,12 +143,22 @@ impl Pass for Place {
                 apply(hint, &source(group), &mut plan);
             }
         }
+        // QuantizeLinear takes other floats from opset 19 on only; until that is lowered, they stay.
+        let narrow: Vec<ValueId> = plan.enabled().map(|(value, _)| value).collect();
+        for value in narrow {
+            let element = types.dtype(value);
+            if let (Some(element), Some(site)) = (element, plan.get_mut(value))
+                && element != ElementType::Float
+            {
+                site.disable(Reason::new(self.name(), format!("it is `{element}`, not `float`")));
+            }
+        }
         state.plan = plan;
 
         let bodies = graph.nodes().filter(|&node| graph.node(node).bodies().next().is_some());
         let (nested, functions) = (bodies.count(), state.model.functions.len());
-        let weights = state.plan.sites().filter(|(_, site)| site.role == Role::Weight).count();
-        let activations = state.plan.sites().count() - weights;
+        let weights = state.plan.enabled().filter(|(_, site)| site.role == Role::Weight).count();
+        let activations = state.plan.enabled().count() - weights;
         let mut summary = Summary::new(
             self,
             format!(
@@ -163,6 +173,16 @@ impl Pass for Place {
                 Some(reason) => format!("nothing is quantized: {reason}"),
                 None => "nothing is quantized: there is no kernel".to_owned(),
             });
+        }
+        let already = graph.nodes().filter(|&node| {
+            matches!(graph.node(node).op_type.as_str(), "QuantizeLinear" | "DequantizeLinear")
+        });
+        let already = already.count();
+        if already > 0 {
+            summary.notes.push(format!(
+                "the model is quantized already, with {already} QuantizeLinear and DequantizeLinear, \
+                 which stay as they are"
+            ));
         }
         if nested + functions > 0 {
             summary.notes.push(format!(

@@ -1,0 +1,132 @@
+//! The files that a run writes: each as a whole or not at all, and none over what it reads.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use marquetry_ir::{Graph, Model, Storage, onnx};
+use marquetry_quant::pass::{Content, Output};
+
+use super::failure::{Exit, Failure};
+use super::load;
+
+/// Refuses outputs that are inputs, lie among them, or are each other.
+pub(crate) fn apart(outputs: &[&Path], inputs: &[PathBuf]) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    for output in outputs {
+        let place = settled(output);
+        for input in inputs {
+            let input_place = settled(input);
+            if place == input_place
+                || (place.exists() && input.is_dir() && place.starts_with(&input_place))
+            {
+                let message = format!("this would write over `{}`, which is read", input.display());
+                return Err(Failure::new(Exit::Usage, "output_is_input", message)
+                    .at(output.display())
+                    .hint("choose another place for the output"));
+            }
+        }
+        if !seen.insert(place) {
+            return Err(Failure::new(Exit::Usage, "same_output", "two outputs have this place")
+                .at(output.display())
+                .hint("give each output a file of its own"));
+        }
+    }
+    Ok(())
+}
+
+/// The files beside a model that hold its external data.
+pub(crate) fn sidecars(path: &Path, model: &Model) -> Vec<PathBuf> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut locations = BTreeSet::new();
+    let mut graphs: Vec<&Graph> = vec![&model.graph];
+    graphs.extend(model.functions.iter().map(|function| &function.body));
+    while let Some(graph) = graphs.pop() {
+        let initializers = graph.values().filter_map(|value| graph.value(value).constant.as_ref());
+        let nodes: Vec<_> = graph.nodes().map(|node| graph.node(node)).collect();
+        let attributes = nodes.iter().flat_map(|node| &node.attributes);
+        let constants = attributes.filter_map(|attribute| attribute.value.as_tensor());
+        for tensor in initializers.chain(constants) {
+            if let Storage::External(external) = &tensor.storage {
+                locations.insert(folder.join(&external.location));
+            }
+        }
+        graphs.extend(nodes.iter().flat_map(|node| node.bodies()));
+    }
+    locations.into_iter().collect()
+}
+
+/// A path without links and dots, as far as it exists.
+fn settled(path: &Path) -> PathBuf {
+    if let Ok(settled) = fs::canonicalize(path) {
+        return settled;
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    match (fs::canonicalize(folder), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
+}
+
+/// Sends the model of a pipeline elsewhere.
+pub(crate) fn redirect(outputs: &mut [Output], path: &Path) {
+    if let Some(output) =
+        outputs.iter_mut().find(|output| matches!(output.content, Content::Model(_)))
+    {
+        output.path = path.to_owned();
+    }
+}
+
+/// Refuses a path where no file can be put.
+pub(crate) fn writable(path: &Path) -> Result<(), Failure> {
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(Failure::new(
+            Exit::Io,
+            "no_folder",
+            format!("there is no folder `{}`", folder.display()),
+        )
+        .at(path.display())
+        .hint("make the folder first, or choose another place with `-o`"));
+    }
+    if path.is_dir() {
+        return Err(Failure::new(Exit::Io, "output_not_a_file", "this is a folder")
+            .at(path.display())
+            .hint("give the path of a file"));
+    }
+    // Creating a file is the one test that knows permissions, quotas and read-only mounts.
+    match tempfile::NamedTempFile::new_in(folder) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::writing(path, &error)),
+    }
+}
+
+pub(crate) fn write(outputs: &[Output]) -> Result<(), Failure> {
+    for output in outputs {
+        match &output.content {
+            Content::Model(model) => {
+                onnx::write(model, &output.path)
+                    .map_err(|error| load::write_failure(&output.path, &error))?;
+            }
+            Content::Text(text) => {
+                write_text(&output.path, text)
+                    .map_err(|error| Failure::writing(&output.path, &error))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Replaces a file as a whole or not at all.
+fn write_text(path: &Path, text: &str) -> io::Result<()> {
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
