@@ -115,16 +115,14 @@ impl EngineError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Refused(_) => {
-                "run with `--engine ort`, which knows more operators: \
-                 `python3 -m pip install --target .ort --no-deps onnxruntime`"
+                "export the model without the operator, or cut the model before it; \
+                 other runtimes are not supported yet"
             }
             Self::NotFed { .. } => {
                 "feed that value too, or ask for values that do not depend on it"
             }
             Self::Cycle { .. } => "run `marquetry check` on the model",
-            Self::Load { .. } => {
-                "run with `--engine ort`, and report the model: the engine should have refused it earlier"
-            }
+            Self::Load { .. } => "report the model: the engine should have refused it earlier",
             Self::Run { .. } => {
                 "check the shapes of the samples against the inputs with `marquetry inspect`"
             }
