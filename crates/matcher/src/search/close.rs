@@ -7,6 +7,7 @@ use marquetry_pattern::core::{Role, VarId};
 use marquetry_pattern::quant::{HintKind, Target};
 
 use super::{Alternatives, Exhaustion, Goal, Reason, Search, State};
+use crate::compute::World;
 use crate::datum::Datum;
 use crate::found::{Binding, Bound, Match, Spelling};
 use crate::group::Hint;

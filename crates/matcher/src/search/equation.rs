@@ -21,7 +21,7 @@ impl Search<'_, '_, '_> {
         expr: ExprId,
     ) -> bool {
         if let Some(bound) = self.binding(var) {
-            let same = matches!(bound, Datum::Value(other) if self.same_value(*other, value));
+            let same = matches!(bound, Datum::Value(other) if self.is_same(*other, value));
             return same || self.fail(Reason::Different(var), expr, Some(value));
         }
         if !self.unify(var, Datum::Value(value)) {
@@ -34,7 +34,7 @@ impl Search<'_, '_, '_> {
     }
 
     /// Whether two values are one, or equal constants: exporters duplicate initializers.
-    pub(super) fn same_value(&self, a: ValueRow, b: ValueRow) -> bool {
+    pub(super) fn is_same(&self, a: ValueRow, b: ValueRow) -> bool {
         if a == b {
             return true;
         }
@@ -48,7 +48,7 @@ impl Search<'_, '_, '_> {
     pub(super) fn unify(&mut self, var: VarId, datum: Datum) -> bool {
         if let Some(bound) = self.binding(var) {
             return match (bound, &datum) {
-                (Datum::Value(a), Datum::Value(b)) => self.same_value(*a, *b),
+                (Datum::Value(a), Datum::Value(b)) => self.is_same(*a, *b),
                 (a, b) => a.equals(b, true) == Datum::Bool(true),
             };
         }

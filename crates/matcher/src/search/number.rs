@@ -5,6 +5,7 @@ use marquetry_pattern::core::{ExprId, ExprKind, Tolerance, VarId};
 use marquetry_pattern::gexpr::{GExpr, GExprKind};
 
 use super::{Deferred, Reason, Search, Undo};
+use crate::compute::World;
 use crate::datum::{Datum, near};
 use crate::index::{NodeRow, ValueRow};
 
