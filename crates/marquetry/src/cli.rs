@@ -16,8 +16,10 @@ mod outputs;
 mod pattern;
 mod print;
 mod quantize;
+mod watch;
 
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -28,15 +30,22 @@ use self::args::{Cli, Color, Verb};
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
+    match cli.verb.watched() {
+        Some(paths) => watch::forever(&paths, || once(&cli)),
+        None => once(&cli),
+    }
+}
+
+fn once(cli: &Cli) -> ExitCode {
     let result = match &cli.verb {
-        Verb::Inspect(args) => inspect::run(args, &cli),
-        Verb::Print(args) => print::run(args, &cli),
-        Verb::Check(args) => check::run(args, &cli),
-        Verb::Match(args) => match_::run(args, &cli),
-        Verb::Quantize(args) => quantize::run(args, &cli),
-        Verb::Run(args) => quantize::run_pipeline(args, &cli),
-        Verb::Compare(args) => compare::run(args, &cli),
-        Verb::Pattern(args) => pattern::run(args, &cli),
+        Verb::Inspect(args) => inspect::run(args, cli),
+        Verb::Print(args) => print::run(args, cli),
+        Verb::Check(args) => check::run(args, cli),
+        Verb::Match(args) => match_::run(args, cli),
+        Verb::Quantize(args) => quantize::run(args, cli),
+        Verb::Run(args) => quantize::run_pipeline(args, cli),
+        Verb::Compare(args) => compare::run(args, cli),
+        Verb::Pattern(args) => pattern::run(args, cli),
     };
     let json = cli.verb.json();
     match result {
@@ -53,6 +62,17 @@ pub(crate) fn main() -> ExitCode {
 }
 
 impl Verb {
+    /// The files that are watched, if that was asked for.
+    fn watched(&self) -> Option<Vec<PathBuf>> {
+        match self {
+            Self::Match(args) if args.watch => {
+                let files = args.patterns.files.iter().filter(|path| path.as_os_str() != "std");
+                Some(files.chain([&args.model]).cloned().collect())
+            }
+            _ => None,
+        }
+    }
+
     fn json(&self) -> bool {
         match self {
             Self::Inspect(args) => args.json,

@@ -124,3 +124,33 @@ fn files(folder: &Path) -> Vec<String> {
     found.sort();
     found
 }
+
+/// The first line of each answer of a watching command.
+fn answers(child: &mut std::process::Child, until: &str) {
+    use std::io::{BufRead as _, BufReader};
+    let reader = BufReader::new(child.stdout.as_mut().unwrap());
+    let mut lines = reader.lines();
+    assert!(lines.any(|line| line.unwrap().starts_with(until)), "no line begins with `{until}`");
+}
+
+#[test]
+fn watching_runs_again_on_save() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = tempfile::tempdir().unwrap();
+    let pattern = folder.path().join("p.pat");
+    fs::copy(root.join("examples/digits/vit.onnx"), folder.path().join("vit.onnx")).unwrap();
+    fs::write(&pattern, "pattern First (x) => (y) { y = Softmax<...>(x) }").unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_marquetry"))
+        .args(["match", "vit.onnx", "-p", "p.pat", "--watch"])
+        .current_dir(folder.path())
+        .env_clear()
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    answers(&mut child, "First");
+    fs::write(&pattern, "pattern AfterSaving (x) => (y) { y = Softmax<...>(x) }").unwrap();
+    answers(&mut child, "AfterSaving");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -117,6 +117,9 @@ pub(crate) struct Match {
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Runs again whenever the model or a pattern file is saved, until Ctrl-C.
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 #[derive(Debug, Args)]
