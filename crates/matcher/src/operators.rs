@@ -14,6 +14,21 @@ use marquetry_pattern::{AttributeFacts, AttributeKind, Facts, Operators, Signatu
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Schemas;
 
+/// What operators weigh where their class does not say it: a rule that keeps the number of nodes
+/// may replace an operator by a lighter one. So `x / c` becomes `x * (1/c)`, `Pow(x, 2)` becomes
+/// `x * x`, a general contraction becomes a plain one, and never the other way round.
+const WEIGHTS: &[(u32, &[&str])] = &[
+    (0, &["Constant", "Identity"]),
+    (1, &["Reshape", "Squeeze", "Unsqueeze", "Flatten"]),
+    (3, &["Cast", "Neg", "Abs", "Relu", "Not"]),
+    (4, &["Sub", "Where", "Clip", "LeakyRelu"]),
+    (5, &["Div", "Reciprocal", "Sqrt"]),
+    (7, &["Pow"]),
+    (20, &["MatMul"]),
+    (21, &["Gemm", "MatMulInteger"]),
+    (22, &["Conv", "Einsum"]),
+];
+
 impl Operators for Schemas {
     fn facts(&self, operator: &Operator, opsets: &[OpsetRange]) -> Facts {
         let versions = schema::versions(&operator.domain, &operator.name);
@@ -36,6 +51,28 @@ impl Operators for Schemas {
             return Facts::OutOfRange { since: u32::try_from(since).unwrap_or(u32::MAX) };
         }
         Facts::Known(signature(&admitted))
+    }
+
+    fn weight(&self, operator: &Operator) -> u32 {
+        let standard = schema::canonical_domain(&operator.domain).is_empty();
+        let named = WEIGHTS.iter().find(|(_, names)| names.contains(&operator.name.as_str()));
+        if !standard {
+            // The operators of a target are what a rewrite aims at.
+            return 1;
+        }
+        if let Some((weight, _)) = named {
+            return *weight;
+        }
+        let facts = schema::lookup(&operator.domain, &operator.name, i64::MAX)
+            .map(|schema| schema.facts)
+            .unwrap_or_default();
+        match () {
+            () if facts.movement() => 2,
+            () if facts.elementwise() && facts.commutative() => 3,
+            () if facts.elementwise() => 6,
+            () if facts.reduction() => 8,
+            () => 10,
+        }
     }
 
     fn names(&self) -> Vec<String> {

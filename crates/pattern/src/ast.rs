@@ -147,6 +147,8 @@ pub struct Meta {
     pub family: Option<Name>,
     /// `priority n`.
     pub priority: i64,
+    /// `bounded n`; rules only.
+    pub bounded: Option<u32>,
     /// `opset "" 13..18`.
     pub opsets: Vec<OpsetRange>,
 }

@@ -6,7 +6,9 @@ use crate::ast::{self, Arg, Body, Branch as AstBranch, ExprKind as Ast, Statemen
 use crate::core::{ExprId, ExprKind, Kind, Pattern, Role, VarId};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lower::meaning::mentioned;
+use crate::measure::Measures;
 use crate::names::Names;
+use crate::operators::Operators;
 use crate::reach;
 use crate::span::Span;
 
@@ -28,6 +30,25 @@ pub(crate) fn check(
         connected(pattern, errors);
         unreachable(pattern, errors);
     }
+}
+
+/// P013: a rule makes the graph smaller, or says how often it may be applied.
+pub(crate) fn terminates(rule: &Pattern, operators: &dyn Operators) -> Option<Diagnostic> {
+    let replacement = rule.replacement.as_ref().filter(|_| rule.bounded.is_none())?;
+    let measures = Measures::new(rule, replacement, operators);
+    if measures.decreases() {
+        return None;
+    }
+    let written = rule.scope(Pattern::ROOT).equations.iter().map(|equation| equation.span);
+    let left = written.reduce(Span::join).unwrap_or(rule.span);
+    let error = Diagnostic::new(Code::Nontermination, rule.span, "may be applied without end")
+        .label(left, format!("removes {} at least", measures.before))
+        .label(replacement.span, format!("builds {} at most", measures.after));
+    let help = format!(
+        "turn it round, or say how often it may be applied to what it built: `rule {} bounded 10`",
+        rule.name
+    );
+    Some(error.help(help))
 }
 
 /// P017: what the header promises the body must bind.

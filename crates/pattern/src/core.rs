@@ -82,6 +82,9 @@ pub struct Pattern {
     pub family: Option<String>,
     /// `priority n`, by default 0; higher wins.
     pub priority: i64,
+    /// `bounded n`: a rule that need not make the graph smaller, because it is applied at most so
+    /// often at what it built itself.
+    pub bounded: Option<u32>,
     /// Opset ranges, the file's and the pattern's own; all of them must admit the model.
     pub opsets: Vec<OpsetRange>,
     /// Header attributes, `<axes, eps>`.

@@ -16,6 +16,7 @@ mod functions;
 pub mod gexpr;
 mod library;
 mod lower;
+pub mod measure;
 mod names;
 mod operators;
 mod parse;

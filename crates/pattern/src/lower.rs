@@ -106,6 +106,7 @@ impl<'a> Lowerer<'a> {
             span: name.span,
             family: meta.and_then(|meta| meta.family.as_ref()).map(|family| family.text.clone()),
             priority: meta.map_or(0, |meta| meta.priority),
+            bounded: meta.and_then(|meta| meta.bounded),
             opsets,
             attributes: Vec::new(),
             inputs: Vec::new(),

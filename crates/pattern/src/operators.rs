@@ -15,6 +15,13 @@ pub trait Operators {
     /// versions, where no range names its domain).
     fn facts(&self, operator: &Operator, opsets: &[OpsetRange]) -> Facts;
 
+    /// Returns what a node of this operator weighs: where a rewrite leaves as many nodes as it
+    /// found, it must make them lighter (see [`measure`](crate::measure)).
+    fn weight(&self, operator: &Operator) -> u32 {
+        let _ = operator;
+        1
+    }
+
     /// Returns the names of the standard operators, for suggestions.
     fn names(&self) -> Vec<String> {
         Vec::new()

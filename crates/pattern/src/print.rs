@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::core::{
     Arg, AttributePattern, Branch, DimPattern, DtypePattern, ExprId, ExprKind, Kind, Let, Operator,
-    Others, Output, Pattern, Role, ScopeId, Tolerance, TypePattern, VarId,
+    OpsetRange, Others, Output, Pattern, Role, ScopeId, Tolerance, TypePattern, VarId,
 };
 use crate::gexpr::{BinaryOp, CompareOp, GExpr, GExprKind};
 
@@ -22,6 +22,19 @@ impl fmt::Display for Pattern {
             write!(f, " <{}>", list(&self.attributes))?;
         }
         writeln!(f, " ({}) => ({})", list(&self.inputs), list(&self.outputs))?;
+        if let Some(family) = &self.family {
+            writeln!(f, "  in {family}")?;
+        }
+        if self.priority != 0 {
+            writeln!(f, "  priority {}", self.priority)?;
+        }
+        if let Some(times) = self.bounded {
+            writeln!(f, "  bounded {times}")?;
+        }
+        for OpsetRange { domain, min, max, .. } in &self.opsets {
+            let max = max.map_or(String::new(), |max| max.to_string());
+            writeln!(f, "  opset {domain:?} {min}..{max}")?;
+        }
         let roots: Vec<String> = self.roots.iter().map(|root| print.var(*root)).collect();
         writeln!(f, "  roots {}", roots.join(", "))?;
         for (at, scope) in self.scopes.iter().enumerate() {

@@ -50,7 +50,7 @@ pub(crate) fn rule(
             lowerer.pattern.replacement = Some(lowerer.build(&mut frame, build, true));
             lowerer.pattern.verify =
                 item.verify.as_ref().map(|verify| lowerer.verify(&mut frame, verify));
-            finish(lowerer, &frame.names, Some(signature), Some(body))
+            terminating(finish(lowerer, &frame.names, Some(signature), Some(body)), context)
         }
         RuleKind::Short { left, right, guards } => {
             frame.free = true;
@@ -76,9 +76,20 @@ pub(crate) fn rule(
             lowerer.pattern.replacement = Some(Replacement { statements: vec![statement], span });
             lowerer.pattern.verify =
                 item.verify.as_ref().map(|verify| lowerer.verify(&mut frame, verify));
-            finish(lowerer, &frame.names, None, None)
+            terminating(finish(lowerer, &frame.names, None, None), context)
         }
     }
+}
+
+/// Adds P013 to a rule without other errors.
+fn terminating(
+    (rule, mut errors): (Pattern, Vec<Diagnostic>),
+    context: Context<'_>,
+) -> (Pattern, Vec<Diagnostic>) {
+    if errors.is_empty() {
+        errors.extend(crate::check::terminates(&rule, context.operators));
+    }
+    (rule, errors)
 }
 
 /// Checks a definition on its own, as if it were a pattern.

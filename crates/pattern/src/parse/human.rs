@@ -73,6 +73,7 @@ pub(super) fn human(entry: Rule) -> &'static str {
         Rule::k_off => "`off`",
         Rule::k_on => "`on`",
         Rule::k_priority | Rule::priority => "`priority`",
+        Rule::k_bounded | Rule::bounded => "`bounded`",
         Rule::k_tol | Rule::verify_tol => "`tol`",
         Rule::k_samples | Rule::verify_samples => "`samples`",
         Rule::k_matches => "`matches`",

@@ -216,6 +216,10 @@ impl Builder {
             match part.as_rule() {
                 Rule::ident => name = Some(self.name(&part)),
                 Rule::meta => self.meta(part, &mut meta),
+                Rule::bounded => {
+                    let number = parts(part).find(|part| part.as_rule() == Rule::int);
+                    meta.bounded = number.map(|number| self.integer(&number));
+                }
                 Rule::block_rule => {
                     let (mut signature, mut body, mut build) = (Signature::default(), None, None);
                     for part in parts(part) {
