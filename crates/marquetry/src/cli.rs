@@ -82,7 +82,7 @@ impl Verb {
             Self::Quantize(args) => args.json,
             Self::Run(args) => args.json,
             Self::Compare(args) => args.json,
-            Self::Pattern(args::Pattern::Check { json, .. }) => *json,
+            Self::Pattern(args) => args.json(),
         }
     }
 }

@@ -15,6 +15,7 @@ mod index;
 mod operators;
 mod plan;
 mod search;
+pub mod testing;
 
 pub use find::{Options, find};
 pub use found::{Binding, Bound, Exhausted, Match, Matches, Miss, Place, PlaceId, Spelling};

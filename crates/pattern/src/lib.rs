@@ -23,14 +23,17 @@ mod parse;
 mod print;
 pub mod quant;
 mod reach;
+mod remark;
 pub mod replacement;
 mod resolve;
 mod similar;
 mod source;
 mod span;
+mod tested;
 
 pub use diagnostic::{Code, Diagnostic, Label};
 pub use library::Library;
 pub use operators::{AttributeFacts, AttributeKind, Facts, NoOperators, Operators, Signature};
+pub use remark::Remark;
 pub use source::{Files, LoadError, Loader, SearchPath, Source, Sources};
 pub use span::{SourceId, Span};

@@ -1,12 +1,13 @@
 //! A set of files, checked.
 
-use crate::ast::{Item, Test};
+use crate::ast::{Item, Name, Test};
 use crate::core::Pattern;
 use crate::diagnostic::Diagnostic;
 use crate::lower::{Context, items};
 use crate::operators::Operators;
 use crate::resolve::{Unit, resolve};
 use crate::source::{Loader, Sources};
+use crate::tested::Tested;
 
 /// Patterns, rules and tests of some files, checked.
 ///
@@ -32,6 +33,7 @@ pub struct Library {
     patterns: Vec<Pattern>,
     rules: Vec<Pattern>,
     tests: Vec<Test>,
+    tested: Tested,
 }
 
 impl Library {
@@ -53,6 +55,7 @@ impl Library {
         let mut errors = Vec::new();
         let units = resolve(loader, roots, &mut sources, &mut errors);
         let (mut patterns, mut rules, mut tests) = (Vec::new(), Vec::new(), Vec::new());
+        let mut tested = Tested::default();
         let context = Context { units: &units, operators };
         for (at, Unit { file, root, .. }) in units.iter().enumerate() {
             for item in &file.items {
@@ -68,13 +71,17 @@ impl Library {
                         errors.extend(found);
                         rules.extend(root.then_some(rule));
                     }
-                    Item::Test(test) => tests.extend(root.then(|| test.clone())),
+                    Item::Test(test) if *root => {
+                        tested.add(context, at, test, &mut errors);
+                        tests.push(test.clone());
+                    }
+                    Item::Test(_) => {}
                     Item::Use(_) | Item::Opset(_) | Item::Ops(_) => {}
                 }
             }
         }
         if errors.is_empty() {
-            return Ok(Self { sources, patterns, rules, tests });
+            return Ok(Self { sources, patterns, rules, tests, tested });
         }
         // An error inside a definition is found again wherever the definition is inlined.
         errors.sort_by_cached_key(Diagnostic::sort_key);
@@ -109,6 +116,14 @@ impl Library {
     /// Returns the tests of the roots, in file order.
     pub fn tests(&self) -> &[Test] {
         &self.tests
+    }
+
+    /// Returns the pattern or rule that a test names, which may be declared in a file that the file of
+    /// the test uses. `None` where the name is not one of a test of this library.
+    pub fn tested(&self, name: &Name) -> Option<&Pattern> {
+        let declared = self.tested.declared.get(&name.span)?;
+        let all = self.patterns.iter().chain(&self.rules).chain(&self.tested.imported);
+        all.into_iter().find(|pattern| pattern.span == *declared)
     }
 
     /// Returns the texts that all spans are about.

@@ -1,5 +1,6 @@
 //! Text to syntax tree. The only module, with those below it, that knows pest.
 
+mod expectations;
 mod exprs;
 mod guards;
 mod human;

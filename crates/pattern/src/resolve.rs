@@ -252,6 +252,11 @@ impl Resolver<'_> {
 }
 
 impl Unit {
+    /// The files that this one uses.
+    pub(crate) fn imported(&self) -> impl Iterator<Item = usize> {
+        self.imports.iter().map(|(unit, _)| *unit)
+    }
+
     fn uses(&self) -> impl Iterator<Item = &Use> {
         self.file.items.iter().filter_map(|item| match item {
             Item::Use(import) => Some(import),

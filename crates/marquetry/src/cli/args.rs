@@ -218,4 +218,21 @@ pub(crate) enum Pattern {
         #[arg(long)]
         json: bool,
     },
+    /// Runs the tests that stand in pattern files.
+    Test(PatternTest),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PatternTest {
+    /// Pattern files, or folders that are searched for them; without any, the shipped library.
+    pub(crate) files: Vec<PathBuf>,
+    /// Writes what is found into the files, in place of what their tests expect.
+    #[arg(long)]
+    pub(crate) bless: bool,
+    /// Runs the tests whose title contains this.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -67,13 +67,7 @@ pub(crate) fn library(files: &[PathBuf], cli: &Cli) -> Result<Library, Failure> 
         } else if path.is_dir() {
             let found = pattern_files(path)?;
             if found.is_empty() {
-                return Err(Failure::new(
-                    Exit::Invalid,
-                    "no_patterns",
-                    "there is no `.pat` file in this folder",
-                )
-                .at(path.display())
-                .hint("give a folder with pattern files, or one file"));
+                return Err(no_patterns(path));
             }
             folders.push(path.clone());
             roots.extend(found);
@@ -105,8 +99,38 @@ fn pattern_files(folder: &Path) -> Result<Vec<String>, Failure> {
     Ok(found)
 }
 
-/// All errors of pattern files, drawn.
-fn pattern_failure(errors: &[Diagnostic], cli: &Cli) -> Failure {
+/// The pattern files in a folder and those below it, sorted, relative to it.
+pub(crate) fn pattern_files_below(folder: &Path) -> Result<Vec<String>, Failure> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(at) = folders.pop() {
+        let place = folder.join(&at);
+        let failed = |error: std::io::Error| Failure::reading(&place, &error);
+        for entry in fs::read_dir(&place).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let path = at.join(entry.file_name());
+            if entry.file_type().map_err(failed)?.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "pat") {
+                found.push(path.to_string_lossy().into_owned());
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(no_patterns(folder));
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn no_patterns(folder: &Path) -> Failure {
+    let message = "there is no `.pat` file in this folder";
+    let failure = Failure::new(Exit::Invalid, "no_patterns", message).at(folder.display());
+    failure.hint("give a folder with pattern files, or one file")
+}
+
+/// A picture of something about a text.
+pub(crate) fn drawn(diagnostic: &dyn miette::Diagnostic, cli: &Cli) -> String {
     let theme = if in_colour(cli.color) {
         GraphicalTheme::unicode()
     } else {
@@ -114,10 +138,13 @@ fn pattern_failure(errors: &[Diagnostic], cli: &Cli) -> Failure {
     };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
     let mut drawn = String::new();
-    for error in errors {
-        handler.render_report(&mut drawn, error).expect("a string takes any text");
-        drawn.push('\n');
-    }
+    handler.render_report(&mut drawn, diagnostic).expect("a string takes any text");
+    drawn
+}
+
+/// All errors of pattern files, drawn.
+pub(crate) fn pattern_failure(errors: &[Diagnostic], cli: &Cli) -> Failure {
+    let mut drawn: String = errors.iter().map(|error| self::drawn(error, cli) + "\n").collect();
     let count = plural(errors.len(), "error");
     drawn.push_str(&count);
     let mut failure =

@@ -121,7 +121,7 @@ pub(crate) fn write(outputs: &[Output]) -> Result<(), Failure> {
 }
 
 /// Replaces a file as a whole or not at all.
-fn write_text(path: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn write_text(path: &Path, text: &str) -> io::Result<()> {
     let folder =
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;

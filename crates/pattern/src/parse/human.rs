@@ -80,6 +80,10 @@ pub(super) fn human(entry: Rule) -> &'static str {
         Rule::k_rejects => "`rejects`",
         Rule::k_because => "`because`",
         Rule::k_becomes => "`becomes`",
+        Rule::k_by => "`by`",
+        Rule::k_fuse => "`fuse`",
+        Rule::k_outline => "`outline`",
+        Rule::k_expand => "`expand`",
         Rule::k_skip => "`skip`",
         Rule::k_quantize => "`quantize`",
         Rule::k_share => "`share`",
@@ -151,6 +155,7 @@ pub(super) fn human(entry: Rule) -> &'static str {
         Rule::verify_clause => "a clause such as `tol 1e-5`",
         Rule::verify_in => "a clause such as `x in uniform(-3, 3)`",
         Rule::expect => "`matches`, `rejects` or `becomes`",
+        Rule::step => "a rule, or `fuse` and a pattern",
         Rule::binding => "a binding such as `eps = 1e-5`",
         Rule::graph_text
         | Rule::in_parens

@@ -4,9 +4,9 @@ use pest::iterators::Pair;
 
 use super::{Builder, Rule, only, parts};
 use crate::ast::{
-    Body, Bound, Build, BuildStatement, Def, DefBody, Dimension, Equation, Expect, Hint, HintKind,
-    Item, Left, Literal, Meta, Name, Ops, Param, PatternItem, RuleKind, SigAttr, Signature,
-    Statement, Test, TestKind, Use, ValueType, Verify, VerifyClause, Where,
+    Body, Build, BuildStatement, Def, DefBody, Dimension, Equation, Hint, HintKind, Item, Left,
+    Literal, Meta, Name, Ops, Param, PatternItem, RuleKind, SigAttr, Signature, Statement, Use,
+    ValueType, Verify, VerifyClause, Where,
 };
 use crate::core::OpsetRange;
 
@@ -454,88 +454,5 @@ impl Builder {
                 }
             }
         }
-    }
-
-    fn test(&mut self, pair: Pair<'_, Rule>) -> Test {
-        let span = self.tight(&pair);
-        let mut quoted = Vec::new();
-        let (mut graph, mut expect, mut counts) = (None, None, Vec::new());
-        for part in parts(pair) {
-            match part.as_rule() {
-                Rule::quoted => quoted.push(self.name(&part)),
-                Rule::graph_text => graph = Some(self.name(&part)),
-                Rule::expect => expect = Some(self.expect(part)),
-                Rule::counts => {
-                    let mut name = None;
-                    for part in parts(part) {
-                        match part.as_rule() {
-                            Rule::upper => name = Some(self.name(&part)),
-                            Rule::int => {
-                                let count = self.integer(&part);
-                                counts.extend(name.take().map(|name| (name, count)));
-                            }
-                            _ => {}
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
-        let mut quoted = quoted.into_iter();
-        let title = quoted.next().expect("a test has a title");
-        let kind = match (graph, expect, quoted.next()) {
-            (Some(graph), Some(expect), _) => TestKind::Graph { graph, expect },
-            (_, _, Some(model)) => TestKind::Counts { model, counts },
-            _ => unreachable!("a test has a graph or a model"),
-        };
-        Test { title, kind, span }
-    }
-
-    fn expect(&mut self, pair: Pair<'_, Rule>) -> Expect {
-        let mut word = Rule::k_matches;
-        let (mut name, mut because, mut graph, mut bindings) = (None, None, None, Vec::new());
-        for part in parts(pair) {
-            match part.as_rule() {
-                Rule::upper => name = Some(self.name(&part)),
-                Rule::quoted => because = Some(self.name(&part).text),
-                Rule::graph_text => graph = Some(self.name(&part)),
-                Rule::bindings => bindings = parts(part).map(|part| self.binding(part)).collect(),
-                other @ (Rule::k_matches | Rule::k_rejects | Rule::k_becomes) => word = other,
-                _ => {}
-            }
-        }
-        match word {
-            Rule::k_becomes => Expect::Becomes(graph.expect("`becomes` has a graph")),
-            Rule::k_rejects => Expect::Rejects(name.expect("`rejects` has a pattern"), because),
-            _ => Expect::Matches(name.expect("`matches` has a pattern"), bindings),
-        }
-    }
-
-    fn binding(&mut self, pair: Pair<'_, Rule>) -> (Name, Bound) {
-        let mut inner = parts(pair);
-        let name = self.name(&inner.next().expect("a binding has a name"));
-        let value = inner.next().expect("a binding has a value");
-        let bound = match value.as_rule() {
-            Rule::k_none => Bound::Absent,
-            Rule::number => Bound::Number(self.number(value).value),
-            Rule::list => Bound::List(self.literals(value)),
-            _ => Bound::Value(self.name(&value).text),
-        };
-        (name, bound)
-    }
-
-    fn literals(&mut self, pair: Pair<'_, Rule>) -> Vec<Literal> {
-        let span = self.tight(&pair);
-        let guard = self.guard(pair);
-        let crate::ast::GuardKind::List(items) = guard.kind else { return Vec::new() };
-        let number = |item: crate::ast::Guard| match item.kind {
-            crate::ast::GuardKind::Number(literal) => Some(literal),
-            _ => None,
-        };
-        items.into_iter().map(number).collect::<Option<_>>().unwrap_or_else(|| {
-            use crate::diagnostic::{Code, Diagnostic};
-            self.errors.push(Diagnostic::new(Code::Syntax, span, "expected a list of numbers"));
-            Vec::new()
-        })
     }
 }
