@@ -3,7 +3,8 @@
 //! A case has a `--- run` section with one command a line, and may first prepare its folder: in
 //! `--- setup` with lines `copy FILE [as NAME]` (from the repository), `cut NAME BYTES` and
 //! `mkdir NAME`, and in `--- file NAME` with the content of a text file. The snapshot shows what each
-//! command printed, how it ended, and which files were there afterwards.
+//! command printed, how it ended, which files were there afterwards, and the content of those that
+//! `--- show` lists.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -29,17 +30,22 @@ fn cases() {
 
 fn run(root: &Path, case: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let mut shown = String::new();
+    let (mut shown, mut listed) = (String::new(), Vec::new());
     for (title, body) in sections(case) {
         match title.split_whitespace().collect::<Vec<_>>()[..] {
             ["setup"] => body.lines().for_each(|line| prepare(root, folder.path(), line)),
             ["file", name] => fs::write(folder.path().join(name), body).unwrap(),
             ["run"] => body.lines().for_each(|line| shown.push_str(&execute(folder.path(), line))),
+            ["show"] => listed.extend(body.split_whitespace()),
             _ => panic!("unknown section `{title}`"),
         }
     }
     for file in files(folder.path()) {
         writeln!(shown, "# left: {file}").unwrap();
+    }
+    for file in listed {
+        let content = fs::read_to_string(folder.path().join(file)).unwrap();
+        write!(shown, "\n# {file}:\n{content}").unwrap();
     }
     shown
 }

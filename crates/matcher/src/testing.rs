@@ -80,6 +80,9 @@ pub struct Failure {
     pub edits: Vec<Edit>,
 }
 
+/// What a part of a test gives, unless it fails.
+type Met<T = ()> = Result<T, Box<Failure>>;
+
 /// A line of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
@@ -146,14 +149,14 @@ pub fn run<'l>(library: &'l Library, test: &'l Test, setting: &Setting<'_>) -> R
                     ExpectKind::Rejects { pattern, because } => {
                         matching::rejects(library, graph, expect.span, pattern, because.as_ref())
                     }
-                    ExpectKind::Becomes { graph, .. } => Err(Failure::new(
+                    ExpectKind::Becomes { graph, .. } => Err(Box::new(Failure::new(
                         "not_built",
                         graph.span,
                         "rewriting is not built yet",
                         "cannot be run",
-                    )),
+                    ))),
                 };
-                failures.extend(failure.err());
+                failures.extend(failure.err().map(|failure| *failure));
             }
             failures
         }

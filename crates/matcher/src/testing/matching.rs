@@ -8,7 +8,7 @@ use marquetry_pattern::core::{Pattern, Role};
 use marquetry_pattern::{Library, Span};
 
 use super::graph::{GraphError, model};
-use super::{Edit, Failure, Line, Setting, named, write};
+use super::{Edit, Failure, Line, Met, Setting, named, write};
 use crate::{Match, Matches, Miss, Options, find, group};
 
 /// What a pattern finds in a graph.
@@ -19,7 +19,7 @@ struct Finding<'l> {
 }
 
 impl<'l> Finding<'l> {
-    fn new(library: &'l Library, graph: &Name, name: &Name) -> Result<Self, Failure> {
+    fn new(library: &'l Library, graph: &Name, name: &Name) -> Met<Self> {
         let pattern = named(library, name);
         let model = parsed(graph, pattern)?;
         let types = infer::run(&model);
@@ -61,8 +61,8 @@ impl<'l> Finding<'l> {
 }
 
 /// The graph of a test of a pattern.
-pub(super) fn parsed(graph: &Name, pattern: &Pattern) -> Result<Model, Failure> {
-    model(&graph.text, &pattern.opsets).map_err(|error| refused(graph, error))
+pub(super) fn parsed(graph: &Name, pattern: &Pattern) -> Met<Model> {
+    model(&graph.text, &pattern.opsets).map_err(|error| refused(graph, error).into())
 }
 
 /// A graph that cannot be tested.
@@ -105,7 +105,7 @@ pub(super) fn matches(
     span: Span,
     name: &Name,
     bindings: &[Binding],
-) -> Result<(), Failure> {
+) -> Met {
     let finding = Finding::new(library, graph, name)?;
     for binding in bindings {
         if finding.pattern.var_named(&binding.name.text).is_none() {
@@ -114,7 +114,7 @@ pub(super) fn matches(
             let fact = format!("`{}` has no variable `{}`", name.text, binding.name.text);
             let failure =
                 Failure::new("unknown_variable", binding.name.span, fact, "no such variable");
-            return Err(failure.hint(format!("its header has {}", known.join(", "))));
+            return Err(failure.hint(format!("its header has {}", known.join(", "))).into());
         }
     }
     let unlike = |found: &Match| {
@@ -127,8 +127,8 @@ pub(super) fn matches(
     };
     match finding.found.matches.iter().min_by_key(|found| unlike(found)) {
         Some(nearest) if unlike(nearest) == 0 => Ok(()),
-        Some(nearest) => Err(other_bindings(&finding, nearest, name, bindings)),
-        None => Err(no_match(&finding, name, span)),
+        Some(nearest) => Err(other_bindings(&finding, nearest, name, bindings).into()),
+        None => Err(no_match(&finding, name, span).into()),
     }
 }
 
@@ -195,7 +195,7 @@ pub(super) fn rejects(
     span: Span,
     name: &Name,
     because: Option<&Name>,
-) -> Result<(), Failure> {
+) -> Met {
     let finding = Finding::new(library, graph, name)?;
     if let Some(found) = finding.found.matches.first() {
         let fact = format!("`{}` matches", name.text);
@@ -204,11 +204,11 @@ pub(super) fn rejects(
         let header = finding.header(found).into_iter();
         failure.difference =
             header.map(|(name, bound)| Line::Found(format!("{name} = {bound}"))).collect();
-        return Err(failure);
+        return Err(failure.into());
     }
     if !finding.found.exhausted.is_empty() {
         let fact = format!("the search for `{}` was given up: too many ways to try", name.text);
-        return Err(Failure::new("match_budget", name.span, fact, "not decided"));
+        return Err(Failure::new("match_budget", name.span, fact, "not decided").into());
     }
     let Some(because) = because else { return Ok(()) };
     let wanted = plain(&because.text);
@@ -225,12 +225,12 @@ pub(super) fn rejects(
             failure.difference.push(Line::Found(reason.clone()));
             let text = format!("\"{}\"", reason.replace('"', "'"));
             failure.edits = vec![Edit { span: because.span, text }];
-            Err(failure.label(miss.span, "this is not matched"))
+            Err(failure.label(miss.span, "this is not matched").into())
         }
         None => {
             let found = "no node can compute the output of the pattern";
             failure.difference.push(Line::Found(found.to_owned()));
-            Err(failure)
+            Err(failure.into())
         }
     }
 }
