@@ -17,6 +17,7 @@ mod pattern;
 mod print;
 mod quantize;
 mod watch;
+mod why;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -42,6 +43,7 @@ fn once(cli: &Cli) -> ExitCode {
         Verb::Print(args) => print::run(args, cli),
         Verb::Check(args) => check::run(args, cli),
         Verb::Match(args) => match_::run(args, cli),
+        Verb::Why(args) => why::run(args, cli),
         Verb::Quantize(args) => quantize::run(args, cli),
         Verb::Run(args) => quantize::run_pipeline(args, cli),
         Verb::Compare(args) => compare::run(args, cli),
@@ -79,6 +81,7 @@ impl Verb {
             Self::Print(_) => false,
             Self::Check(args) => args.json,
             Self::Match(args) => args.json,
+            Self::Why(args) => args.json,
             Self::Quantize(args) => args.json,
             Self::Run(args) => args.json,
             Self::Compare(args) => args.json,

@@ -37,22 +37,24 @@ pub fn find<'p>(
     let index = Index::new(model, types, &functions);
     let mut matches = Matches { places: index.places.clone(), ..Matches::default() };
     for (pattern, core) in patterns.into_iter().enumerate() {
-        search(&index, pattern, core, options, &mut matches);
+        let plan = Plan::new(core, &index);
+        search(&index, pattern, &plan, options, &mut matches);
     }
     matches
 }
 
-fn search(
+/// Adds the matches of one pattern.
+pub(crate) fn search(
     index: &Index<'_>,
     pattern: usize,
-    core: &Pattern,
+    plan: &Plan<'_>,
     options: &Options,
     matches: &mut Matches,
 ) {
-    let plan = Plan::new(core, index);
+    let core = plan.pattern;
     let Some(&root) = core.roots.first() else { return };
     let admitted: Vec<bool> = index.graphs().map(|graph| plan.admits(&graph.opsets)).collect();
-    let mut search = Search::new(index, &plan);
+    let mut search = Search::new(index, plan);
     for node in plan.anchors(index) {
         let place = index.place(node);
         if !admitted[place.index()] {

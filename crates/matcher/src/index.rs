@@ -314,6 +314,32 @@ impl<'m> Index<'m> {
         (0..self.nodes.len()).map(NodeRow::new)
     }
 
+    pub(crate) fn all_values(&self) -> impl Iterator<Item = ValueRow> + use<> {
+        (0..self.values.len()).map(ValueRow::new)
+    }
+
+    /// The name of a node, which may be empty and need not be the only one of its kind.
+    pub(crate) fn node_name(&self, node: NodeRow) -> &'m str {
+        &self.graph(self.place(node)).node(self.id(node)).name
+    }
+
+    pub(crate) fn value_name(&self, value: ValueRow) -> &'m str {
+        self.graph(self.value_place(value)).value(self.value_id(value)).name()
+    }
+
+    /// The row of a node.
+    pub(crate) fn node_row(&self, place: PlaceId, node: NodeId) -> Option<NodeRow> {
+        let mut rows = self.graphs[place.index()].nodes.clone();
+        rows.find(|row| self.nodes[*row].id == node).map(NodeRow::new)
+    }
+
+    /// The row of a value that belongs to a graph, or that it captures.
+    pub(crate) fn value_row(&self, place: PlaceId, value: ValueId) -> Option<ValueRow> {
+        let own =
+            self.values.binary_search_by_key(&(place, value), |entry| (entry.place, entry.id));
+        own.ok().map(ValueRow::new)
+    }
+
     pub(crate) fn place(&self, node: NodeRow) -> PlaceId {
         self.nodes[node.index()].place
     }

@@ -16,6 +16,7 @@ mod operators;
 mod plan;
 mod search;
 pub mod testing;
+pub mod why;
 
 pub use find::{Options, find};
 pub use found::{Binding, Bound, Exhausted, Match, Matches, Miss, Place, PlaceId, Spelling};

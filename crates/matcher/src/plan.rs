@@ -455,7 +455,8 @@ fn scopes_below(pattern: &Pattern, expr: ExprId) -> Vec<ScopeId> {
     found
 }
 
-fn children(kind: &ExprKind, mut visit: impl FnMut(ExprId)) {
+/// Calls `visit` with the expressions directly below one, definitions of variables not included.
+pub(crate) fn children(kind: &ExprKind, mut visit: impl FnMut(ExprId)) {
     match kind {
         ExprKind::Full(inner) | ExprKind::Scoped(_, inner) => visit(*inner),
         ExprKind::Optional(optional) => visit(optional.present),

@@ -10,6 +10,7 @@ mod node;
 mod number;
 mod outcome;
 mod roots;
+mod trace;
 
 use std::rc::Rc;
 
@@ -21,7 +22,10 @@ use crate::found::PlaceId;
 use crate::index::{Index, NodeRow, ValueRow};
 use crate::plan::{Constraint, Plan};
 
+pub(crate) use node::datum;
+pub(crate) use number::uniform;
 pub(crate) use outcome::{Failure, Outcome, Reason};
+pub(crate) use trace::{Attempt, Stop, Trace, Tried};
 
 /// The end of a list of goals.
 const END: u32 = u32::MAX;
@@ -57,6 +61,8 @@ enum Goal {
     Absent(ExprId, usize),
     /// What is left when all goals are reached.
     Finish,
+    /// An equation has matched, by its expression; only in a search that is traced.
+    Satisfied(ExprId),
 }
 
 /// Inputs of a node or of a tree of nodes; `reader` is the node that reads each.
@@ -112,6 +118,7 @@ enum Undo {
     AddedDeferred,
     Node(NodeRow),
     Place(PlaceId),
+    Satisfied,
 }
 
 /// A comparison that waits for a variable.
@@ -151,6 +158,8 @@ pub(crate) struct Search<'a, 'm, 'p> {
     /// Whether unbound variables count as absent.
     finishing: bool,
     deepest: Option<Failure>,
+    /// What is kept to explain failures; nothing on the normal path.
+    trace: Option<Box<Trace>>,
 }
 
 impl<'a, 'm, 'p> Search<'a, 'm, 'p> {
@@ -177,6 +186,7 @@ impl<'a, 'm, 'p> Search<'a, 'm, 'p> {
             steps: 0,
             finishing: false,
             deepest: None,
+            trace: None,
         }
     }
 
@@ -353,6 +363,10 @@ impl<'a, 'm, 'p> Search<'a, 'm, 'p> {
             Goal::Unify(var, datum) => Ok(self.unify(var, datum)),
             Goal::Absent(alt, branch) => Ok(self.leave_absent(alt, branch)),
             Goal::Finish => self.finish(),
+            Goal::Satisfied(expr) => {
+                self.satisfy(expr);
+                Ok(true)
+            }
         }
     }
 
@@ -370,8 +384,16 @@ impl<'a, 'm, 'p> Search<'a, 'm, 'p> {
                 Undo::Node(node) => {
                     self.nodes.pop();
                     self.marks[node.index()] -= 1;
+                    if let Some(trace) = &mut self.trace {
+                        trace.matched.pop();
+                    }
                 }
                 Undo::Place(place) => self.place = place,
+                Undo::Satisfied => {
+                    if let Some(trace) = &mut self.trace {
+                        trace.satisfied.pop();
+                    }
+                }
             }
         }
     }
@@ -419,12 +441,15 @@ impl<'a, 'm, 'p> Search<'a, 'm, 'p> {
         self.bindings[var.index()].as_ref()
     }
 
-    fn mark(&mut self, node: NodeRow) {
+    fn mark(&mut self, node: NodeRow, expr: ExprId) {
         // What a body holds belongs to the node that holds the body.
         if self.place == self.home {
             self.nodes.push(node);
             self.marks[node.index()] += 1;
             self.trail.push(Undo::Node(node));
+            if let Some(trace) = &mut self.trace {
+                trace.matched.push(expr);
+            }
         }
     }
 

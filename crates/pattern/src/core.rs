@@ -139,6 +139,15 @@ impl Pattern {
         &self.choices[choice.index()]
     }
 
+    /// Adds an expression, for patterns that are changed after checking. It may stand above others that
+    /// were there before.
+    pub fn add_expr(&mut self, expr: Expr) -> ExprId {
+        self.exprs.push(expr);
+        ExprId(
+            u32::try_from(self.exprs.len() - 1).expect("a pattern has fewer than 2^32 expressions"),
+        )
+    }
+
     /// Iterates over the variables with their ids.
     pub fn vars(&self) -> impl Iterator<Item = (VarId, &Var)> {
         self.vars.iter().enumerate().map(|(at, var)| (VarId(at as u32), var))

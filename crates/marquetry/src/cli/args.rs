@@ -61,6 +61,8 @@ pub(crate) enum Verb {
     Check(Check),
     /// The groups that patterns find in a model.
     Match(Match),
+    /// Why a pattern does not match: at a node, or where it almost does.
+    Why(Why),
     /// Makes a model smaller: calibrates on samples, writes a quantized model.
     Quantize(Box<Quantize>),
     /// Runs a pipeline from a file.
@@ -120,6 +122,26 @@ pub(crate) struct Match {
     /// Runs again whenever the model or a pattern file is saved, until Ctrl-C.
     #[arg(long)]
     pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// The name of the pattern or rule.
+    pub(crate) pattern: String,
+    /// The model.
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) patterns: PatternFiles,
+    /// A node or value that should be part of a match: its name, or op:Sqrt for the only node of an
+    /// operator.
+    #[arg(long, value_name = "NODE", conflicts_with = "near")]
+    pub(crate) at: Option<String>,
+    /// The places where the pattern almost matches; the default.
+    #[arg(long)]
+    pub(crate) near: bool,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

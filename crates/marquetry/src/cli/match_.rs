@@ -131,7 +131,7 @@ fn json(model: &Model, groups: &Groups) -> Value {
 }
 
 /// A binding as JSON: the name of a value, a number, a list; null if it is absent.
-fn value(graph: &Graph, bound: &Bound) -> Value {
+pub(crate) fn value(graph: &Graph, bound: &Bound) -> Value {
     match bound {
         Bound::Absent => Value::Null,
         Bound::Value(id) => json!(graph.value(*id).name()),
@@ -151,7 +151,7 @@ fn value(graph: &Graph, bound: &Bound) -> Value {
     }
 }
 
-fn shown(graph: &Graph, bound: &Bound) -> String {
+pub(crate) fn shown(graph: &Graph, bound: &Bound) -> String {
     match bound {
         Bound::Value(id) => graph.value(*id).name().to_owned(),
         Bound::Float(float) => format!("{float}"),

@@ -137,11 +137,16 @@ impl Search<'_, '_, '_> {
                 return self.choose(Alternatives::Scopes { choice, then });
             }
         }
+        let traced = self.trace.is_some();
         let holding: Vec<_> = definitions
             .iter()
             .filter(|definition| self.holds[definition.scope.index()])
             .filter(|definition| Some(definition.expr) != except)
-            .map(|definition| Goal::Expr { expr: definition.expr, at: Some(at), reader })
+            .flat_map(|definition| {
+                let met = Goal::Expr { expr: definition.expr, at: Some(at), reader };
+                [Some(met), traced.then_some(Goal::Satisfied(definition.expr))]
+            })
+            .flatten()
             .collect();
         self.push_all(holding);
         Ok(true)
@@ -174,7 +179,7 @@ impl Search<'_, '_, '_> {
             return Taken::Exhausted;
         };
         let Some(taken) = alternatives.branches.get(branch) else { return Taken::Exhausted };
-        if at.is_some_and(|value| !self.plan.can_match(self.index, taken.expr, value)) {
+        if at.is_some_and(|value| self.is_hopeless(taken.expr, value)) {
             return Taken::Skip;
         }
         let expr = Goal::Expr { expr: taken.expr, at, reader };
@@ -182,6 +187,12 @@ impl Search<'_, '_, '_> {
             return Taken::Goals(vec![expr]);
         }
         Taken::Goals(vec![expr, Goal::Absent(alt, branch), Goal::EndBranch { alt, branch }])
+    }
+
+    /// Whether the producer of a value already says that it cannot match. What is traced is tried
+    /// nevertheless, so that it fails where it can be explained.
+    fn is_hopeless(&self, expr: ExprId, value: ValueRow) -> bool {
+        self.trace.is_none() && !self.plan.can_match(self.index, expr, value)
     }
 
     pub(super) fn end_branch(&mut self, alt: ExprId, branch: usize) -> bool {
@@ -246,8 +257,8 @@ impl Search<'_, '_, '_> {
         let is_used = |leaf: usize| used.contains(&(leaf as u32));
         // The same value at an earlier free leaf has been tried.
         let repeated = (0..at).any(|leaf| !is_used(leaf) && leaves[leaf].0 == value);
-        let possible = value.is_none_or(|value| self.plan.can_match(self.index, expr, value));
-        if is_used(at) || repeated || !possible {
+        let hopeless = value.is_some_and(|value| self.is_hopeless(expr, value));
+        if is_used(at) || repeated || hopeless {
             return Taken::Skip;
         }
         let used = used.iter().copied().chain([at as u32]).collect();
@@ -351,13 +362,11 @@ impl Search<'_, '_, '_> {
             return Taken::Exhausted;
         };
         match alternative {
-            0 if self.plan.can_match(self.index, repeat.step, at) => Taken::Goals(vec![
+            0 if !self.is_hopeless(repeat.step, at) => Taken::Goals(vec![
                 Goal::Expr { expr: repeat.step, at: Some(at), reader },
                 Goal::EndStep { expr, count, lists: lists.clone() },
             ]),
-            1 if (count > 0 || !repeat.at_least_once)
-                && self.plan.can_match(self.index, repeat.last, at) =>
-            {
+            1 if (count > 0 || !repeat.at_least_once) && !self.is_hopeless(repeat.last, at) => {
                 Taken::Goals(vec![
                     Goal::Gather { parent: expr, arg: 0, lists: lists.clone() },
                     Goal::Expr { expr: repeat.last, at: Some(at), reader },

@@ -32,7 +32,7 @@ impl<'p> Search<'_, '_, 'p> {
         {
             return false;
         }
-        self.mark(node);
+        self.mark(node, expr);
         let Some(inputs) = self.arguments(op, node) else {
             return self.fail(Reason::Inputs, expr, Some(value));
         };
@@ -337,7 +337,7 @@ impl<'p> Search<'_, '_, 'p> {
         if leaves.len() < chain.operands.len() {
             return Ok(self.fail(Reason::Leaves(leaves.len()), expr, Some(value)));
         }
-        nodes.into_iter().for_each(|node| self.mark(node));
+        nodes.into_iter().for_each(|node| self.mark(node, expr));
         self.push(Goal::Assign { parent: expr, next: 0, leaves: leaves.into(), used: Rc::new([]) });
         Ok(true)
     }
@@ -355,7 +355,7 @@ fn is_migrated(name: &str, view: &View<'_>) -> bool {
 }
 
 /// The content of an attribute.
-pub(super) fn datum(name: &str, value: &AttributeValue) -> Datum {
+pub(crate) fn datum(name: &str, value: &AttributeValue) -> Datum {
     let single = |number: f32| Datum::Float(Float { number: number.into(), bits: 24 });
     let text = |bytes: &[u8]| Datum::Text(String::from_utf8_lossy(bytes).into_owned());
     match value {

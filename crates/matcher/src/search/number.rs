@@ -161,7 +161,7 @@ impl<'p> Search<'_, '_, 'p> {
 }
 
 /// The element that all elements are equal to.
-fn uniform(tensor: &Tensor) -> Option<Datum> {
+pub(crate) fn uniform(tensor: &Tensor) -> Option<Datum> {
     if tensor.is_empty() {
         return None;
     }

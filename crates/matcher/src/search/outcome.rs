@@ -3,7 +3,7 @@
 use marquetry_pattern::Span;
 use marquetry_pattern::core::{ExprId, ExprKind, Pattern, VarId};
 
-use super::Search;
+use super::{Search, Stop};
 use crate::found::Match;
 use crate::index::{NodeRow, ValueRow};
 
@@ -109,11 +109,22 @@ impl Reason {
 impl Search<'_, '_, '_> {
     /// Records a failure at an expression; always `false`.
     pub(super) fn fail(&mut self, reason: Reason, expr: ExprId, at: Option<ValueRow>) -> bool {
-        self.fail_at(reason, self.pattern().expr(expr).span, at)
+        let span = self.pattern().expr(expr).span;
+        if self.trace.is_some() {
+            self.trace_failure(Stop { reason, expr: Some(expr), span, value: at, last: None });
+        }
+        self.record(reason, span, at)
     }
 
     /// Records a failure; always `false`.
     pub(super) fn fail_at(&mut self, reason: Reason, span: Span, at: Option<ValueRow>) -> bool {
+        if self.trace.is_some() {
+            self.trace_failure(Stop { reason, expr: None, span, value: at, last: None });
+        }
+        self.record(reason, span, at)
+    }
+
+    fn record(&mut self, reason: Reason, span: Span, at: Option<ValueRow>) -> bool {
         let depth = (self.nodes.len(), self.trail.len());
         if self.deepest.as_ref().is_none_or(|deepest| depth > deepest.depth) {
             let node = self.nodes.last().copied();
