@@ -2,9 +2,11 @@
 //!
 //! A case has a `--- run` section with one command a line, and may first prepare its folder: in
 //! `--- setup` with lines `copy FILE [as NAME]` (from the repository), `cut NAME BYTES` and
-//! `mkdir NAME`, and in `--- file NAME` with the content of a text file. The snapshot shows what each
-//! command printed, how it ended, which files were there afterwards, and the content of those that
-//! `--- show` lists.
+//! `mkdir NAME`, in `--- file NAME` with the content of a text file, and in `--- model NAME` with a graph
+//! in ONNX's textual syntax, of which a model is made. The snapshot shows what each command printed, how
+//! it ended, which files were there afterwards, and the text of those that `--- show` names.
+//!
+//! `tests/cases/why/*.case` are of the same kind, about one verb.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -14,14 +16,23 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[test]
-fn cases() {
+fn commands() {
+    cases("cli");
+}
+
+#[test]
+fn explanations() {
+    cases("why");
+}
+
+fn cases(stage: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     insta::with_settings!({
-        snapshot_path => root.join("tests/snapshots/cli"),
+        snapshot_path => root.join("tests/snapshots").join(stage),
         prepend_module_to_snapshot => false,
         omit_expression => true,
     }, {
-        insta::glob!("../../../tests/cases/cli", "*.case", |case| {
+        insta::glob!("../../../tests/cases", &format!("{stage}/*.case"), |case| {
             let text = fs::read_to_string(case).unwrap();
             insta::assert_snapshot!(run(&root, &text));
         });
@@ -35,6 +46,7 @@ fn run(root: &Path, case: &str) -> String {
         match title.split_whitespace().collect::<Vec<_>>()[..] {
             ["setup"] => body.lines().for_each(|line| prepare(root, folder.path(), line)),
             ["file", name] => fs::write(folder.path().join(name), body).unwrap(),
+            ["model", name] => write_model(&folder.path().join(name), body),
             ["run"] => body.lines().for_each(|line| shown.push_str(&execute(folder.path(), line))),
             ["show"] => listed.extend(body.split_whitespace()),
             _ => panic!("unknown section `{title}`"),
@@ -57,6 +69,17 @@ fn sections(case: &str) -> Vec<(&str, &str)> {
         .split("\n--- ")
         .map(|section| section.split_once('\n').unwrap_or((section, "")))
         .collect()
+}
+
+/// The model of a graph in textual syntax, of operator set 17 unless it has a header of its own.
+fn write_model(path: &Path, text: &str) {
+    use marquetry::ir::{Model, Opsets, onnx, text};
+    let parsed = if text.trim_start().starts_with('<') {
+        text::parse(text)
+    } else {
+        text::parse_graph(text, &Opsets::onnx(17)).map(|graph| Model::new(8, graph))
+    };
+    onnx::write(&parsed.unwrap(), path).unwrap();
 }
 
 fn prepare(root: &Path, folder: &Path, line: &str) {

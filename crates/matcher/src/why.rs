@@ -264,12 +264,16 @@ impl Asked {
         let (place, focus, value) = at.rows(index);
         let mut search = Search::new(index, plan);
         let mut best: Option<Near> = None;
+        let mut largest: Option<Box<Match>> = None;
         let mut exhausted = false;
         for root in anchors::reaching(index, plan, focus, value) {
             let (outcome, mut trace) = search.run_traced(root, steps, focus, true);
             match outcome {
                 Outcome::Hit(found) if is_part(index, &found, focus, value) => {
-                    return Self { place, answer: Answer::Match(found), exhausted: false };
+                    if largest.as_ref().is_none_or(|known| found.nodes.len() > known.nodes.len()) {
+                        largest = Some(found);
+                    }
+                    continue;
                 }
                 Outcome::Hit(_) => continue,
                 Outcome::Exhausted => exhausted = true,
@@ -281,9 +285,10 @@ impl Asked {
                 best = Some(Near { attempt, trace });
             }
         }
-        let answer = match best {
-            Some(near) => Answer::Miss(Box::new(near)),
-            None => Answer::Nothing(focus),
+        let answer = match (largest, best) {
+            (Some(found), _) => Answer::Match(found),
+            (None, Some(near)) => Answer::Miss(Box::new(near)),
+            (None, None) => Answer::Nothing(focus),
         };
         Self { place, answer, exhausted }
     }

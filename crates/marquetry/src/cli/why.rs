@@ -4,7 +4,9 @@ mod draw;
 
 use marquetry_ir::infer::Types;
 use marquetry_ir::{Graph, Model, NodeId};
-use marquetry_matcher::why::{At, Explanation, NearMiss, Stop, Suggestion, Unlocated, Verdict};
+use marquetry_matcher::why::{
+    At, Explanation, NearMiss, State, Stop, Suggestion, Unlocated, Verdict,
+};
 use marquetry_matcher::{Bound, GroupId, Match, Matches, Options, PlaceId};
 use marquetry_pattern::core::Pattern;
 use marquetry_pattern::{Library, Sources};
@@ -120,10 +122,16 @@ impl Asked<'_> {
                     _ => {
                         let (satisfied, all) = explanation.satisfied();
                         let line = self.sources().position(stop.at).0;
+                        let stopped =
+                            explanation.lines.iter().any(|line| line.state == State::Stopped);
+                        let end = match stopped {
+                            true => format!("and stopped at line {line}"),
+                            false => "but not what must hold of a match as a whole".to_owned(),
+                        };
+                        let count = plural(all, "equation");
                         format!(
-                            "{pattern} at {name}: no match. The best attempt holds {satisfied} of {}, \
-                             and stopped at line {line}.\n\n",
-                            plural(all, "equation"),
+                            "{pattern} at {name}: no match. The best attempt holds {satisfied} of {count}, \
+                             {end}.\n\n"
                         )
                     }
                 };
@@ -208,7 +216,7 @@ impl Asked<'_> {
         let groups = marquetry_matcher::group(&found, patterns);
         let named = |id: GroupId| {
             let group = groups.get(id);
-            let anchor = node_label(groups.graph(self.model, group.place), group.anchor);
+            let anchor = label(groups.graph(self.model, group.place), group.anchor);
             (group.pattern.clone(), anchor)
         };
         let superseded_by = match &explanation.verdict {

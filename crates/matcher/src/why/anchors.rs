@@ -11,6 +11,9 @@ const MOST: usize = 48;
 /// How far up it is looked at most: a repetition has no length of its own.
 const HIGHEST: usize = 40;
 
+/// Nodes that may stand between those of a pattern.
+const BETWEEN: usize = 3;
+
 /// Values that can be the first root of a match that a node, or a reader of a value, is part of, nearest
 /// first. If none can, the results of the node itself, so that there is something to say.
 pub(super) fn reaching(
@@ -26,7 +29,8 @@ pub(super) fn reaching(
     let start = edge.clone();
     let mut seen = edge.clone();
     let mut found = Vec::new();
-    for _ in 0..height(plan.pattern).max(1) {
+    // A few more: what stands between, and should not, is what is to be explained.
+    for _ in 0..height(plan.pattern) + BETWEEN {
         let mut next = Vec::new();
         for &node in &edge {
             for &output in index.outputs(node).iter().flatten() {

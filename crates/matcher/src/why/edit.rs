@@ -221,7 +221,8 @@ impl Editor<'_, '_, '_> {
             }
         }
         let text = one_line(self.text(span));
-        self.offer(pattern, format!("drop the condition `{text}`"), span, String::new());
+        let with_comma = self.with_comma(span);
+        self.offer(pattern, format!("drop the condition `{text}`"), with_comma, String::new());
         let mut pattern = self.pattern().clone();
         let mut hard = false;
         for guard in pattern.scopes.iter_mut().flat_map(|scope| &mut scope.guards) {
@@ -234,6 +235,25 @@ impl Editor<'_, '_, '_> {
             let change = format!("ask for `{text}` with `where?`: only what is known counts");
             self.offer(pattern, change, span, text);
         }
+    }
+
+    /// A condition with the comma that separates it from the next, or with its `where`.
+    fn with_comma(&self, span: Span) -> Span {
+        let text = &self.why.sources.get(span.source).text;
+        let before = text[..span.start as usize].trim_end();
+        let after = &text[span.end as usize..];
+        let from = |rest: &str| u32::try_from(rest.trim_end().len()).unwrap_or(span.start);
+        if let Some(rest) = before.strip_suffix(',') {
+            return Span { start: from(rest), ..span };
+        }
+        if after.trim_start().starts_with(',') {
+            let comma = after.find(',').map_or(0, |at| at + 1);
+            let blanks = after[comma..].len() - after[comma..].trim_start().len();
+            let end = span.end as usize + comma + blanks;
+            return Span { end: u32::try_from(end).unwrap_or(span.end), ..span };
+        }
+        let rest = before.strip_suffix('?').unwrap_or(before);
+        rest.strip_suffix("where").map_or(span, |rest| Span { start: from(rest), ..span })
     }
 
     fn constant(&mut self) {
@@ -441,10 +461,28 @@ impl Editor<'_, '_, '_> {
                 op.attributes[at].pattern = changed;
             }
             let with = format!("{} = {shown}", attribute.name);
-            let written = one_line(self.text(attribute.span));
+            let span = self.whole_attribute(attribute.span);
+            let written = one_line(self.text(span));
             let change = format!("write `{with}` instead of `{written}`");
-            self.offer(pattern, change, attribute.span, with);
+            self.offer(pattern, change, span, with);
         }
+    }
+
+    /// `axis = -1` from the place of its name.
+    fn whole_attribute(&self, span: Span) -> Span {
+        let text = &self.why.sources.get(span.source).text[span.start as usize..];
+        let mut depth = 0_usize;
+        let end = text.find(|c: char| {
+            match c {
+                '[' | '(' | '{' => depth += 1,
+                ']' | ')' | '}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0 && matches!(c, ',' | '>')
+        });
+        let length = text[..end.unwrap_or(0)].trim_end().len();
+        let end = span.start + u32::try_from(length).unwrap_or(0);
+        Span { end: end.max(span.end), ..span }
     }
 
     fn other_attributes(&mut self) {
@@ -485,12 +523,10 @@ impl Editor<'_, '_, '_> {
         let mut pattern = self.pattern().clone();
         pattern.vars[var.index()].types.clear();
         let written = one_line(self.text(ty.span));
-        self.offer(
-            pattern,
-            format!("drop the type `{written}` of `{name}`"),
-            ty.span,
-            String::new(),
-        );
+        let blanks = self.why.sources.get(ty.span.source).text[ty.span.end as usize..].bytes();
+        let blanks = blanks.take_while(u8::is_ascii_whitespace).count();
+        let span = Span { end: ty.span.end + u32::try_from(blanks).unwrap_or(0), ..ty.span };
+        self.offer(pattern, format!("drop the type `{written}` of `{name}`"), span, String::new());
     }
 
     fn share(&mut self) {

@@ -153,8 +153,8 @@ impl Layout {
         for (at, equation) in self.equations.iter().enumerate() {
             let begun = attempt.nodes.iter().any(|(_, expr)| self.owner[expr.index()] == Some(at));
             let holds = attempt.satisfied.contains(&equation.expr)
-                || equation.results.iter().any(|result| {
-                    let definitions = &plan.pattern.var(*result).definitions;
+                || same(plan.pattern, &equation.results).any(|var| {
+                    let definitions = &plan.pattern.var(var).definitions;
                     definitions.iter().any(|found| attempt.satisfied.contains(&found.expr))
                 });
             let state = match () {
@@ -252,11 +252,16 @@ impl Layout {
                 notes.push(format!("{} = {}", declared.name, describe.datum(bound)));
             }
         }
-        if rows.is_empty() {
+        if rows.is_empty() && !stopped {
             for result in &equation.results {
-                if let Some(Datum::Value(value)) = attempt.binding(*result) {
+                let mut bound = same(pattern, std::slice::from_ref(result));
+                let bound = bound.find_map(|var| match attempt.binding(var) {
+                    Some(Datum::Value(value)) => Some(*value),
+                    _ => None,
+                });
+                if let Some(value) = bound {
                     let name = &pattern.var(*result).name;
-                    notes.push(format!("{name} = “{}”", describe.name(*value)));
+                    notes.push(format!("{name} = “{}”", describe.name(value)));
                 }
             }
         }
@@ -272,7 +277,10 @@ impl Layout {
         })?;
         let taken = &alt.branches[branch];
         let plain = matches!(pattern.expr(taken.expr).kind, ExprKind::Var(_));
-        (!plain && !is_optional(pattern, alt)).then(|| pattern.expr(taken.expr).span)
+        let span = pattern.expr(taken.expr).span;
+        // The body of a definition says nothing here; what it matched follows.
+        (!plain && !is_optional(pattern, alt) && within(span, pattern.expr(expr).span))
+            .then_some(span)
     }
 
     /// The other alternatives around the place where an attempt stopped.
@@ -336,6 +344,14 @@ impl Layout {
         unique.truncate(LISTED);
         unique
     }
+}
+
+/// Variables, and the copies that `dup` makes of them for later uses.
+fn same<'a>(pattern: &'a Pattern, vars: &'a [VarId]) -> impl Iterator<Item = VarId> + 'a {
+    let each = pattern.vars().filter(|(var, declared)| {
+        vars.contains(var) || declared.copy_of.is_some_and(|original| vars.contains(&original))
+    });
+    each.map(|(var, _)| var)
 }
 
 /// Whether an alternative stands for `F?(x)` or `a +? b`: the second branch is a part of the first.

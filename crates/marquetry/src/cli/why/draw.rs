@@ -120,10 +120,11 @@ fn mark(out: &mut String, sources: &Sources, stop: &Stop, text: &str) {
     let middle = (length - 1) / 2;
     let line = format!("{}┬{}", "─".repeat(middle), "─".repeat(length - 1 - middle));
     writeln!(out, "     │ {}{line}", " ".repeat(before)).expect("a string takes any text");
-    let lead = format!("     │ {}╰── stopped: ", " ".repeat(before + middle));
     let message = stopped_message(sources, stop);
+    let lead = format!("     │ {}╰── stopped: ", " ".repeat(before + middle));
     // Deep to the right there is no room for a text.
-    let indent = if lead.chars().count() > WIDTH / 2 {
+    let length = lead.chars().count();
+    let indent = if length > WIDTH / 2 && length + message.chars().count() > WIDTH {
         writeln!(out, "{}", lead.trim_end()).expect("a string takes any text");
         out.push_str("     │       ");
         13
@@ -178,9 +179,10 @@ pub(super) fn changes(sources: &Sources, changes: &[Suggestion]) -> String {
     if changes.is_empty() {
         return out;
     }
-    let one = if changes.len() == 1 { "A change" } else { "Changes" };
-    writeln!(out, "\n{one} of the pattern that was tried, and matches here:")
-        .expect("a string takes any text");
+    out.push_str(match changes.len() {
+        1 => "\nA change of the pattern that was tried, and matches here:\n",
+        _ => "\nChanges of the pattern that were tried, and match here:\n",
+    });
     for change in changes {
         paragraph(&mut out, &format!("  {}{}", change.change, further(change.further)), 0, 4);
         let (line, _) = sources.position(change.span);
