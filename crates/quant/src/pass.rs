@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod check;
+mod equalize;
 mod export;
 mod fold_batch_norm;
 mod fold_constants;
@@ -21,6 +22,7 @@ use serde::Serialize;
 
 pub use calibrate::{Calibrate, NanPolicy, Samples, SchemeName};
 pub use check::Check;
+pub use equalize::{Equalize, EqualizeBy};
 pub use export::{EncodingsFile, Export};
 pub use fold_batch_norm::FoldBatchNorm;
 pub use fold_constants::FoldConstants;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::pass::{
-    Calibrate, Check, EncodingsFile, Export, FoldBatchNorm, FoldConstants, Group, Pass, Place,
-    QuantizeBias, SchemeName, WeightGranularity, WeightSpec,
+    Calibrate, Check, EncodingsFile, Equalize, EqualizeBy, Export, FoldBatchNorm, FoldConstants,
+    Group, Pass, Place, QuantizeBias, SchemeName, WeightGranularity, WeightSpec,
 };
 use crate::{DType, Pipeline, Policy, suggest};
 
@@ -117,6 +117,8 @@ pub enum Step {
     FoldConstants,
     /// Folds normalizations into convolutions.
     FoldBatchNorm,
+    /// Brings channels of different ranges together.
+    Equalize(Equalize),
     /// Finds groups.
     Group(Group),
     /// Decides which values carry a quantizer.
@@ -140,6 +142,8 @@ pub struct Standard {
     pub weights: DType,
     /// How many elements of a weight share a scale.
     pub granularity: WeightGranularity,
+    /// Whether channels of different ranges are brought together first.
+    pub equalize: bool,
     /// How statistics become a range.
     pub scheme: SchemeName,
     /// How many samples are run; all where left out.
@@ -151,12 +155,14 @@ pub struct Standard {
 }
 
 impl Standard {
-    /// uint8 activations, int8 weights with one scale per output channel, by minimum and maximum.
+    /// uint8 activations, int8 weights with one scale per output channel, equalized, by minimum and
+    /// maximum.
     pub fn new(qdq: impl Into<PathBuf>) -> Standard {
         Standard {
             activations: DType::UInt8,
             weights: DType::Int8,
             granularity: WeightGranularity::PerChannel,
+            equalize: true,
             scheme: SchemeName::MinMax,
             samples: None,
             qdq: qdq.into(),
@@ -179,23 +185,26 @@ impl Standard {
             qdq: Some(self.qdq.clone()),
             encodings: encodings.map(|path| EncodingsFile { path, version: "1.0.0".to_owned() }),
         };
-        Recipe {
-            target: default_target(),
-            passes: vec![
-                Step::FoldConstants,
-                Step::FoldBatchNorm,
-                Step::Group(Group::default()),
-                Step::Place(place),
-                Step::Calibrate(Calibrate {
-                    scheme: self.scheme,
-                    samples: self.samples,
-                    ..Calibrate::default()
-                }),
-                Step::QuantizeBias,
-                Step::Check,
-                Step::Export(export),
-            ],
-        }
+        let by = match self.granularity {
+            WeightGranularity::PerTensor => EqualizeBy::Weights,
+            _ => EqualizeBy::Activations,
+        };
+        let equalize = Step::Equalize(Equalize { by, ..Equalize::default() });
+        let mut passes = vec![Step::FoldConstants, Step::FoldBatchNorm];
+        passes.extend(self.equalize.then_some(equalize));
+        passes.extend([
+            Step::Group(Group::default()),
+            Step::Place(place),
+            Step::Calibrate(Calibrate {
+                scheme: self.scheme,
+                samples: self.samples,
+                ..Calibrate::default()
+            }),
+            Step::QuantizeBias,
+            Step::Check,
+            Step::Export(export),
+        ]);
+        Recipe { target: default_target(), passes }
     }
 }
 
@@ -234,6 +243,7 @@ impl Recipe {
             match step {
                 Step::FoldConstants => Box::new(FoldConstants),
                 Step::FoldBatchNorm => Box::new(FoldBatchNorm),
+                Step::Equalize(pass) => Box::new(pass),
                 Step::Group(pass) => Box::new(pass),
                 Step::Place(pass) => Box::new(pass),
                 Step::Calibrate(pass) => Box::new(pass),

@@ -173,6 +173,9 @@ pub(crate) struct Quantize {
     /// One scale per tensor, or per output channel of a weight.
     #[arg(long, default_value = "channel", value_name = "tensor|channel|block:N")]
     pub(crate) granularity: String,
+    /// Leaves the ranges of channels as they are, instead of bringing them together between layers.
+    #[arg(long)]
+    pub(crate) no_equalize: bool,
     /// Also writes AIMET encodings.
     #[arg(long, value_name = "FILE")]
     pub(crate) encodings: Option<PathBuf>,

@@ -61,6 +61,7 @@ fn recipe(args: &Quantize) -> Result<String, Failure> {
         activations: dtype("--activations", &args.activations)?,
         weights: dtype("--weights", &args.weights)?,
         granularity: granularity(&args.granularity)?,
+        equalize: !args.no_equalize,
         scheme: scheme(&args.scheme)?,
         samples: args.samples.samples,
         encodings: args.encodings.clone(),

@@ -1,0 +1,303 @@
+//! Equalize: channels of very different ranges are brought together before anything is quantized.
+
+mod pairs;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use marquetry_engine::{Flow, Sweep, SweepOptions};
+use marquetry_ir::infer;
+use marquetry_ir::{Graph, NodeId, Tensor, ValueId};
+use serde::{Deserialize, Serialize};
+
+use super::weights::{name, numeric, read};
+use super::{Context, Fact, Pass, PassError, Progress, State, Summary};
+use crate::Granularity;
+use crate::grid::Grid;
+use crate::kernel::{WEIGHT, label};
+use crate::plan::Reason;
+
+use pairs::Pair;
+
+/// Room above the largest value that was seen before a bound would cut it off.
+const HEADROOM: f64 = 1.25;
+/// The smallest range that counts, as a share of the largest: channels that are dead on the samples
+/// must not grow without limit.
+const FLOOR: f64 = 1e-3;
+
+/// Scales channels between two layers so that all of them use the range of their one quantizer.
+///
+/// Channel c of the first layer's output is divided by s_c, and the weights of the second that read
+/// it are multiplied by s_c. What lies between must let a positive factor through: Relu and its kin,
+/// pooling, and Clip between 0 and B where s_c ≤ 1 and no value seen exceeds s_c·B, because then the
+/// bound cuts nothing off. So the float model computes the same as before, up to rounding.
+///
+/// s_c = r_c^m / w_c^(1−m), with r_c the largest value of the channel on the samples, w_c its largest
+/// weight in the second layer, and m the part that moves into the weights. A depthwise layer has a
+/// scale for every channel anyway, so all of it moves (m = 1). Nagel et al., "Data-Free Quantization
+/// Through Weight Equalization and Bias Correction" (2019) take the first layer's weights for r_c;
+/// Xiao et al., "SmoothQuant" (2023) the activations.
+///
+/// It changes weights, so it stands behind `FoldBatchNorm` and before `Group`.
+/// In RON: `Equalize()`, `Equalize(by: Weights, samples: 32, migrate: 0.5)`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Equalize {
+    /// What the ranges of the first layer are.
+    pub by: EqualizeBy,
+    /// How many samples are run at most.
+    pub samples: usize,
+    /// The part m of the range that moves into the weights of a layer that is not depthwise, 0 to 1.
+    pub migrate: f64,
+}
+
+/// What is brought together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EqualizeBy {
+    /// The ranges of the channels on the samples: for weights with a scale per channel.
+    #[default]
+    Activations,
+    /// The weights of both layers: for weights with one scale per tensor.
+    Weights,
+}
+
+impl Default for Equalize {
+    fn default() -> Equalize {
+        Equalize { by: EqualizeBy::default(), samples: 64, migrate: 0.5 }
+    }
+}
+
+impl Pass for Equalize {
+    fn name(&self) -> &str {
+        "Equalize"
+    }
+
+    fn requires(&self) -> &[Fact] {
+        &[]
+    }
+
+    fn provides(&self) -> &[Fact] {
+        &[]
+    }
+
+    fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
+        if !state.groups.groups.is_empty() {
+            let message = "`Equalize` changes weights after groups were found".to_owned();
+            return Err(PassError::Graph { message });
+        }
+        let types = infer::run(&state.model);
+        let graph = &mut state.model.graph;
+        let pairs = pairs::find(graph, &types);
+        if pairs.is_empty() {
+            return Ok(Summary::new(self, "no two layers to equalize"));
+        }
+        let (ranges, samples) = self.ranges(graph, &pairs, cx)?;
+        let mut constants = Constants { graph, types: &types, changed: BTreeMap::new() };
+        let mut equalized = 0;
+        for pair in &pairs {
+            let Some(scales) = self.scales(pair, &ranges[&pair.observed], &mut constants)? else {
+                continue;
+            };
+            constants.scale(pair, &scales)?;
+            let least = scales.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = scales.iter().copied().fold(0.0, f64::max);
+            let what = format!(
+                "its channels were divided by {least:.3} to {most:.3}, which {} makes up for",
+                label(constants.graph, pair.second.node)
+            );
+            state.plan.leave_alone(pair.observed, Reason::new(self.name(), what));
+            equalized += 1;
+        }
+        constants.write();
+        graph.drop_unused();
+        let all =
+            if pairs.len() == equalized { "" } else { " (the others are dead or not finite)" };
+        let done =
+            format!("{equalized} of {} pairs of layers on {samples} samples{all}", pairs.len());
+        Ok(Summary::new(self, done))
+    }
+}
+
+impl Equalize {
+    /// The largest magnitude of every channel of every observed value, and the number of samples.
+    fn ranges(
+        &self,
+        graph: &Graph,
+        pairs: &[Pair],
+        cx: &Context<'_>,
+    ) -> Result<(BTreeMap<ValueId, Vec<f64>>, usize), PassError> {
+        let axes: BTreeMap<ValueId, i64> =
+            pairs.iter().map(|pair| (pair.observed, pair.axis)).collect();
+        let wanted: BTreeSet<ValueId> = axes.keys().copied().collect();
+        let mut ranges: BTreeMap<ValueId, Vec<f64>> =
+            wanted.iter().map(|&value| (value, Vec::new())).collect();
+        let total = cx.samples.count().min(self.samples);
+        if total == 0 {
+            return Err(PassError::NoSamples);
+        }
+        let mut sweep = Sweep::new(cx.engine, graph, &wanted, &SweepOptions::default())
+            .map_err(|source| PassError::Engine { sample: None, source })?;
+        for index in 0..total {
+            let sample = cx.samples.sample(index).map_err(PassError::Sample)?;
+            let mut failure = None;
+            let mut see = |value: ValueId, tensor: &Tensor| {
+                let Some(data) = tensor.to_f32s() else { return Flow::Continue };
+                let seen = ranges.get_mut(&value).expect("only wanted values are shown");
+                match widen(seen, tensor.dims(), axes[&value], &data) {
+                    Ok(()) => Flow::Continue,
+                    Err(source) => {
+                        failure = Some(numeric(graph, value, source));
+                        Flow::Stop
+                    }
+                }
+            };
+            let ran = sweep.run(&sample, &mut see);
+            ran.map_err(|source| PassError::Engine { sample: Some(index), source })?;
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+            (cx.progress)(Progress { pass: self.name(), done: index + 1, total: Some(total) });
+        }
+        Ok((ranges, total))
+    }
+
+    /// The divisor of every channel; none where the pair is better left alone.
+    fn scales(
+        &self,
+        pair: &Pair,
+        seen: &[f64],
+        constants: &mut Constants<'_>,
+    ) -> Result<Option<Vec<f64>>, PassError> {
+        let second = pair.second;
+        let (dims, weight) = constants.get(second.node, WEIGHT)?;
+        let columns = largest(weight, second.inputs(dims), |at| second.input_channel(dims, at));
+        let first = pair.first;
+        let (dims, weight) = constants.get(first.node, WEIGHT)?;
+        let rows = largest(weight, first.outputs(dims), |at| first.output_channel(dims, at));
+        if rows.len() != columns.len() || seen.len() != rows.len() {
+            return Ok(None);
+        }
+        let ranges = match self.by {
+            EqualizeBy::Activations => seen,
+            EqualizeBy::Weights => &rows,
+        };
+        let (Some(ranges), Some(columns), Some(seen)) =
+            (floored(ranges), floored(&columns), floored(seen))
+        else {
+            return Ok(None);
+        };
+        let depthwise = pair.second.depthwise() && self.by == EqualizeBy::Activations;
+        let migrate = if depthwise { 1.0 } else { self.migrate.clamp(0.0, 1.0) };
+        let mut scales: Vec<f64> = ranges
+            .iter()
+            .zip(&columns)
+            .map(|(range, column)| range.powf(migrate) / column.powf(1.0 - migrate))
+            .collect();
+        let most = scales.iter().copied().fold(0.0, f64::max);
+        scales.iter_mut().for_each(|scale| *scale /= most);
+        if let Some(bound) = pair.bound {
+            for (scale, seen) in scales.iter_mut().zip(&seen) {
+                *scale = scale.max((seen * HEADROOM).min(bound) / bound);
+            }
+        }
+        Ok(Some(scales))
+    }
+}
+
+/// Takes the largest magnitude of every channel into account.
+fn widen(
+    seen: &mut Vec<f64>,
+    dims: &[usize],
+    axis: i64,
+    data: &[f32],
+) -> Result<(), crate::NumericError> {
+    let grid = Grid::new(dims, Granularity::PerChannel(axis))?;
+    grid.check(data.len())?;
+    seen.resize(grid.cells().max(seen.len()), 0.0);
+    grid.runs(|channel, run| {
+        let most = data[run].iter().fold(0f32, |most, x| most.max(x.abs()));
+        seen[channel] = seen[channel].max(f64::from(most));
+    });
+    Ok(())
+}
+
+/// The largest magnitude of every channel of a weight.
+fn largest(data: &[f32], channels: usize, channel: impl Fn(usize) -> usize) -> Vec<f64> {
+    let mut most = vec![0.0; channels];
+    for (at, x) in data.iter().enumerate() {
+        let channel = channel(at);
+        most[channel] = f64::max(most[channel], f64::from(x.abs()));
+    }
+    most
+}
+
+/// Ranges that are not too far below the largest; none where all are zero or one is not finite.
+fn floored(ranges: &[f64]) -> Option<Vec<f64>> {
+    let most = ranges.iter().copied().fold(0.0, f64::max);
+    if most <= 0.0 || !ranges.iter().all(|range| range.is_finite()) {
+        return None;
+    }
+    Some(ranges.iter().map(|range| range.max(most * FLOOR)).collect())
+}
+
+/// Weights and biases as they are changed, pair by pair, and written in the end.
+struct Constants<'a> {
+    graph: &'a mut Graph,
+    types: &'a infer::Types,
+    changed: BTreeMap<(NodeId, usize), (Vec<usize>, Vec<f32>)>,
+}
+
+impl Constants<'_> {
+    fn get(&mut self, node: NodeId, slot: usize) -> Result<&(Vec<usize>, Vec<f32>), PassError> {
+        self.get_mut(node, slot).map(|constant| &*constant)
+    }
+
+    fn get_mut(
+        &mut self,
+        node: NodeId,
+        slot: usize,
+    ) -> Result<&mut (Vec<usize>, Vec<f32>), PassError> {
+        use std::collections::btree_map::Entry;
+        match self.changed.entry((node, slot)) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let value = self.graph.input(node, slot).expect("layers have their constants");
+                Ok(entry.insert(read(self.graph, self.types, value)?))
+            }
+        }
+    }
+
+    fn scale(&mut self, pair: &Pair, scales: &[f64]) -> Result<(), PassError> {
+        let first = pair.first;
+        let (dims, weight) = self.get_mut(first.node, WEIGHT)?;
+        for (at, w) in weight.iter_mut().enumerate() {
+            *w = (f64::from(*w) / scales[first.output_channel(dims, at)]) as f32;
+        }
+        if let Some((node, slot)) = pair.bias {
+            let (_, bias) = self.get_mut(node, slot)?;
+            bias.iter_mut().zip(scales).for_each(|(b, s)| *b = (f64::from(*b) / s) as f32);
+        }
+        let second = pair.second;
+        let (dims, weight) = self.get_mut(second.node, WEIGHT)?;
+        for (at, w) in weight.iter_mut().enumerate() {
+            *w = (f64::from(*w) * scales[second.input_channel(dims, at)]) as f32;
+        }
+        Ok(())
+    }
+
+    /// A constant that nobody else reads keeps its name; a shared one is copied.
+    fn write(self) {
+        for ((node, slot), (dims, data)) in self.changed {
+            let graph = &mut *self.graph;
+            let value = graph.input(node, slot).expect("layers have their constants");
+            let tensor = Tensor::from_f32s(dims, &data).expect("the data has its shape");
+            let own = graph.initializer(value).is_some() && graph.use_count(value) == 1;
+            if own && !graph.is_output(value) {
+                graph.set_initializer(value, tensor);
+                continue;
+            }
+            let fresh = graph.fresh_name(&format!("{}_equalized", name(graph, value)));
+            let fresh = graph.add_initializer(&fresh, tensor).expect("the name is fresh");
+            graph.set_input(node, slot, Some(fresh));
+        }
+    }
+}
