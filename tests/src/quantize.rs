@@ -148,6 +148,12 @@ fn quantized_cases_compute_nearly_the_same() {
         let samples = sections(&case).into_iter().filter(|(name, _)| *name == "sample");
         for (_, src) in samples {
             let sample = sample(src);
+            // Passes before the export rewrite the float model, which must mean what it did.
+            let pairs = outputs(&float, &sample).into_iter().zip(outputs(&state.model, &sample));
+            for (reference, found) in pairs {
+                let found = decibels(&reference.f32s().unwrap(), &found.f32s().unwrap());
+                assert!(found > 100.0, "{name}: the float model is off, {found:.1} dB");
+            }
             for output in &state.outputs {
                 let Content::Model(quantized) = &output.content else { continue };
                 let pairs = outputs(&float, &sample).into_iter().zip(outputs(quantized, &sample));
@@ -184,17 +190,19 @@ fn accuracy(model: &Model, inputs: &Tensor, labels: &[i64]) -> f64 {
 }
 
 #[test]
-fn zoo_models_stay_within_a_point_of_float() {
+fn zoo_models_stay_near_float() {
     let Some(zoo) = zoo() else { return };
     let patterns = Shipped(library::standard());
     let engine = Embedded::new(&Options::default());
-    for (name, data) in [
-        ("cnn.ts17", "data_digits.npz"),
-        ("cnn.ts13bn", "data_digits.npz"),
-        ("mlp.dyn18", "data_digits.npz"),
-        ("swiglu.ts13", "data_digits.npz"),
-        ("vit.dyn18", "data_digits.npz"),
-        ("mlp_cancer.ts17", "data_mlp_cancer.npz"),
+    // What is lost at most: a point; half of one where equalization is what saves the model.
+    for (name, data, limit) in [
+        ("cnn.ts17", "data_digits.npz", 0.01),
+        ("mbnet.ts17", "data_digits.npz", 0.005),
+        ("cnn.ts13bn", "data_digits.npz", 0.01),
+        ("mlp.dyn18", "data_digits.npz", 0.01),
+        ("swiglu.ts13", "data_digits.npz", 0.01),
+        ("vit.dyn18", "data_digits.npz", 0.01),
+        ("mlp_cancer.ts17", "data_mlp_cancer.npz", 0.01),
     ] {
         let arrays = marquetry::engine::arrays(zoo.join(data)).unwrap();
         let array = |name: &str| arrays.iter().find(|(found, _)| found == name).unwrap().1.clone();
@@ -221,6 +229,6 @@ fn zoo_models_stay_within_a_point_of_float() {
         };
         let int8 = accuracy(quantized, &test, labels);
         eprintln!("{name}: {float:.4} -> {int8:.4}");
-        assert!(float - int8 <= 0.01, "{name}: {float:.4} -> {int8:.4}");
+        assert!(float - int8 <= limit, "{name}: {float:.4} -> {int8:.4}");
     }
 }

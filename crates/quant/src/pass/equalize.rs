@@ -284,7 +284,7 @@ impl Constants<'_> {
         Ok(())
     }
 
-    /// A constant that nobody else reads keeps its name; a shared one is copied.
+    /// A constant that nobody else reads keeps its name; a shared bias is copied.
     fn write(self) {
         for ((node, slot), (dims, data)) in self.changed {
             let graph = &mut *self.graph;

@@ -45,7 +45,8 @@ impl Layer {
         let weight = graph.input(node, WEIGHT)?;
         let constant = types.constant(weight)?;
         let (dims, floats) = (constant.dims(), constant.f32s().is_some());
-        if !floats || dims.contains(&0) {
+        // A weight that others read too would have to be copied, and the model would grow.
+        if !floats || dims.contains(&0) || graph.use_count(weight) != 1 {
             return None;
         }
         let int = |name: &str, default| {
