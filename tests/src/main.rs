@@ -9,4 +9,5 @@ mod matching;
 mod onnx;
 mod pattern;
 mod quantize;
+mod rewrite;
 mod text;

@@ -172,6 +172,37 @@ impl Tensor {
         Self::new(DType::Int64, dims, little_endian(elements, |x| x.to_le_bytes()))
     }
 
+    /// A numeric tensor of any type that [`Tensor::to_f64s`] reads, of whole bytes; each number is
+    /// rounded to the nearest of the type once, and those that are out of the range of an integer type
+    /// become its nearest bound. `None` for other types.
+    ///
+    /// # Errors
+    ///
+    /// When the number of elements is not what the shape asks for.
+    pub fn from_f64s(
+        dtype: DType,
+        dims: impl Into<Vec<usize>>,
+        elements: &[f64],
+    ) -> Option<Result<Self, TensorError>> {
+        let bytes = match dtype {
+            DType::Float => little_endian(elements, |x| (x as f32).to_le_bytes()),
+            DType::Double => little_endian(elements, f64::to_le_bytes),
+            DType::Float16 => little_endian(elements, |x| f16::from_f64(x).to_le_bytes()),
+            DType::BFloat16 => little_endian(elements, |x| bf16::from_f64(x).to_le_bytes()),
+            DType::Int64 => little_endian(elements, |x| (x as i64).to_le_bytes()),
+            DType::Int32 => little_endian(elements, |x| (x as i32).to_le_bytes()),
+            DType::Int16 => little_endian(elements, |x| (x as i16).to_le_bytes()),
+            DType::Int8 => little_endian(elements, |x| (x as i8).to_le_bytes()),
+            DType::Uint64 => little_endian(elements, |x| (x as u64).to_le_bytes()),
+            DType::Uint32 => little_endian(elements, |x| (x as u32).to_le_bytes()),
+            DType::Uint16 => little_endian(elements, |x| (x as u16).to_le_bytes()),
+            DType::Uint8 => little_endian(elements, |x| (x as u8).to_le_bytes()),
+            DType::Bool => little_endian(elements, |x| [u8::from(x != 0.0)]),
+            _ => return None,
+        };
+        Some(Self::new(dtype, dims, bytes))
+    }
+
     /// The element type.
     pub fn dtype(&self) -> DType {
         self.dtype

@@ -3,6 +3,8 @@ use std::fmt;
 use marquetry_ir::{DType, Graph, Model, NodeId, ValueId};
 use marquetry_pattern::Span;
 
+use crate::datum::Datum;
+
 /// A graph of a model; printed as `g0`. The main graph is the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PlaceId(pub(crate) u32);
@@ -111,6 +113,8 @@ pub struct Match {
     /// Which alternative was taken at each choice of the search, in order.
     pub choices: Vec<u32>,
     pub(crate) hints: Vec<crate::Hint>,
+    /// By variable of the pattern: what it is bound to, in the rows of the index that was searched.
+    pub(crate) vars: Vec<Option<Datum>>,
 }
 
 impl Match {

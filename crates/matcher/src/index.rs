@@ -261,6 +261,10 @@ impl<'m> Index<'m> {
         self.graphs[place.index()].graph
     }
 
+    pub(crate) fn types(&self, place: PlaceId) -> &'m Types {
+        self.graphs[place.index()].types
+    }
+
     /// Outputs of a graph, in order.
     pub(crate) fn graph_outputs(&self, place: PlaceId) -> &[ValueRow] {
         &self.graphs[place.index()].outputs

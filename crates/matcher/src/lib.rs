@@ -2,6 +2,7 @@
 //!
 //! [`find`] tries every pattern wherever its output can stand and returns all [`Matches`];
 //! [`group`] resolves overlaps and returns the [`Groups`]. Finding never changes a graph.
+//! [`rewrite()`] replaces what was found: rules, and patterns by their meaning.
 //!
 //! The search is the meaning of the pattern language written down as a program: plain backtracking
 //! over Core, in a fixed order. Whatever is faster must give the same result.
@@ -14,6 +15,7 @@ mod group;
 mod index;
 mod operators;
 mod plan;
+pub mod rewrite;
 mod search;
 pub mod testing;
 pub mod why;
@@ -22,3 +24,4 @@ pub use find::{Options, find};
 pub use found::{Binding, Bound, Exhausted, Match, Matches, Miss, Place, PlaceId, Spelling};
 pub use group::{Group, GroupId, Groups, Hint, Superseded, group};
 pub use operators::Schemas;
+pub use rewrite::rewrite;

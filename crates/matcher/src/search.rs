@@ -18,7 +18,7 @@ use marquetry_pattern::core::{ChoiceId, ExprId, ExprKind, Pattern, ScopeId, VarI
 use marquetry_pattern::gexpr::GExpr;
 
 use crate::datum::Datum;
-use crate::found::PlaceId;
+use crate::found::{Match, PlaceId};
 use crate::index::{Index, NodeRow, ValueRow};
 use crate::plan::{Constraint, Plan};
 
@@ -188,6 +188,28 @@ impl<'a, 'm, 'p> Search<'a, 'm, 'p> {
             deepest: None,
             trace: None,
         }
+    }
+
+    /// The search as it stood at the end of a match, so that what a right side says of the match can
+    /// be evaluated. `steps` is for conditions that search.
+    pub(crate) fn at(index: &'a Index<'m>, plan: &'a Plan<'p>, found: &Match, steps: u32) -> Self {
+        let mut search = Self::new(index, plan);
+        search.bindings.clone_from(&found.vars);
+        search.home = found.place;
+        search.place = found.place;
+        search.steps = steps;
+        search.finishing = true;
+        search
+    }
+
+    /// Gives a variable of a right side its content.
+    pub(crate) fn bind(&mut self, var: VarId, content: Datum) {
+        self.bindings[var.index()] = Some(content);
+    }
+
+    /// What a variable is bound to; absent if it was never met.
+    pub(crate) fn content(&self, var: VarId) -> Datum {
+        self.bindings[var.index()].clone().unwrap_or(Datum::None)
     }
 
     fn pattern(&self) -> &'p Pattern {

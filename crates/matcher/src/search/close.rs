@@ -223,6 +223,7 @@ impl Search<'_, '_, '_> {
             constants: self.ids(&constants),
             spelling: if meaning { Spelling::Meaning } else { Spelling::Body },
             choices: self.choices.clone(),
+            vars: self.bindings.clone(),
         }
     }
 

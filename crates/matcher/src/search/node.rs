@@ -162,7 +162,7 @@ impl<'p> Search<'_, '_, 'p> {
             return self.body(graph, &attribute.name, node, view);
         }
         let axes = is_axes(&attribute.name).then(|| self.axes_rank(node)).flatten();
-        let content = match (self.content(&attribute.name, view), axes) {
+        let content = match (self.written(&attribute.name, view), axes) {
             (Some(content), Some(rank)) => count_from_end(content, rank),
             (Some(content), None) => content,
             // The input that took the attribute's place is computed at run time.
@@ -233,7 +233,7 @@ impl<'p> Search<'_, '_, 'p> {
     }
 
     /// An attribute as patterns see it.
-    fn content(&self, name: &str, view: &View<'_>) -> Option<Datum> {
+    fn written(&self, name: &str, view: &View<'_>) -> Option<Datum> {
         view.attribute(name).map(|value| datum(name, &value))
     }
 
@@ -279,7 +279,7 @@ impl<'p> Search<'_, '_, 'p> {
             if view.input(input).is_none() {
                 continue;
             }
-            let found = self.content(name, view)?;
+            let found = self.written(name, view)?;
             let default = view.default(name).map(|default| datum(name, &default));
             if default.is_none_or(|default| default.equals(&found, false) != Datum::Bool(true)) {
                 others.push((name.to_owned(), found));
