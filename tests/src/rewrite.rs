@@ -2,7 +2,7 @@
 //!
 //! Sections: `--- pattern` (without it, the shipped library), `--- graph` or `--- model`, and `--- way`
 //! with one word a line: `once` or `fixpoint`, `notes` to print metadata, and `rules NAME,..`,
-//! `fuse NAME,..`; without the latter, all rules of the section are applied. Every result is valid, and
+//! `fuse`, `outline` or `expand NAME,..`; without the latter, all rules of the section are applied. Every result is valid, and
 //! gives the outputs that the graph gave before, wherever the embedded engine runs it.
 
 use std::fmt::Write as _;
@@ -59,6 +59,8 @@ fn render(case: &str) -> String {
             ("fixpoint", _) => options.until = Until::Fixpoint,
             ("notes", _) => notes = true,
             ("rules", names) => steps.extend(named(library.rules(), names, Way::Rule)),
+            ("outline", names) => steps.extend(named(library.patterns(), names, Way::Outline)),
+            ("expand", names) => steps.extend(named(library.patterns(), names, Way::Expand)),
             ("fuse", names) => steps.extend(named(library.patterns(), names, Way::Fuse)),
             (other, _) => panic!("a way is no `{other}`"),
         }

@@ -16,6 +16,7 @@ mod outputs;
 mod pattern;
 mod print;
 mod quantize;
+mod rewrite;
 mod watch;
 mod why;
 
@@ -44,6 +45,8 @@ fn once(cli: &Cli) -> ExitCode {
         Verb::Check(args) => check::run(args, cli),
         Verb::Match(args) => match_::run(args, cli),
         Verb::Why(args) => why::run(args, cli),
+        Verb::Rewrite(args) => rewrite::run(args, cli),
+        Verb::Outline(args) => rewrite::run_outline(args, cli),
         Verb::Quantize(args) => quantize::run(args, cli),
         Verb::Run(args) => quantize::run_pipeline(args, cli),
         Verb::Compare(args) => compare::run(args, cli),
@@ -82,6 +85,8 @@ impl Verb {
             Self::Check(args) => args.json,
             Self::Match(args) => args.json,
             Self::Why(args) => args.json,
+            Self::Rewrite(args) => args.json,
+            Self::Outline(args) => args.json,
             Self::Quantize(args) => args.json,
             Self::Run(args) => args.json,
             Self::Compare(args) => args.json,

@@ -99,6 +99,8 @@ pub struct Match {
     /// The header's variables, then the body's, in the order of the text; those that were never met
     /// are absent.
     pub bindings: Vec<Binding>,
+    /// How many of the bindings are the header's.
+    pub header: usize,
     /// The header's outputs.
     pub outputs: Vec<ValueId>,
     /// Results of the nodes that are neither outputs nor constants: gone when the match is replaced,

@@ -257,6 +257,11 @@ impl<'m> Index<'m> {
         self.graphs.iter().map(|entry| entry.graph)
     }
 
+    pub(crate) fn all_places(&self) -> impl Iterator<Item = (PlaceId, &'m Graph)> + '_ {
+        let place = |at: usize| PlaceId(u32::try_from(at).expect("a model has few graphs"));
+        self.graphs.iter().enumerate().map(move |(at, entry)| (place(at), entry.graph))
+    }
+
     pub(crate) fn graph(&self, place: PlaceId) -> &'m Graph {
         self.graphs[place.index()].graph
     }

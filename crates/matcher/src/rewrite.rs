@@ -17,9 +17,12 @@ mod accept;
 mod apply;
 mod build;
 mod emit;
+mod expand;
 mod extract;
+mod inline;
 mod literal;
 mod names;
+mod outline;
 mod plan;
 mod refusal;
 mod sketch;
@@ -29,6 +32,7 @@ use marquetry_ir::{Evaluate, Graph, Model, NodeId};
 use marquetry_pattern::core::Pattern;
 
 use self::accept::Session;
+pub use self::outline::DOMAIN;
 pub use self::refusal::Refusal;
 use crate::found::{Match, Matches, PlaceId};
 use crate::index::{Index, function_types};
@@ -41,6 +45,11 @@ pub enum Way {
     Rule,
     /// Builds the meaning of a pattern, `equals`.
     Fuse,
+    /// Writes the operator that is the meaning of a pattern out as the body of the pattern, and calls of
+    /// functions that [`Outline`](Way::Outline) made of it: the way back.
+    Expand,
+    /// Calls a function of the model whose body is what was matched; not where one node is all there is.
+    Outline,
 }
 
 /// One thing to apply.
@@ -177,7 +186,8 @@ impl RewriteError {
     }
 }
 
-/// Applies steps to a model: rules first, then fusions, each group to its end. Within a group, rules
+/// Applies steps to a model: what is to be expanded first, then rules, then fusions, then
+/// functions, each group to its end. Within a group, rules
 /// are applied in topological order of their anchors, then by priority, size and the order of the steps;
 /// fusions by priority, then size, so that a large pattern is not broken up by a small one.
 ///
@@ -197,7 +207,7 @@ pub fn rewrite(
         step.right_side()?;
     }
     let mut session = Session::new(model, steps, evaluate, options);
-    for way in [Way::Rule, Way::Fuse] {
+    for way in [Way::Expand, Way::Rule, Way::Fuse, Way::Outline] {
         while session.round(model, way)? {}
     }
     Ok(session.finish(model))
@@ -228,13 +238,17 @@ pub fn replace(
     step: Step<'_>,
     evaluate: &dyn Evaluate,
 ) -> Result<Replaced, Refusal> {
-    let edit = {
+    let mut edit = {
         let functions = function_types(model);
         let index = Index::new(model, types, &functions);
         let plan = Plan::new(step.pattern, &index);
         let planner = plan::Planner { index: &index, evaluate, verify: None, steps: 10_000 };
         planner.plan(&plan, found, step)?
     };
+    if let Some(function) = &mut edit.function {
+        function.name = outline::Outlined::of(model).name(function, &edit.pattern);
+        edit.sketch.call(&function.name);
+    }
     let mut names = names::Names::of(model);
     let done = accept::apply_all(model, &matches.places, found.place, &[&edit], &mut names);
     let built = done.into_iter().flatten().flat_map(|done| done.built).collect();
@@ -246,6 +260,7 @@ impl Step<'_> {
         let (there, missing) = match self.way {
             Way::Rule => (self.pattern.replacement.is_some(), "~>"),
             Way::Fuse => (self.pattern.equals.is_some(), "equals"),
+            Way::Outline | Way::Expand => return Ok(()),
         };
         if there {
             return Ok(());

@@ -207,6 +207,16 @@ impl<'a, 'm, 'p> Search<'a, 'm, 'p> {
         self.bindings[var.index()] = Some(content);
     }
 
+    /// What all variables are bound to, to come back to.
+    pub(crate) fn bindings(&self) -> Vec<Option<Datum>> {
+        self.bindings.clone()
+    }
+
+    /// Goes back to earlier bindings.
+    pub(crate) fn restore(&mut self, bindings: Vec<Option<Datum>>) {
+        self.bindings = bindings;
+    }
+
     /// What a variable is bound to; absent if it was never met.
     pub(crate) fn content(&self, var: VarId) -> Datum {
         self.bindings[var.index()].clone().unwrap_or(Datum::None)

@@ -63,6 +63,10 @@ pub(crate) enum Verb {
     Match(Match),
     /// Why a pattern does not match: at a node, or where it almost does.
     Why(Why),
+    /// Replaces what rules and patterns find.
+    Rewrite(Rewrite),
+    /// Puts what patterns find into functions that the model brings along.
+    Outline(Outline),
     /// Makes a model smaller: calibrates on samples, writes a quantized model.
     Quantize(Box<Quantize>),
     /// Runs a pipeline from a file.
@@ -139,6 +143,59 @@ pub(crate) struct Why {
     /// The places where the pattern almost matches; the default.
     #[arg(long)]
     pub(crate) near: bool,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rewrite {
+    /// The model.
+    pub(crate) model: PathBuf,
+    /// Where the rewritten model goes.
+    #[arg(short, long, value_name = "FILE.onnx", required_unless_present = "dry_run")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) patterns: PatternFiles,
+    /// Applies these rules; `all` stands for all, which is also meant where nothing is named.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,..")]
+    pub(crate) rules: Vec<String>,
+    /// Replaces matches of these patterns by their `equals`.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,..")]
+    pub(crate) fuse: Vec<String>,
+    /// Replaces matches of these patterns by the call of a function of the model.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,..")]
+    pub(crate) outline: Vec<String>,
+    /// Writes the operator that is the `equals` of these patterns out, and calls of functions that
+    /// `--outline` made of them.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,..")]
+    pub(crate) expand: Vec<String>,
+    /// Matches nothing that was built.
+    #[arg(long, conflicts_with = "fixpoint")]
+    pub(crate) once: bool,
+    /// Goes on until nothing matches any more: the default.
+    #[arg(long)]
+    pub(crate) fixpoint: bool,
+    /// Says what would be done, and writes nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Outline {
+    /// The model.
+    pub(crate) model: PathBuf,
+    /// Where the model with functions goes.
+    #[arg(short, long, value_name = "FILE.onnx")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) patterns: PatternFiles,
+    /// Outlines these patterns only.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,..")]
+    pub(crate) only: Vec<String>,
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,13 +3,16 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use marquetry_ir::{Evaluate, Model, NodeId, infer};
+use marquetry_ir::{Evaluate, Model, NodeId, ValueId, infer};
 
 use super::apply::{Done, Edit, Surgery};
+use super::inline;
 use super::names::Names;
+use super::outline::{self, Outlined};
 use super::plan::Planner;
 use super::{
-    Applied, Path, Refused, RewriteError, RewriteOptions, Rewritten, Step, Until, Way, count,
+    Applied, Path, Refusal, Refused, RewriteError, RewriteOptions, Rewritten, Step, Until, Way,
+    count,
 };
 use crate::found::{Match, Matches, Place, PlaceId};
 use crate::index::{Index, function_types};
@@ -24,6 +27,7 @@ pub(crate) struct Session<'s> {
     evaluate: &'s dyn Evaluate,
     options: &'s RewriteOptions<'s>,
     names: Names,
+    outlined: Outlined,
     lineage: Lineage,
     result: Rewritten,
     /// What was refused already, by step and name of the first output.
@@ -51,13 +55,17 @@ impl<'s> Session<'s> {
             evaluate,
             options,
             names: Names::of(model),
+            outlined: Outlined::of(model),
             lineage: BTreeMap::new(),
             result: Rewritten { nodes_before: count(model), ..Rewritten::default() },
             refused: BTreeSet::new(),
         }
     }
 
-    pub(crate) fn finish(mut self, model: &Model) -> Rewritten {
+    pub(crate) fn finish(mut self, model: &mut Model) -> Rewritten {
+        if self.steps.iter().any(|step| step.way == Way::Expand) {
+            outline::drop_uncalled(model);
+        }
         self.result.nodes_after = count(model);
         self.result
     }
@@ -152,7 +160,10 @@ impl<'s> Session<'s> {
         let mut accepted = Vec::new();
         for found in &found.matches {
             let at = of_way[found.pattern];
-            if planner.is_done(found, way) || overlaps(&index.places, &taken, found) {
+            if planner.is_done(found, self.steps[at])
+                || (way == Way::Outline && inside_pattern(model, &index.places, found.place))
+                || overlaps(&index.places, &taken, found)
+            {
                 continue;
             }
             let Some(lineage) = self.lineage_of(&index, found, at) else { continue };
@@ -162,19 +173,59 @@ impl<'s> Session<'s> {
                 .map(|output| index.graph(found.place).value(*output).name().to_owned());
             let output = output.unwrap_or_default();
             match planner.plan(&plans[found.pattern], found, self.steps[at]) {
-                Ok(edit) => {
+                Ok(mut edit) => {
+                    if let Some(function) = &mut edit.function {
+                        function.name = self.outlined.name(function, &edit.pattern);
+                        edit.sketch.call(&function.name);
+                    }
                     taken.extend(found.nodes.iter().map(|node| (found.place, *node)));
                     accepted.push(Accepted { step: at, place: found.place, edit, output, lineage });
                 }
-                Err(reason) => {
-                    if self.refused.insert((at, output.clone())) {
-                        let pattern = self.steps[at].pattern.name.clone();
-                        self.result.refused.push(Refused { pattern, way, output, reason });
+                Err(reason) => self.refuse(at, output, reason),
+            }
+        }
+        if way == Way::Expand {
+            self.inline(model, &index, &of_way, &mut accepted);
+        }
+        (index.places.clone(), accepted)
+    }
+
+    /// Calls of functions that were outlined from the patterns of these steps.
+    fn inline(
+        &mut self,
+        model: &Model,
+        index: &Index<'_>,
+        steps: &[usize],
+        accepted: &mut Vec<Accepted>,
+    ) {
+        for (place, graph) in index.all_places() {
+            for node in graph.nodes().collect::<Vec<_>>() {
+                let call = graph.node(node);
+                let pattern = |at: &usize| &self.steps[*at].pattern.name;
+                let step = steps.iter().find(|at| inline::calls(call, pattern(at)));
+                let function = model.function(&call.domain, &call.op_type, &call.overload);
+                let (Some(&step), Some(function)) = (step, function) else { continue };
+                let outputs: Vec<ValueId> = graph.outputs(node).into_iter().flatten().collect();
+                let name = outputs.first().map_or("", |output| graph.value(*output).name());
+                let (pattern, output) = (pattern(&step).clone(), name.to_owned());
+                match inline::inline(graph, node, function) {
+                    Ok(sketch) => {
+                        let edit = Edit::inline(pattern, node, outputs, sketch);
+                        let lineage = vec![0; self.steps.len()];
+                        accepted.push(Accepted { step, place, edit, output, lineage });
                     }
+                    Err(reason) => self.refuse(step, output, reason),
                 }
             }
         }
-        (index.places.clone(), accepted)
+    }
+
+    fn refuse(&mut self, step: usize, output: String, reason: Refusal) {
+        if self.refused.insert((step, output.clone())) {
+            let Step { pattern, way } = self.steps[step];
+            let pattern = pattern.name.clone();
+            self.result.refused.push(Refused { pattern, way, output, reason });
+        }
     }
 
     /// How often the nodes of a match went through each step, this one included; `None` if that is too
@@ -194,7 +245,9 @@ impl<'s> Session<'s> {
         let most = match self.options.until {
             Until::Once => 1,
             // The checks of the language leave no rule that neither decreases nor is bounded.
-            Until::Fixpoint => step.pattern.bounded.unwrap_or(u32::MAX),
+            Until::Fixpoint => {
+                step.pattern.bounded.map_or(u32::MAX, |bound| bound.saturating_add(1))
+            }
         };
         (lineage[at] <= most).then_some(lineage)
     }
@@ -213,6 +266,12 @@ fn overlaps(places: &[Place], taken: &BTreeSet<(PlaceId, NodeId)>, found: &Match
         place = parent;
     }
     false
+}
+
+/// Whether a graph belongs to a function that stands for a pattern: it holds that pattern.
+fn inside_pattern(model: &Model, places: &[Place], place: PlaceId) -> bool {
+    let function = Path::new(places, place).function;
+    function.is_some_and(|function| model.functions[function].domain == outline::DOMAIN)
 }
 
 /// Applies edits of one graph, in order; `None` for those that others were in the way of.
@@ -235,6 +294,11 @@ pub(crate) fn apply_all(
     for (edit, done) in edits.iter().zip(&done) {
         if done.is_some() {
             imports.extend(&edit.sketch.imports);
+        }
+    }
+    for (edit, done) in edits.iter().zip(&done) {
+        if let (Some(function), Some(_)) = (&edit.function, done) {
+            outline::add(model, (**function).clone());
         }
     }
     for (domain, version) in imports {

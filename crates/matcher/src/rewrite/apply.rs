@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use marquetry_ir::{Attribute, AttributeValue, Graph, Kind, Metadata, Node, NodeId, Type, ValueId};
+use marquetry_ir::{
+    Attribute, AttributeValue, Function, Graph, Kind, Metadata, Node, NodeId, Type, ValueId,
+};
 
 use super::names::Names;
 use super::sketch::Sketch;
@@ -22,12 +24,35 @@ pub(crate) struct Edit {
     /// What was matched, in topological order.
     pub(crate) nodes: Vec<NodeId>,
     pub(crate) sketch: Sketch,
+    /// The function that the sketch calls, if it is to be added.
+    pub(crate) function: Option<Box<Function>>,
     /// Values that leave the match: two or more can be tied into a cycle by other replacements.
     pub(crate) exits: Vec<ValueId>,
     /// Inner values whose shape is read outside, each with one of the same shape.
     pub(crate) measured: Vec<(ValueId, ValueId)>,
     /// Types of outputs of which inference would know less afterwards.
     pub(crate) declare: Vec<(ValueId, Type)>,
+}
+
+impl Edit {
+    /// A call that becomes the body of its function.
+    pub(crate) fn inline(
+        pattern: String,
+        call: NodeId,
+        outputs: Vec<ValueId>,
+        sketch: Sketch,
+    ) -> Self {
+        Self {
+            pattern,
+            anchor: call,
+            nodes: vec![call],
+            sketch,
+            function: None,
+            exits: outputs,
+            measured: Vec::new(),
+            declare: Vec::new(),
+        }
+    }
 }
 
 /// What became of an edit.

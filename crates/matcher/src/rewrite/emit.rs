@@ -96,7 +96,7 @@ impl<'a, 'm> Emitter<'a, 'm> {
         let content = extract::content(self.graph, self.types, id);
         let ty = self.types.ty(id).cloned();
         let name = self.graph.value(id).name();
-        Ok(self.sketch.existing(Origin { id, row }, name, ty, content))
+        Ok(self.sketch.existing(Origin { id, row: Some(row) }, name, ty, content))
     }
 
     /// Adds a node and returns its results.
@@ -131,13 +131,23 @@ impl<'a, 'm> Emitter<'a, 'm> {
                 inputs[slot] = Some(self.sketch.constant(&format!("{}_c", results[0]), content));
             }
         }
-        self.required(&op, &inputs)?;
+        self.required(&op, &node, &inputs)?;
         Ok(self.sketch.node(node, &inputs, &results))
     }
 
-    /// Inputs that the operator must have.
-    fn required(&self, op: &Written, inputs: &[Option<ValueId>]) -> Result<(), Refusal> {
+    /// Inputs and attributes that the operator must have.
+    fn required(
+        &self,
+        op: &Written,
+        node: &Node,
+        inputs: &[Option<ValueId>],
+    ) -> Result<(), Refusal> {
         let Some(schema) = op.schema else { return Ok(()) };
+        let mut needed = schema.attributes.iter().filter(|attribute| attribute.required);
+        if let Some(missing) = needed.find(|known| node.attribute(known.name).is_none()) {
+            let what = format!("`{}` without its attribute `{}`", op.name, missing.name);
+            return Err(Refusal::NotWritten { what });
+        }
         let needed = schema.inputs.iter().enumerate();
         let needed = needed.filter(|(_, formal)| formal.arity == Arity::Single);
         for (slot, formal) in needed {
@@ -344,7 +354,8 @@ impl<'a, 'm> Emitter<'a, 'm> {
             return Ok(content.clone());
         }
         if let Some(origin) = self.sketch.origins.get(&value).copied() {
-            let content = self.fold_existing(origin.row, DEPTH)?;
+            let row = origin.row.expect("what a right side reads was found in the index");
+            let content = self.fold_existing(row, DEPTH)?;
             self.folded.insert(value, content.clone());
             return Ok(content);
         }

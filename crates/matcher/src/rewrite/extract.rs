@@ -3,18 +3,27 @@
 use std::collections::BTreeMap;
 
 use marquetry_ir::infer::Types;
-use marquetry_ir::{Graph, Kind, NodeId, Tensor, Type, ValueId};
+use marquetry_ir::{AttributeValue, Graph, Kind, Node, NodeId, Tensor, Type, ValueId};
 
 use super::sketch::Sketch;
 
 /// Constants of more elements than this are not looked into, unless they are initializers.
 pub(crate) const SMALL: usize = 4096;
 
+/// How an extract holds constants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Constants {
+    Initializers,
+    /// As nodes: the body of a function has nothing else.
+    Nodes,
+}
+
 /// Nodes of a graph, copied.
 pub(crate) struct Extract {
     pub(crate) graph: Graph,
     /// By value of the graph they come from.
     pub(crate) values: BTreeMap<ValueId, ValueId>,
+    constants: Constants,
 }
 
 /// Copies nodes, which are in topological order. What they read is an input of the copy, unless
@@ -24,9 +33,11 @@ pub(crate) fn extract(
     types: &Types,
     nodes: &[NodeId],
     outputs: &[ValueId],
+    constants: Constants,
     content: &dyn Fn(ValueId) -> Option<Tensor>,
 ) -> Extract {
-    let mut copy = Extract { graph: Graph::new("", graph.opsets.clone()), values: BTreeMap::new() };
+    let mut copy =
+        Extract { graph: Graph::new("", graph.opsets.clone()), values: BTreeMap::new(), constants };
     for &node in nodes {
         let inputs = graph.inputs(node);
         for &value in inputs.iter().flatten().chain(&graph.captures(node)) {
@@ -72,6 +83,10 @@ impl Extract {
         }
         let value = self.new_value(graph, types, id);
         match content(id) {
+            Some(content) if self.constants == Constants::Nodes => {
+                let node = Node::new("", "Constant").with("value", AttributeValue::Tensor(content));
+                self.graph.add_node(node, &[], &[Some(value)]).expect("the value is new");
+            }
             Some(content) => self.graph.set_initializer(value, content),
             None => self.add_input(value),
         }
@@ -101,7 +116,9 @@ pub(crate) fn both(
     sketch: &Sketch,
 ) -> (Graph, Graph) {
     let outputs: Vec<ValueId> = sketch.outputs.iter().map(|(home, _)| *home).collect();
-    let mut before = extract(graph, types, nodes, &outputs, &|id| content(graph, types, id));
+    let mut before = extract(graph, types, nodes, &outputs, Constants::Initializers, &|id| {
+        content(graph, types, id)
+    });
     let mut after = sketch.graph.clone();
     for (value, origin) in &sketch.origins {
         if sketch.graph.value(*value).kind == Kind::Input && !before.values.contains_key(&origin.id)

@@ -1,11 +1,15 @@
 //! From a match to an edit: builds, checks types, and says what becomes of the rest.
 
 use marquetry_ir::{Dim, Evaluate, TensorType, Type, ValueId};
-use marquetry_pattern::core::VarId;
+use marquetry_ir::schema::canonical_domain;
+use marquetry_pattern::core::{Pattern, VarId};
+use marquetry_pattern::replacement::{BuildKind, BuildOperator, BuildStatement, Replacement};
 
 use super::apply::Edit;
 use super::build::build;
+use super::expand::expand;
 use super::extract;
+use super::outline;
 use super::refusal::Refusal;
 use super::sketch::Sketch;
 use super::{Step, VerifyEach, Way};
@@ -23,8 +27,34 @@ pub(crate) struct Planner<'a, 'm> {
 
 impl Planner<'_, '_> {
     /// Whether a match is already what the step would make of it.
-    pub(crate) fn is_done(&self, found: &Match, way: Way) -> bool {
-        way == Way::Fuse && found.spelling == Spelling::Meaning
+    pub(crate) fn is_done(&self, found: &Match, Step { pattern, way }: Step<'_>) -> bool {
+        match way {
+            Way::Rule => false,
+            Way::Fuse => found.spelling == Spelling::Meaning || self.is_operator(found, pattern),
+            Way::Expand => found.spelling != Spelling::Meaning,
+            Way::Outline => found.nodes.len() < 2,
+        }
+    }
+
+    /// Whether the body of the pattern was matched where it spells out the operator of `equals`.
+    fn is_operator(&self, found: &Match, pattern: &Pattern) -> bool {
+        let statements = pattern.equals.as_ref().map(|equals| equals.statements.as_slice());
+        let Some([BuildStatement::Equation { expr, .. }]) = statements else { return false };
+        let (BuildKind::Op(op), [node]) = (&expr.kind, &found.nodes[..]) else { return false };
+        let node = self.index.graph(found.place).node(*node);
+        matches!(&op.operator, BuildOperator::Named(operator)
+            if operator.name == node.op_type
+                && canonical_domain(&operator.domain) == canonical_domain(&node.domain))
+    }
+
+    fn build(
+        &self,
+        plan: &Plan<'_>,
+        found: &Match,
+        right: Option<&Replacement>,
+    ) -> Result<Sketch, Refusal> {
+        let right = right.expect("steps without a right side are not searched for");
+        build(self.index, plan, found, right, self.evaluate, self.steps)
     }
 
     pub(crate) fn plan(
@@ -33,16 +63,20 @@ impl Planner<'_, '_> {
         found: &Match,
         step: Step<'_>,
     ) -> Result<Edit, Refusal> {
-        let right = match step.way {
-            Way::Rule => step.pattern.replacement.as_ref(),
-            Way::Fuse => step.pattern.equals.as_ref(),
+        let measured = self.measured(plan, found);
+        let (graph, types) = (self.index.graph(found.place), self.index.types(found.place));
+        let (mut sketch, function) = match step.way {
+            Way::Rule => (self.build(plan, found, step.pattern.replacement.as_ref())?, None),
+            Way::Fuse => (self.build(plan, found, step.pattern.equals.as_ref())?, None),
+            Way::Expand => (expand(self.index, plan, found, self.evaluate, self.steps)?, None),
+            Way::Outline => {
+                let (sketch, function) = outline::outline(graph, types, found, &measured);
+                (sketch, Some(Box::new(function)))
+            }
         };
-        let right = right.expect("steps without a right side are not searched for");
-        let mut sketch = build(self.index, plan, found, right, self.evaluate, self.steps)?;
         let declare = self.check_types(found, &mut sketch)?;
         self.keep_outputs(found, &sketch)?;
-        if let Some(verify) = self.verify {
-            let (graph, types) = (self.index.graph(found.place), self.index.types(found.place));
+        if let (Some(verify), None) = (self.verify, &function) {
             let (before, after) = extract::both(graph, types, &found.nodes, &sketch);
             verify.verify(step.pattern, &before, &after).map_err(Refusal::NotVerified)?;
         }
@@ -51,9 +85,10 @@ impl Planner<'_, '_> {
             anchor: found.anchor,
             nodes: found.nodes.clone(),
             exits: self.exits(plan, found),
-            measured: self.measured(plan, found),
+            measured,
             declare,
             sketch,
+            function,
         };
         Ok(edit)
     }

@@ -102,6 +102,16 @@ pub enum Refusal {
     /// What [`VerifyEach`](super::VerifyEach) found.
     #[error("the outputs differ: {0}")]
     NotVerified(String),
+    /// A function is written for other operator sets than the graph that calls it.
+    #[error("`{function}` is written for opset {version} of domain \"{domain}\"")]
+    OtherOpset {
+        /// The function.
+        function: String,
+        /// A domain that it imports.
+        domain: String,
+        /// The version.
+        version: i64,
+    },
     /// The pattern has parts for which there is no way to write them down.
     #[error("{what} cannot be written out")]
     NotWritten {
@@ -127,6 +137,7 @@ impl Refusal {
             Self::Shape { .. } => "shape_differs",
             Self::OutputKept { .. } => "output_kept",
             Self::NotVerified(_) => "not_verified",
+            Self::OtherOpset { .. } => "other_opset",
             Self::NotWritten { .. } => "not_written",
         }
     }
@@ -160,6 +171,7 @@ impl Refusal {
             | Self::NotVisible { .. }
             | Self::Evaluate(_)
             | Self::OutputKept { .. }
+            | Self::OtherOpset { .. }
             | Self::NotWritten { .. } => return None,
         })
     }

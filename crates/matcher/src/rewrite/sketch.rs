@@ -13,8 +13,8 @@ use crate::index::ValueRow;
 pub(crate) struct Origin {
     /// As the graph of the match knows it.
     pub(crate) id: ValueId,
-    /// In the index that was searched.
-    pub(crate) row: ValueRow,
+    /// In the index that was searched, where its content may be asked for.
+    pub(crate) row: Option<ValueRow>,
 }
 
 /// Nodes to be built.
@@ -87,6 +87,12 @@ impl Sketch {
         let slots: Vec<_> = outputs.iter().copied().map(Some).collect();
         self.graph.add_node(node, inputs, &slots).expect("the results are new values");
         outputs
+    }
+
+    /// Names the function that the only node calls.
+    pub(crate) fn call(&mut self, function: &str) {
+        let call = self.graph.nodes().next().expect("a call is a node");
+        function.clone_into(&mut self.graph.node_mut(call).op_type);
     }
 
     fn new_value(&mut self, name: &str, ty: Option<Type>) -> ValueId {

@@ -216,6 +216,7 @@ impl Search<'_, '_, '_> {
             order: self.index.order(anchor),
             nodes: rows.iter().map(|row| self.index.id(*row)).collect(),
             bindings: self.named(),
+            header: pattern.attributes.len() + pattern.inputs.len() + pattern.outputs.len(),
             outputs: self.ids(&outputs),
             hints: self.hints(&interior, &constants),
             measured: self.ids(&self.measured(&interior)),

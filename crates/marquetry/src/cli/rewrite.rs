@@ -1,0 +1,223 @@
+//! `marquetry rewrite` and `marquetry outline`: replaces what patterns find.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use marquetry_engine::Native;
+use marquetry_ir::onnx;
+use marquetry_matcher::rewrite::{
+    RewriteError, RewriteOptions, Rewritten, Step, Until, Way, rewrite,
+};
+use marquetry_pattern::Library;
+use marquetry_pattern::core::Pattern;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, plural};
+use super::args::{Cli, Outline, PatternFiles, Rewrite};
+use super::failure::{Exit, Failure};
+use super::{load, outputs};
+
+/// Stands for all names that there are.
+const ALL: &str = "all";
+
+pub(crate) fn run(args: &Rewrite, cli: &Cli) -> Result<Answer, Failure> {
+    let library = load::library(&args.patterns.files, cli)?;
+    let mut steps = Vec::new();
+    let named = [&args.fuse, &args.outline, &args.expand];
+    if !args.rules.is_empty() || named.iter().all(|names| names.is_empty()) {
+        steps.extend(rules(&library, &args.rules)?);
+    }
+    steps.extend(patterns(&library, &args.fuse, Way::Fuse)?);
+    steps.extend(patterns(&library, &args.outline, Way::Outline)?);
+    steps.extend(patterns(&library, &args.expand, Way::Expand)?);
+    let until = if args.once { Until::Once } else { Until::Fixpoint };
+    let output = if args.dry_run { None } else { args.output.as_deref() };
+    apply(&args.model, &args.patterns, output, &steps, until, cli)
+}
+
+pub(crate) fn run_outline(args: &Outline, cli: &Cli) -> Result<Answer, Failure> {
+    let library = load::library(&args.patterns.files, cli)?;
+    let names = if args.only.is_empty() { vec![ALL.to_owned()] } else { args.only.clone() };
+    let steps = patterns(&library, &names, Way::Outline)?;
+    apply(&args.model, &args.patterns, Some(&args.output), &steps, Until::Fixpoint, cli)
+}
+
+fn rules<'l>(library: &'l Library, names: &[String]) -> Result<Vec<Step<'l>>, Failure> {
+    let all = names.is_empty() || names.iter().any(|name| name == ALL);
+    let chosen = choose(library.rules(), if all { &[] } else { names }, "rule")?;
+    if chosen.is_empty() {
+        return Err(Failure::new(Exit::Usage, "no_rules", "the pattern files declare no rule")
+            .hint(
+                "name patterns with `--fuse` or `--outline`, or give files with rules with `-p`",
+            ));
+    }
+    Ok(chosen.into_iter().map(|pattern| Step { pattern, way: Way::Rule }).collect())
+}
+
+fn patterns<'l>(
+    library: &'l Library,
+    names: &[String],
+    way: Way,
+) -> Result<Vec<Step<'l>>, Failure> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all = names.iter().any(|name| name == ALL);
+    let mut chosen = choose(library.patterns(), if all { &[] } else { names }, "pattern")?;
+    if all && way != Way::Outline {
+        chosen.retain(|pattern| pattern.equals.is_some());
+    }
+    Ok(chosen.into_iter().map(|pattern| Step { pattern, way }).collect())
+}
+
+/// Those with these names, or all without any.
+fn choose<'l>(
+    known: &'l [Pattern],
+    names: &[String],
+    noun: &str,
+) -> Result<Vec<&'l Pattern>, Failure> {
+    for name in names {
+        if !known.iter().any(|pattern| pattern.name == *name) {
+            let nearest = known.iter().map(|pattern| pattern.name.as_str());
+            let nearest = nearest.min_by_key(|known| strsim::osa_distance(known, name));
+            let message = format!("there is no {noun} `{name}`");
+            let failure = Failure::new(Exit::Usage, format!("unknown_{noun}"), message);
+            return Err(failure.hint(match nearest {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => "the pattern files declare none".to_owned(),
+            }));
+        }
+    }
+    let wanted = |pattern: &&Pattern| names.is_empty() || names.contains(&pattern.name);
+    Ok(known.iter().filter(wanted).collect())
+}
+
+fn apply(
+    path: &Path,
+    files: &PatternFiles,
+    output: Option<&Path>,
+    steps: &[Step<'_>],
+    until: Until,
+    cli: &Cli,
+) -> Result<Answer, Failure> {
+    if let Some(output) = output {
+        let mut inputs: Vec<PathBuf> = vec![path.to_owned()];
+        inputs.extend(files.files.iter().filter(|path| path.as_os_str() != "std").cloned());
+        outputs::apart(&[output], &inputs)?;
+        outputs::writable(output)?;
+    }
+    let mut model = load::model(path, cli)?;
+    if let Some(output) = output {
+        outputs::apart(&[output], &outputs::sidecars(path, &model))?;
+    }
+    let options = RewriteOptions { until, ..RewriteOptions::default() };
+    let rewritten =
+        rewrite(&mut model, steps, &Native, &options).map_err(|error| failure(path, &error))?;
+    if let Some(output) = output {
+        onnx::write(&model, output).map_err(|error| load::write_failure(output, &error))?;
+    }
+    let mut answer = Answer::new(text(&rewritten, steps), json(&rewritten, output));
+    for pattern in &rewritten.exhausted {
+        answer.note(format!(
+            "the search for `{pattern}` was given up in some places: too many ways to try"
+        ));
+    }
+    Ok(answer)
+}
+
+fn failure(path: &Path, error: &RewriteError) -> Failure {
+    let exit = match error {
+        RewriteError::NothingToBuild { .. } => Exit::Usage,
+        RewriteError::Limit { .. } => Exit::Limit,
+    };
+    Failure::new(exit, error.code(), error).at(path.display()).hint(error.hint())
+}
+
+fn text(rewritten: &Rewritten, steps: &[Step<'_>]) -> String {
+    let mut text = String::new();
+    let put = |text: &mut String, line: std::fmt::Arguments<'_>| {
+        text.write_fmt(line).expect("a string takes any text");
+    };
+    let width = steps.iter().map(|step| step.pattern.name.len()).max().unwrap_or(0);
+    for step in steps {
+        let name = &step.pattern.name;
+        let of = |pattern: &str, way: Way| pattern == name && way == step.way;
+        let applied = rewritten.applied.iter().filter(|one| of(&one.pattern, one.way)).count();
+        let refused = rewritten.refused.iter().filter(|one| of(&one.pattern, one.way)).count();
+        if applied + refused > 0 {
+            let way = word(step.way);
+            put(&mut text, format_args!("{name:width$}  {way:<8}{applied:>5} applied"));
+            if refused > 0 {
+                put(&mut text, format_args!(", {refused} refused"));
+            }
+            text.push('\n');
+        }
+    }
+    if text.is_empty() {
+        text.push_str("nothing to rewrite\n");
+    }
+    let (before, after) = (rewritten.nodes_before, rewritten.nodes_after);
+    put(&mut text, format_args!("{} before, {after} after\n", plural(before, "node")));
+    // The same reason mostly comes many times.
+    let mut reasons: BTreeMap<(&str, Way, String), (usize, usize)> = BTreeMap::new();
+    for (at, refused) in rewritten.refused.iter().enumerate() {
+        let key = (refused.pattern.as_str(), refused.way, refused.reason.to_string());
+        reasons.entry(key).or_insert((at, 0)).1 += 1;
+    }
+    for ((pattern, _, reason), (at, count)) in reasons {
+        let refused = &rewritten.refused[at];
+        let others = match count {
+            1 => String::new(),
+            _ => format!(" and {} more", plural(count - 1, "place")),
+        };
+        let (output, code) = (&refused.output, refused.reason.code());
+        put(
+            &mut text,
+            format_args!("\n{pattern} at `{output}`{others} refused[{code}]: {reason}\n"),
+        );
+        if let Some(hint) = refused.reason.hint() {
+            put(&mut text, format_args!("  help: {hint}\n"));
+        }
+    }
+    text
+}
+
+fn json(rewritten: &Rewritten, output: Option<&Path>) -> Value {
+    let applied = rewritten.applied.iter().map(|one| {
+        json!({
+            "pattern": one.pattern,
+            "way": word(one.way),
+            "output": one.output,
+            "matched": one.matched,
+            "built": one.built,
+        })
+    });
+    let refused = rewritten.refused.iter().map(|one| {
+        json!({
+            "pattern": one.pattern,
+            "way": word(one.way),
+            "output": one.output,
+            "code": one.reason.code(),
+            "message": one.reason.to_string(),
+            "hint": one.reason.hint(),
+        })
+    });
+    json!({
+        "schema_version": 1,
+        "applied": applied.collect::<Vec<_>>(),
+        "refused": refused.collect::<Vec<_>>(),
+        "exhausted": rewritten.exhausted,
+        "nodes": { "before": rewritten.nodes_before, "after": rewritten.nodes_after },
+        "output": output.map(|output| output.display().to_string()),
+    })
+}
+
+fn word(way: Way) -> &'static str {
+    match way {
+        Way::Rule => "rule",
+        Way::Fuse => "fuse",
+        Way::Outline => "outline",
+        Way::Expand => "expand",
+    }
+}
