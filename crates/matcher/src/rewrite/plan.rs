@@ -1,7 +1,7 @@
 //! From a match to an edit: builds, checks types, and says what becomes of the rest.
 
-use marquetry_ir::{Dim, Evaluate, TensorType, Type, ValueId};
 use marquetry_ir::schema::canonical_domain;
+use marquetry_ir::{Dim, Evaluate, TensorType, Type, ValueId};
 use marquetry_pattern::core::{Pattern, VarId};
 use marquetry_pattern::replacement::{BuildKind, BuildOperator, BuildStatement, Replacement};
 
