@@ -3,6 +3,7 @@
 
 mod case;
 mod check;
+mod editors;
 mod engine;
 mod layers;
 mod matching;

@@ -11,6 +11,7 @@ mod failure;
 mod inspect;
 mod job;
 mod load;
+mod lsp;
 mod match_;
 mod outputs;
 mod pattern;

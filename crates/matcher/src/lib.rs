@@ -9,6 +9,7 @@
 
 mod compute;
 mod datum;
+mod describe;
 mod find;
 mod found;
 mod group;

@@ -1,5 +1,7 @@
+use crate::describe::describe;
 use marquetry_ir::schema::{self, Arity, Schema};
 use marquetry_pattern::core::{Operator, OpsetRange};
+use marquetry_pattern::description::Description;
 use marquetry_pattern::{AttributeFacts, AttributeKind, Facts, Operators, Signature};
 
 /// What the schemas of operators say, for the checks of patterns.
@@ -37,15 +39,7 @@ impl Operators for Schemas {
             let standard = matches!(operator.domain.as_str(), "" | "ai.onnx" | "ai.onnx.ml");
             return if standard { Facts::Unknown } else { Facts::Unchecked };
         }
-        let admitted: Vec<&Schema> = versions
-            .iter()
-            .enumerate()
-            .filter(|(at, schema)| {
-                let next = versions.get(at + 1).map(|next| next.since);
-                !schema.deprecated && admits(opsets, &operator.domain, schema.since, next)
-            })
-            .map(|(_, schema)| schema)
-            .collect();
+        let admitted = admitted(versions, opsets, &operator.domain);
         if admitted.is_empty() {
             let since = versions[0].since;
             return Facts::OutOfRange { since: u32::try_from(since).unwrap_or(u32::MAX) };
@@ -79,6 +73,32 @@ impl Operators for Schemas {
         let newest = i64::MAX;
         schema::operators("", newest).map(str::to_owned).collect()
     }
+
+    fn admitted(&self, opsets: &[OpsetRange]) -> Vec<Operator> {
+        let of_domain = |domain: &'static str| {
+            schema::operators(domain, i64::MAX).filter_map(move |name| {
+                let versions = admitted(schema::versions(domain, name), opsets, domain);
+                let operator = || Operator { domain: domain.to_owned(), name: name.to_owned() };
+                (!versions.is_empty()).then(operator)
+            })
+        };
+        schema::domains().flat_map(of_domain).collect()
+    }
+
+    fn describe(&self, operator: &Operator, opsets: &[OpsetRange]) -> Option<Description> {
+        let versions = schema::versions(&operator.domain, &operator.name);
+        let versions = admitted(versions, opsets, &operator.domain);
+        (!versions.is_empty()).then(|| describe(&versions))
+    }
+}
+
+/// The versions of an operator that the opset ranges admit, oldest first.
+fn admitted<'s>(versions: &'s [Schema], opsets: &[OpsetRange], domain: &str) -> Vec<&'s Schema> {
+    let in_force = |(at, schema): &(usize, &Schema)| {
+        let next = versions.get(at + 1).map(|next| next.since);
+        !schema.deprecated && admits(opsets, domain, schema.since, next)
+    };
+    versions.iter().enumerate().filter(in_force).map(|(_, schema)| schema).collect()
 }
 
 /// Whether the ranges of a domain meet the versions from `since` up to `next`.

@@ -286,6 +286,11 @@ impl Diagnostic {
         self.file.as_ref().map(|file| file.name())
     }
 
+    /// Returns the places in other files as diagnostics of their own, each with its file.
+    pub fn elsewhere(&self) -> &[Diagnostic] {
+        &self.elsewhere
+    }
+
     /// Gives the diagnostic the texts that its labels are about.
     pub(crate) fn attach(&mut self, sources: &Sources) {
         let main = self.span().source;

@@ -11,9 +11,11 @@
 pub mod ast;
 mod check;
 pub mod core;
+pub mod description;
 mod diagnostic;
 mod functions;
 pub mod gexpr;
+pub mod ide;
 mod library;
 mod lower;
 pub mod measure;

@@ -1,6 +1,7 @@
 //! What the checker asks about operators. This crate knows no schema; the caller does.
 
 use crate::core::{Operator, OpsetRange};
+use crate::description::Description;
 
 /// Facts about operators.
 ///
@@ -25,6 +26,17 @@ pub trait Operators {
     /// Returns the names of the standard operators, for suggestions.
     fn names(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Returns the operators of all domains that the opset ranges admit, sorted by domain and name:
+    /// what an editor proposes.
+    fn admitted(&self, _opsets: &[OpsetRange]) -> Vec<Operator> {
+        Vec::new()
+    }
+
+    /// Returns what there is to read about an operator, where the ranges admit it.
+    fn describe(&self, _operator: &Operator, _opsets: &[OpsetRange]) -> Option<Description> {
+        None
     }
 }
 

@@ -71,6 +71,11 @@ pub(crate) fn parse(source: SourceId, text: &str) -> (File, Vec<Diagnostic>) {
     (file, errors)
 }
 
+/// The bytes of each top-level item of a text, those that do not parse too.
+pub(crate) fn pieces(text: &str) -> Vec<std::ops::Range<usize>> {
+    split::split(text).into_iter().map(|piece| piece.range).collect()
+}
+
 fn syntax_error(
     source: SourceId,
     base: usize,

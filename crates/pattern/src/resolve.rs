@@ -20,12 +20,12 @@ pub(crate) struct Unit {
     pub(crate) opsets: Vec<OpsetRange>,
     /// One of the files asked for, not only used by one.
     pub(crate) root: bool,
-    imports: Vec<(usize, Use)>,
-    source: SourceId,
+    pub(crate) imports: Vec<(usize, Use)>,
+    pub(crate) source: SourceId,
 }
 
 /// What a name stands for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Decl {
     /// The file that declares it.
     pub(crate) unit: usize,
@@ -266,7 +266,7 @@ impl Unit {
 }
 
 /// One spelling for each path: `./std//math.pat` is `std/math.pat`.
-fn normal(path: &str) -> String {
+pub(crate) fn normal(path: &str) -> String {
     let parts: Vec<&str> =
         path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     parts.join("/")

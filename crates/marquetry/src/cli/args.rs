@@ -302,6 +302,8 @@ pub(crate) enum Pattern {
     },
     /// Runs the tests that stand in pattern files.
     Test(PatternTest),
+    /// Serves editors: the language server protocol on standard input and output.
+    Lsp,
 }
 
 #[derive(Debug, Args)]

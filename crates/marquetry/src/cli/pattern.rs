@@ -11,6 +11,7 @@ pub(crate) fn run(args: &Pattern, cli: &Cli) -> Result<Answer, Failure> {
     match args {
         Pattern::Check { files, .. } => check::run(files, cli),
         Pattern::Test(args) => test::run(args, cli),
+        Pattern::Lsp => Ok(super::lsp::run()),
     }
 }
 
@@ -19,6 +20,7 @@ impl Pattern {
         match self {
             Self::Check { json, .. } => *json,
             Self::Test(args) => args.json,
+            Self::Lsp => false,
         }
     }
 }

@@ -1,0 +1,52 @@
+// Starts `marquetry pattern lsp` and lets it answer; everything else is in the server.
+"use strict";
+
+const vscode = require("vscode");
+const { LanguageClient, TransportKind } = require("vscode-languageclient/node");
+
+let client;
+
+async function start() {
+  const command = vscode.workspace.getConfiguration("marquetry").get("path", "marquetry");
+  const server = { command, args: ["pattern", "lsp"], transport: TransportKind.stdio };
+  client = new LanguageClient("marquetry", "Marquetry", server, {
+    documentSelector: [{ language: "pat" }],
+    // A file that is used may change outside of the editor.
+    synchronize: { fileEvents: vscode.workspace.createFileSystemWatcher("**/*.pat") },
+  });
+  try {
+    await client.start();
+  } catch (error) {
+    const settings = "Open settings";
+    const message = `The language server \`${command}\` did not start: ${error.message}`;
+    if ((await vscode.window.showErrorMessage(message, settings)) === settings) {
+      await vscode.commands.executeCommand("workbench.action.openSettings", "marquetry.path");
+    }
+  }
+}
+
+async function stop() {
+  const running = client;
+  client = undefined;
+  if (running?.isRunning()) {
+    await running.stop();
+  }
+}
+
+async function activate(context) {
+  const restart = async () => {
+    await stop();
+    await start();
+  };
+  context.subscriptions.push(
+    vscode.commands.registerCommand("marquetry.restart", restart),
+    vscode.workspace.onDidChangeConfiguration((event) => {
+      if (event.affectsConfiguration("marquetry.path")) {
+        return restart();
+      }
+    }),
+  );
+  await start();
+}
+
+module.exports = { activate, deactivate: stop };
