@@ -14,6 +14,7 @@ mod find;
 mod found;
 mod group;
 mod index;
+pub mod lift;
 mod operators;
 mod plan;
 pub mod rewrite;

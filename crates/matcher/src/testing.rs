@@ -36,6 +36,7 @@ use marquetry_pattern::{Label, Library, Span};
 
 pub use self::edit::{Edit, bless};
 pub use self::graph::{GraphError, OPSET, model};
+pub(crate) use self::write::{float, is_name};
 
 /// Reads the model of a test: the path of the pattern file, and the path that the test gives.
 pub type ReadModel<'a> = &'a dyn Fn(&str, &str) -> Result<Model, String>;

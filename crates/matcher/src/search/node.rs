@@ -109,7 +109,7 @@ impl<'p> Search<'_, '_, 'p> {
         }
         let each = op.args.iter().position(|arg| matches!(arg, Arg::Each { .. }));
         let after = each.map_or(0, |each| op.args.len() - each - 1);
-        let middle = inputs.len().saturating_sub(op.args.len() - 1);
+        let middle = (inputs.len() + 1).saturating_sub(op.args.len());
         let input = |slot: usize| inputs.get(slot).copied().flatten();
         let mut goals = Vec::with_capacity(op.args.len());
         for (at, arg) in op.args.iter().enumerate() {
