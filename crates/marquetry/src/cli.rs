@@ -75,6 +75,7 @@ impl Verb {
                 let files = args.patterns.files.iter().filter(|path| path.as_os_str() != "std");
                 Some(files.chain([&args.model]).cloned().collect())
             }
+            Self::Pattern(args) => args.watched(),
             _ => None,
         }
     }

@@ -304,6 +304,37 @@ pub(crate) enum Pattern {
     Test(PatternTest),
     /// Serves editors: the language server protocol on standard input and output.
     Lsp,
+    /// Turns a piece of a model into a pattern that finds it, with a test that it passes.
+    Lift(Lift),
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("piece").required(true).args(["nodes", "at", "outputs"]))]
+pub(crate) struct Lift {
+    /// The model.
+    pub(crate) model: PathBuf,
+    /// From one node to another: what is on the paths between them, and what only serves these.
+    /// Nodes have the names of the model, or those of what they compute.
+    #[arg(long, value_name = "A..B")]
+    pub(crate) nodes: Option<String>,
+    /// One node and what it is computed from.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) at: Option<String>,
+    /// How many nodes away from `--at`.
+    #[arg(long, value_name = "N", default_value_t = 4, conflicts_with_all = ["nodes", "outputs"])]
+    pub(crate) depth: u32,
+    /// What computes these values.
+    #[arg(long, value_delimiter = ',', value_name = "VALUE,..")]
+    pub(crate) outputs: Vec<String>,
+    /// Where that begins; by default at the inputs of the model.
+    #[arg(long, value_delimiter = ',', value_name = "VALUE,..", requires = "outputs")]
+    pub(crate) inputs: Vec<String>,
+    /// The name of the pattern.
+    #[arg(long, default_value = "Lifted")]
+    pub(crate) name: String,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -316,6 +347,9 @@ pub(crate) struct PatternTest {
     /// Runs the tests whose title contains this.
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
+    /// Runs them again whenever a file is saved.
+    #[arg(long, conflicts_with = "bless", requires = "files")]
+    pub(crate) watch: bool,
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,7 +1,10 @@
 //! `marquetry pattern`: works on pattern files.
 
 mod check;
+mod lift;
 mod test;
+
+use std::path::PathBuf;
 
 use super::answer::Answer;
 use super::args::{Cli, Pattern};
@@ -12,6 +15,7 @@ pub(crate) fn run(args: &Pattern, cli: &Cli) -> Result<Answer, Failure> {
         Pattern::Check { files, .. } => check::run(files, cli),
         Pattern::Test(args) => test::run(args, cli),
         Pattern::Lsp => Ok(super::lsp::run()),
+        Pattern::Lift(args) => lift::run(args, cli),
     }
 }
 
@@ -21,6 +25,15 @@ impl Pattern {
             Self::Check { json, .. } => *json,
             Self::Test(args) => args.json,
             Self::Lsp => false,
+            Self::Lift(args) => args.json,
+        }
+    }
+
+    /// The files that are watched, if that was asked for.
+    pub(crate) fn watched(&self) -> Option<Vec<PathBuf>> {
+        match self {
+            Self::Test(args) if args.watch => Some(args.files.clone()),
+            _ => None,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod draw;
 
+use std::path::Path;
+
 use marquetry_ir::infer::Types;
 use marquetry_ir::{Graph, Model, NodeId};
 use marquetry_matcher::why::{
@@ -34,7 +36,7 @@ pub(crate) fn run(args: &Why, cli: &Cli) -> Result<Answer, Failure> {
     let asked = Asked { model: &model, types: &types, library: &library, pattern, places };
     match &args.at {
         Some(name) => {
-            let at = why.locate(name).map_err(|error| unlocated(&error, args))?;
+            let at = why.locate(name).map_err(|error| unlocated(&error, &args.model))?;
             let (explanation, changes) = why.suggest(pattern, at);
             Ok(asked.at(name, at, &explanation, &changes))
         }
@@ -57,7 +59,8 @@ fn pattern<'l>(library: &'l Library, name: &str) -> Result<&'l Pattern, Failure>
     }))
 }
 
-fn unlocated(error: &Unlocated, args: &Why) -> Failure {
+/// Why no place of a model has the name that was given.
+pub(crate) fn unlocated(error: &Unlocated, model: &Path) -> Failure {
     let quoted = |names: &[String]| {
         names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
     };
@@ -77,7 +80,7 @@ fn unlocated(error: &Unlocated, args: &Why) -> Failure {
             ("ambiguous_node", format!("name one of them, such as {}", quoted(some)))
         }
     };
-    Failure::new(Exit::Usage, code, error).at(args.model.display()).hint(hint)
+    Failure::new(Exit::Usage, code, error).at(model.display()).hint(hint)
 }
 
 /// What was asked about.

@@ -190,6 +190,7 @@ impl Selector<'_> {
                 continue;
             }
             let Some(node) = self.producer(value) else {
+                let value = self.crossing(inputs, outputs).unwrap_or(value);
                 return Err(LiftError::MissingInput { value: name(value) });
             };
             if nodes.insert(node) {
@@ -210,6 +211,16 @@ impl Selector<'_> {
             return Err(LiftError::NotConvex { node: super::label(self.graph, *outside) });
         }
         Ok(Piece { nodes: self.sorted(nodes), outputs: outputs.to_vec() })
+    }
+
+    /// A value that is read between `inputs` and `outputs` and does not come from `inputs`.
+    fn crossing(&self, inputs: &[ValueId], outputs: &[ValueId]) -> Option<ValueId> {
+        let users = inputs.iter().flat_map(|value| self.graph.uses(*value));
+        let first: BTreeSet<NodeId> = users.map(|entry| entry.node).collect();
+        let last: BTreeSet<NodeId> =
+            outputs.iter().filter_map(|value| self.producer(*value)).collect();
+        let between = self.paths(&first, &last);
+        self.inputs(&between).into_iter().find(|value| !inputs.contains(value))
     }
 
     /// Values that the nodes read and do not compute, constants excepted, in the order of reading.
