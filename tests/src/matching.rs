@@ -2,5 +2,5 @@
 
 mod cases;
 mod naive;
-mod properties;
+pub(crate) mod properties;
 mod recall;

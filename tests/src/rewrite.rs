@@ -5,6 +5,8 @@
 //! `fuse`, `outline` or `expand NAME,..`; without the latter, all rules of the section are applied. Every result is valid, and
 //! gives the outputs that the graph gave before, wherever the embedded engine runs it.
 
+mod properties;
+
 use std::fmt::Write as _;
 
 use marquetry::engine::{Embedded, Engine as _, Native};

@@ -104,7 +104,7 @@ const GROUPS: u32 = 500;
     clippy::print_stdout,
     reason = "how many cases a property was tried on is part of the result"
 )]
-fn check<S: Strategy>(
+pub(crate) fn check<S: Strategy>(
     name: &str,
     cases: u32,
     strategy: S,
