@@ -24,6 +24,7 @@ mod symbols;
 mod tokens;
 mod words;
 
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
@@ -75,6 +76,8 @@ pub struct Analysis<'a> {
     units: Vec<Unit>,
     sources: Sources,
     operators: &'a dyn Operators,
+    /// The names of each file, collected when somebody asks.
+    occurrences: Vec<OnceCell<Vec<Occurrence>>>,
 }
 
 impl<'a> Analysis<'a> {
@@ -83,7 +86,13 @@ impl<'a> Analysis<'a> {
         let mut sources = Sources::default();
         // What is wrong is said by the checker; here what is right is enough.
         let units = resolve(loader, roots, &mut sources, &mut Vec::new());
-        Self { units, sources, operators }
+        let occurrences = units.iter().map(|_| OnceCell::new()).collect();
+        Self { units, sources, operators, occurrences }
+    }
+
+    /// All names of a file, in file order.
+    fn occurrences(&self, unit: usize) -> &[Occurrence] {
+        self.occurrences[unit].get_or_init(|| occurrences::of_file(self, unit))
     }
 
     /// Returns the text of a file.
@@ -104,7 +113,7 @@ impl<'a> Analysis<'a> {
                 }
                 Target::Decl(decl) => places.push(self.place(decl.span)),
                 Target::Variable(decl, _) => {
-                    let all = occurrences::of_file(self, decl.unit);
+                    let all = self.occurrences(decl.unit);
                     let of_it = all.iter().filter(|one| one.target == target);
                     let declared: Vec<&Occurrence> =
                         of_it.clone().filter(|one| one.access == Access::Declare).collect();
@@ -217,7 +226,7 @@ impl<'a> Analysis<'a> {
     /// word is (`<axes>` is an attribute and a variable).
     fn targets(&self, path: &str, offset: usize) -> Vec<Target> {
         let Some(unit) = self.unit(path) else { return Vec::new() };
-        let all = occurrences::of_file(self, unit);
+        let all = self.occurrences(unit);
         let here = |one: &&Occurrence| {
             let range = one.span.range();
             range.start <= offset && offset <= range.end
@@ -262,8 +271,8 @@ impl<'a> Analysis<'a> {
     }
 
     fn occurrences_of(&self, target: &Target) -> Vec<Occurrence> {
-        let all = (0..self.units.len()).flat_map(|unit| occurrences::of_file(self, unit));
-        all.filter(|one| one.target == *target).collect()
+        let all = (0..self.units.len()).flat_map(|unit| self.occurrences(unit));
+        all.filter(|one| one.target == *target).cloned().collect()
     }
 }
 

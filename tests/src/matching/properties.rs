@@ -93,9 +93,9 @@ fn named(model: &Model, groups: &Groups) -> BTreeSet<Vec<String>> {
 }
 
 /// How often each property is tried, by its letter in the list of properties of the engine.
-const NAIVE: u32 = 2500;
+const NAIVE: u32 = 4000;
 const TOGETHER: u32 = 1000;
-const SHUFFLED: u32 = 1500;
+const SHUFFLED: u32 = 2000;
 const NAMES: u32 = 500;
 const GROUPS: u32 = 500;
 

@@ -30,8 +30,8 @@ rule merge_reshapes: Reshape<...>(Reshape<...>(x, _), const s) ~> Reshape(x, s) 
 ";
 
 /// How often each property is tried.
-pub(crate) const INCREMENTAL: u32 = 1000;
-pub(crate) const MEANING: u32 = 1000;
+pub(crate) const INCREMENTAL: u32 = 1500;
+pub(crate) const MEANING: u32 = 1500;
 
 const PERMUTATIONS: [[usize; 3]; 6] =
     [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];

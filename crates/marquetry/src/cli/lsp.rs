@@ -1,4 +1,4 @@
-//! The language server: reads messages, keeps the texts, and leaves all work to one other thread.
+//! The language server: reads messages, keeps the texts, and leaves all work to other threads.
 //!
 //! What is to be answered is asked of [`marquetry_pattern::ide`]; here is only the protocol. The shapes
 //! of messages are written as JSON, because the crate that has them as types compiles longer than
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use self::documents::Documents;
 use self::files::Folders;
-use self::worker::{Job, Worker};
+use self::worker::Worker;
 use super::answer::Answer;
 use super::failure::Exit;
 
@@ -77,7 +77,7 @@ impl Session {
         match (self.state, method.as_str()) {
             (State::Starting, "initialize") => {
                 self.state = State::Running;
-                self.worker.send(Job::Start(Folders::of(&params)));
+                self.worker.work_in(Folders::of(&params));
                 self.answer(Response::new_ok(id, capabilities()));
             }
             (State::Starting, _) => {
@@ -95,7 +95,7 @@ impl Session {
             (State::Running, method) if answers::METHODS.contains(&method) => {
                 let documents = Arc::clone(&self.documents);
                 let method = method.to_owned();
-                self.worker.send(Job::Request { id, method, params, documents });
+                self.worker.answer(worker::Request { id, method, params, documents });
             }
             (State::Running, other) => {
                 let message = format!("`{other}` is not served");
@@ -130,7 +130,7 @@ impl Session {
             _ => false,
         };
         if changed {
-            self.worker.send(Job::Diagnose { documents: Arc::clone(&self.documents) });
+            self.worker.check(Arc::clone(&self.documents));
         }
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::context::{self, Context};
 use super::hover::{attribute_line, kind_of, names_of, qualified};
-use super::occurrences::{self, Callee, Target};
+use super::occurrences::{Callee, Target};
 use super::{Analysis, tokens, words};
 use crate::ast::Item;
 use crate::functions::DTYPES;
@@ -282,7 +282,7 @@ impl Analysis<'_> {
         let text = self.text_of(unit);
         if let Some(decl) = self.decl_around(unit, offset) {
             let names = names_of(self.item(decl));
-            for one in occurrences::of_file(self, unit) {
+            for one in self.occurrences(unit) {
                 if let Target::Variable(of, name) = &one.target
                     && *of == decl
                     && !one.span.range().contains(&offset.saturating_sub(1))

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use super::occurrences::{self, Access, Occurrence, Target};
+use super::occurrences::{Access, Occurrence, Target};
 use super::{Analysis, line_of, name_span, tokens, words};
 use crate::ast::{Item, Param, SigAttr};
 use crate::core::{Operator, OpsetRange};
@@ -29,7 +29,7 @@ impl Analysis<'_> {
         let parts: Vec<String> =
             targets.iter().filter_map(|target| self.about(unit, offset, target)).collect();
         if !parts.is_empty() {
-            let all = occurrences::of_file(self, unit);
+            let all = self.occurrences(unit);
             let named = all.iter().rev().find(|one| {
                 targets.contains(&one.target)
                     && one.span.range().start <= offset
@@ -177,7 +177,7 @@ impl Analysis<'_> {
     fn about_variable(&self, decl: Decl, name: &str) -> String {
         let item = self.item(decl);
         let target = Target::Variable(decl, name.to_owned());
-        let all = occurrences::of_file(self, decl.unit);
+        let all = self.occurrences(decl.unit);
         let kind = match kind_of(&names_of(item), name) {
             // Where values stand, it is the number in one.
             "attribute"
@@ -217,7 +217,7 @@ impl Analysis<'_> {
     fn bound_at(&self, decl: Decl, name: &str) -> Vec<String> {
         let source = self.text_of(decl.unit);
         let target = Target::Variable(decl, name.to_owned());
-        let all = occurrences::of_file(self, decl.unit);
+        let all = self.occurrences(decl.unit);
         let head = self.header_end(decl);
         let inside: Vec<&Occurrence> = all
             .iter()

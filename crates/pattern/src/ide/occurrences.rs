@@ -1,5 +1,7 @@
 //! Every name of a file, with what it stands for.
 
+use std::collections::BTreeMap;
+
 use crate::ast::{
     Arg, Attr, AttrValue, Body, Branch, Build, BuildExpr, BuildStatement, Call, Def, DefBody,
     Dimension, ExpectKind, Expr, ExprKind, Guard, GuardKind, HintKind, Item, Left, Name, Param,
@@ -54,6 +56,7 @@ pub(super) struct Occurrence {
 }
 
 /// What a call is of.
+#[derive(Clone, Debug)]
 pub(super) enum Callee {
     Item(Decl),
     Operator(Operator),
@@ -64,8 +67,10 @@ pub(super) enum Callee {
 /// All names of a file, in file order.
 pub(super) fn of_file(analysis: &Analysis<'_>, unit: usize) -> Vec<Occurrence> {
     let mut found = Vec::new();
+    let mut callees = BTreeMap::new();
     for (item, content) in analysis.units[unit].file.items.iter().enumerate() {
-        let mut walk = Walk { analysis, unit, decl: analysis.decl(unit, item), found: &mut found };
+        let decl = analysis.decl(unit, item);
+        let mut walk = Walk { analysis, unit, decl, found: &mut found, callees: &mut callees };
         walk.item(content);
     }
     // Some trees are visited with the text of a group around them.
@@ -82,6 +87,8 @@ struct Walk<'w> {
     unit: usize,
     decl: Decl,
     found: &'w mut Vec<Occurrence>,
+    /// What the names of calls stand for, in items that have the opsets of the file.
+    callees: &'w mut BTreeMap<String, Callee>,
 }
 
 impl Walk<'_> {
@@ -307,7 +314,7 @@ impl Walk<'_> {
     }
 
     fn call(&mut self, call: &Call) {
-        let callee = self.analysis.callee(self.unit, &call.callee.text, Some(self.decl));
+        let callee = self.callee(&call.callee.text);
         match &callee {
             Callee::Item(decl) => self.add(call.callee.span, Target::Decl(*decl), Access::Use),
             Callee::Operator(operator) => {
@@ -348,6 +355,23 @@ impl Walk<'_> {
                 self.expr(expr);
             }
         }
+    }
+
+    fn callee(&mut self, name: &str) -> Callee {
+        let own = match self.analysis.item(self.decl) {
+            Item::Pattern(pattern) => !pattern.meta.opsets.is_empty(),
+            Item::Rule(rule) => !rule.meta.opsets.is_empty(),
+            _ => false,
+        };
+        if own {
+            return self.analysis.callee(self.unit, name, Some(self.decl));
+        }
+        if let Some(known) = self.callees.get(name) {
+            return known.clone();
+        }
+        let callee = self.analysis.callee(self.unit, name, None);
+        self.callees.insert(name.to_owned(), callee.clone());
+        callee
     }
 
     fn attr_value(&mut self, value: &AttrValue) {

@@ -57,7 +57,7 @@ impl Analysis<'_> {
             }
             _ => return Err(nothing()),
         }
-        let all = occurrences::of_file(self, unit);
+        let all = self.occurrences(unit);
         let here = all.iter().find(|one| {
             let range = one.span.range();
             one.target == target && range.start <= offset && offset <= range.end

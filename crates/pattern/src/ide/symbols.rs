@@ -1,11 +1,13 @@
 //! The outline of a file, and the kinds of its variables.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::Analysis;
 use super::hover::{kind_of, names_of};
-use super::occurrences::{self, Access, Target};
+use super::occurrences::{Access, Target};
 use crate::ast::Item;
+use crate::names::Names;
 
 /// What a symbol is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +56,8 @@ impl Analysis<'_> {
                 Item::Use(_) | Item::Opset(_) => continue,
             };
             let name_range = name.span.range();
-            let Some(range) = pieces.iter().find(|piece| piece.contains(&name_range.start)) else {
-                continue;
-            };
+            let at = pieces.partition_point(|piece| piece.end <= name_range.start);
+            let Some(range) = pieces.get(at) else { continue };
             let head = text[range.clone()].lines().next().unwrap_or("");
             let detail = head.trim_end().trim_end_matches('{').trim_end().to_owned();
             symbols.push(Symbol {
@@ -74,33 +75,25 @@ impl Analysis<'_> {
     /// first in its item, with what it is: in `v + eps`, `eps` is a `number`, and only other places say so.
     pub fn kinds(&self, path: &str, range: &Range<usize>) -> Vec<(Range<usize>, &'static str)> {
         let Some(unit) = self.unit(path) else { return Vec::new() };
-        let all = occurrences::of_file(self, unit);
-        let pieces = crate::parse::pieces(self.text_of(unit));
+        let mut names: BTreeMap<usize, Names> = BTreeMap::new();
+        let mut seen: BTreeSet<(usize, &str)> = BTreeSet::new();
         let mut hints = Vec::new();
-        for (item, content) in self.units[unit].file.items.iter().enumerate() {
-            let decl = self.decl(unit, item);
-            let start = decl.span.range().start;
-            let Some(piece) = pieces.iter().find(|piece| piece.contains(&start)) else { continue };
-            let names = names_of(content);
-            let mut seen: Vec<&str> = Vec::new();
-            for one in &all {
-                let place = one.span.range();
-                let Target::Variable(of, name) = &one.target else { continue };
-                let operand = one.access == Access::Operand && piece.contains(&place.start);
-                if *of != decl || !operand || seen.contains(&name.as_str()) {
-                    continue;
-                }
-                seen.push(name);
-                let kind = match kind_of(&names, name) {
-                    "attribute" => "number",
-                    kind => kind,
-                };
-                if kind != "value" && range.start <= place.start && place.end <= range.end {
-                    hints.push((place, kind));
-                }
+        for one in self.occurrences(unit) {
+            let Target::Variable(decl, name) = &one.target else { continue };
+            if one.access != Access::Operand || !seen.insert((decl.item, name)) {
+                continue;
+            }
+            let place = one.span.range();
+            if place.start < range.start || range.end < place.end {
+                continue;
+            }
+            let names = names.entry(decl.item).or_insert_with(|| names_of(self.item(*decl)));
+            match kind_of(names, name) {
+                "value" => {}
+                "attribute" => hints.push((place, "number")),
+                kind => hints.push((place, kind)),
             }
         }
-        hints.sort_by_key(|(place, _)| place.start);
         hints
     }
 }
