@@ -1,20 +1,40 @@
-# Finds group and instance normalization.
+# Finds group, instance and batch normalization.
 #
 # PyTorch writes a group norm as an instance norm over a reshaped tensor, and the affine part apart.
+# Others compute mean and variance of the reshaped tensor step by step.
 #
 #   before: g = Reshape(x, [0, G, -1]); i = InstanceNormalization(g, ones, zeros)
 #           r = Reshape(i, Shape(x)); w = Mul(r, scale); y = Add(w, bias)
 #   after:  y = GroupNormalization <num_groups = G> (x, scale, bias)
 
-use "std/math.pat" { div, rsqrt, mean, mean_square }
+use "std/math.pat" { div, rsqrt, root, mean, mean_square, variance, cast }
+
+# (x − E[x]) / √(Var[x] + ε)
+def standardized<axes, eps>(x) => (n) {
+  dup d = x - mean<axes>(x)
+  v = variance<axes>(x, d)
+  n = div(d, root(v + eps)) | d * rsqrt(v + eps)
+}
 
 pattern GroupNorm in norm <groups, eps> (x, const scale?, const bias?) => (y) {
   either {
-    g = Reshape<...>(x, ...)
-    i = InstanceNormalization<epsilon = eps>(g, const _one, const _zero)
+    h = cast?(x)
+    g = Reshape<...>(h, ...)
+    i = InstanceNormalization<epsilon = eps>(g, full(1), full(0))
     r = Reshape<...>(i, ...)
-    y = r *? scale +? bias
+    y = cast?(r *? scale +? bias) | cast?(r) *? scale +? bias
     let groups = dim(g, 1)
+    where? rank(r) == rank(x)
+  } or {
+    h = cast?(x)
+    g = Reshape<...>(h, ...)
+    i = standardized<axes, eps>(g)
+    r = Reshape<...>(i, ...)
+    y = cast?(r *? scale +? bias) | cast?(r) *? scale +? bias
+    let groups = dim(g, 1)
+    # A layer norm between two reshapes joins or splits other axes.
+    where rank(g) >= 3, axes == range(2 - rank(g), 0), dim(x, 1) % dim(g, 1) == 0
+    where dim(x, 0) == dim(g, 0), shape(x) != shape(g)
     where? rank(r) == rank(x)
   } or {
     y = GroupNormalization<epsilon = eps, num_groups = groups, ...>(x, scale, bias)
@@ -27,11 +47,43 @@ pattern GroupNorm in norm <groups, eps> (x, const scale?, const bias?) => (y) {
 pattern InstanceNorm in norm <eps> (x, const scale?, const bias?) => (y) {
   either { y = InstanceNormalization<epsilon = eps>(x, scale, bias) }
   or {
-    dup d = x - mean<axes>(x)
-    v = mean_square<axes>(d)
-    n = div(d, Sqrt(v + eps)) | d * rsqrt(v + eps)
+    n = standardized<axes, eps>(x)
     y = n *? scale +? bias
     where rank(x) >= 4, axes == range(2 - rank(x), 0)
     where? dim(scale, -2) == 1, dim(bias, -2) == 1
+  } or {
+    # PyTorch folds the batch into the channels when it normalizes in training mode.
+    n = InstanceNormalization<epsilon = eps>(x, full(1), full(0))
+    y = n * scale +? bias
+    where? dim(scale, -2) == 1, dim(bias, -2) == 1
   }
 } quant { skip interior, bias }
+
+# With the statistics of training. Behind a convolution it is folded into the weights: `ConvBn`.
+pattern BatchNorm in batch_norm <eps> (x, const scale, const bias, const mean, const var) => (y) {
+  y = BatchNormalization<epsilon = eps, ...>(x, scale, bias, mean, var)
+}
+
+test "a group norm of PyTorch, opset 14"
+  <ir_version: 8, opset_import: ["" : 14]>
+  g (float[2,8,4,4] x) => (float[2,8,4,4] y)
+  <int64[3] shape = {0,4,-1}, float[4] ones = {1,1,1,1}, float[4] zeros = {0,0,0,0}, float[8,1,1] s = {1,1,1,1,1,1,1,1}, float[8,1,1] b = {0,0,0,0,0,0,0,0}> {
+    a = Reshape (x, shape)
+    i = InstanceNormalization <epsilon: float = 1e-5> (a, ones, zeros)
+    t = Shape (x)
+    r = Reshape (i, t)
+    w = Mul (r, s)
+    y = Add (w, b)
+  }
+  matches GroupNorm { groups = 4, eps = 1e-5, scale = s, bias = b }
+
+test "an instance norm with a scale of its own is no group norm"
+  <ir_version: 8, opset_import: ["" : 14]>
+  g (float[2,8,4,4] x) => (float[2,8,4,4] y)
+  <int64[3] shape = {0,4,-1}, float[4] twos = {2,2,2,2}, float[4] zeros = {0,0,0,0}> {
+    a = Reshape (x, shape)
+    i = InstanceNormalization <epsilon: float = 1e-5> (a, twos, zeros)
+    t = Shape (x)
+    y = Reshape (i, t)
+  }
+  rejects GroupNorm

@@ -8,30 +8,28 @@
 #           e = Add(v, eps); r = Sqrt(e); n = Div(d, r); w = Mul(n, scale); y = Add(w, bias)
 #   after:  y = LayerNormalization(x, scale, bias)
 
-use "std/math.pat" { square, rsqrt, div, mean, mean_square, cast }
-
-# E[x²] − E[x]²
-def moments<axes>(x) = mean_square<axes>(x) - square(mean<axes>(x))
+use "std/math.pat" { rsqrt, root, div, mean, mean_square, variance, cast }
 
 pattern LayerNorm in norm <axes, eps> (x, const scale?, const bias?) => (y) {
   either {
     dup h = cast?(x)
-    # TensorFlow and hand-written code subtract the mean twice.
-    dup d = h - mean<axes>(h)
-    v = mean_square<axes>(d) | moments<axes>(h) | Max(moments<axes>(h), 0)
-    n = div(d, Sqrt(v + eps)) | d * rsqrt(v + eps)
+    # TensorFlow and hand-written code subtract the mean twice; PyTorch widens the difference only.
+    dup d = cast?(h - mean<axes>(h))
+    v = variance<axes>(h, d)
+    n = div(d, root(v + eps)) | d * rsqrt(v + eps)
     y = cast?(n *? scale +? bias)
       | cast?(n) *? scale +? bias
-      | div(scale * d, Sqrt(v + eps)) +? bias
+      | div(scale * d, root(v + eps)) +? bias
       | d * rsqrt(v + eps) * scale +? bias
+      | cast?(d * rsqrt(v + eps) * scale) +? bias
   } or {
     # TensorFlow: x·(γ·r) + (β − μ·(γ·r))
     dup h = cast?(x)
     m = mean<axes>(h)
     dup d = h - mean<axes>(h)
-    v = mean_square<axes>(d) | moments<axes>(h) | Max(moments<axes>(h), 0)
+    v = variance<axes>(h, d)
     r = rsqrt(v + eps) *? scale
-    y = cast?(h * r + (bias - m * r))
+    y = cast?(h * r + (bias - m * r)) | cast?(h * r - m * r)
   } or {
     # What an optimizer that knows only RMSNormalization makes of it.
     dup h = cast?(x)
@@ -45,21 +43,52 @@ pattern LayerNorm in norm <axes, eps> (x, const scale?, const bias?) => (y) {
     let axes = range(a, 0)
   }
   where? 0 < eps, eps < 0.1
-  where? axes == range(axes[0], 0) or len(axes) == 1
-  where? rank(scale) == -axes[0], rank(bias) == -axes[0]
-} quant {
+  where? axes == range(axes[0], 0) or len(axes) == 1 and axes[0] == 1 - rank(x)
+  where? rank(scale) == -axes[0] or rank(scale) > -axes[0] and prod(shape(scale)[:axes[0]]) == 1
+  where? rank(bias) == -axes[0] or rank(bias) > -axes[0] and prod(shape(bias)[:axes[0]]) == 1
+} equals { y = LayerNormalization<axis = axes[0], epsilon = eps>(x, scale ?? {1 : [dim(x, -1)]}, bias) }
+  quant {
   skip interior, bias
   symmetric scale when bits(scale) == 16
 }
 
-# The same with ε outside the square root: almost a layer norm, so it has a name of its own and is
-# never replaced by one.
+# The same with ε outside the square root, or with the variance of a sample (over n − 1): almost a
+# layer norm, so it has a name of its own and is never replaced by one.
 pattern LayerNormOuterEps in norm <axes, eps> (x, const scale?, const bias?) => (y) {
   dup h = cast?(x)
   dup d = h - mean<axes>(h)
-  v = mean_square<axes>(d)
-  s = Sqrt(v) + eps
+  u = mean_square<axes>(d)
+  v = u | u * const _n / const _less | u * const _ratio
+  s = root(v) + eps
   y = cast?(div(d, s) *? scale +? bias) | div(scale * d, s) +? bias
   where? 0 < eps, eps < 0.1
   where? rank(scale) == -axes[0], rank(bias) == -axes[0]
 } quant { skip interior, bias }
+
+test "opset 13, a power and a quotient"
+  <ir_version: 8, opset_import: ["" : 13]>
+  g (float[2,8] x) => (float[2,8] y) <float two = {2}, float eps = {1e-5}, float[8] s = {1,1,1,1,1,1,1,1}, float[8] b = {0,0,0,0,0,0,0,0}> {
+    m = ReduceMean <axes: ints = [-1]> (x)
+    d = Sub (x, m)
+    q = Pow (d, two)
+    v = ReduceMean <axes: ints = [-1]> (q)
+    e = Add (v, eps)
+    r = Sqrt (e)
+    n = Div (d, r)
+    w = Mul (n, s)
+    y = Add (w, b)
+  }
+  matches LayerNorm { eps = 1e-5, scale = s, bias = b }
+
+test "the variance is used elsewhere"
+  <ir_version: 8, opset_import: ["" : 13]>
+  g (float[2,8] x) => (float[2,8] y, float[2,1] v) <float two = {2}, float eps = {1e-5}> {
+    m = ReduceMean <axes: ints = [-1]> (x)
+    d = Sub (x, m)
+    q = Pow (d, two)
+    v = ReduceMean <axes: ints = [-1]> (q)
+    e = Add (v, eps)
+    r = Sqrt (e)
+    y = Div (d, r)
+  }
+  rejects LayerNorm

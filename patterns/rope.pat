@@ -1,6 +1,10 @@
 # Finds rotary position embedding of one tensor: pairs of features turned by an angle.
 #
-# A pair is feature i with feature i + d/2 (Llama) or with its neighbour (GPT-J).
+# A pair is feature i with feature i + d/2 (Llama) or with its neighbour (GPT-J). Where only a part
+# of the features is turned, as in GPT-NeoX and Phi, the part is `x`.
+#
+# There is no `equals`: the operator of opset 23 takes one cosine for each pair, and whether the two
+# halves of `cos` are equal is not known before a run.
 #
 #   before: c = Mul(x, cos); h = Slice(x, d/2, d); l = Slice(x, 0, d/2); n = Neg(h)
 #           r = Concat(n, l); s = Mul(r, sin); y = Add(c, s)
@@ -9,14 +13,20 @@
 use "std/math.pat" { cast }
 use "std/layout.pat" { halves, even, odd }
 
-# (−x₂, x₁)
+# (−x₂, x₁), and the same with the other sign
 def rotate(x) => (r) {
   low, high = halves(x)
   r = Concat<axis = -1>(-high, low)
 }
+def rotate_back(x) => (r) {
+  low, high = halves(x)
+  r = Concat<axis = -1>(high, -low)
+}
 
 # two tensors interleaved along the last axis
 def stacked(a, b) = Reshape<...>(Concat<axis = -1>(Unsqueeze<axes = [-1]>(a), Unsqueeze<axes = [-1]>(b)), ...)
+                  | Reshape<...>(ConcatFromSequence<axis = -1, new_axis = 1>(SequenceConstruct(a, b)), ...)
+                  | Reshape<...>(Concat<axis = -1>(Reshape<...>(a, ...), Reshape<...>(b, ...)), ...)
 
 # (−x₁, x₀, −x₃, x₂, …)
 def rotate_pairs(x) = stacked(-odd(x), even(x))
@@ -35,15 +45,57 @@ pattern Rope in rope (x, cos, sin) => (y) {
     dup h = cast?(x)
     y = cast?(h * cos + rotate_pairs(h) * sin)
   } or {
-    low, high = halves(x)
-    re, im = turned(low, high, cos, sin)
-    y = Concat<axis = -1>(re, im)
+    dup h = cast?(x)
+    y = cast?(h * cos - rotate_back(h) * sin)
   } or {
-    re, im = turned(even(x), odd(x), cos, sin)
-    y = stacked(re, im)
+    dup h = cast?(x)
+    low, high = halves(h)
+    re, im = turned(low, high, cos, sin)
+    y = cast?(Concat<axis = -1>(re, im))
+  } or {
+    dup h = cast?(x)
+    re, im = turned(even(h), odd(h), cos, sin)
+    y = cast?(stacked(re, im))
   } or {
     y = RotaryEmbedding<...>(x, cos, sin, ...)
   } or {
     y = com.microsoft.RotaryEmbedding<...>(x, _positions, cos, sin, ...)
   }
 } quant { skip interior; share x, y; range cos [-1, 1]; range sin [-1, 1] }
+
+# The tables of angles: positions times frequencies, twice side by side, and their cosine and sine.
+pattern RotaryTable in rotary_table (positions, const frequencies) => (cos, sin) {
+  a = cast?(positions @ frequencies) | cast?(frequencies @ positions) | positions * frequencies
+  t = Transpose?<...>(a)
+  shared e = Concat<axis = -1>(t, t) | t
+  cos = Cos(e)
+  sin = Sin(e)
+} quant { skip interior; range cos [-1, 1]; range sin [-1, 1] }
+
+test "halves, the second one negated"
+  <ir_version: 8, opset_import: ["" : 13]>
+  g (float[2,4,6,8] x, float[6,8] c, float[6,8] s) => (float[2,4,6,8] y)
+  <int64[1] zero = {0}, int64[1] half = {4}, int64[1] end = {9223372036854775807}, int64[1] axis = {3}> {
+    a = Mul (x, c)
+    low = Slice (x, zero, half, axis)
+    high = Slice (x, half, end, axis)
+    n = Neg (high)
+    r = Concat <axis: int = -1> (n, low)
+    b = Mul (r, s)
+    y = Add (a, b)
+  }
+  matches Rope { x = x, cos = c, sin = s }
+
+test "the first half negated instead"
+  <ir_version: 8, opset_import: ["" : 13]>
+  g (float[2,4,6,8] x, float[6,8] c, float[6,8] s) => (float[2,4,6,8] y)
+  <int64[1] zero = {0}, int64[1] half = {4}, int64[1] end = {9223372036854775807}, int64[1] axis = {3}> {
+    a = Mul (x, c)
+    low = Slice (x, zero, half, axis)
+    high = Slice (x, half, end, axis)
+    n = Neg (low)
+    r = Concat <axis: int = -1> (high, n)
+    b = Mul (r, s)
+    y = Add (a, b)
+  }
+  rejects Rope

@@ -1,5 +1,7 @@
 # Moving elements without computing: the last two axes exchanged, the last axis halved.
 #
+# Definitions are not searched for: other files import them.
+#
 #   before: k = Transpose <perm = [0, 1, 3, 2]> (x)
 #   after:  k = swap_last(x)
 
@@ -35,3 +37,12 @@ def even(x)  = Slice<axes = [-1], starts = [0], ends = _, steps = [2]>(x)
 def odd(x)   = Slice<axes = [-1], starts = [1], ends = _, steps = [2]>(x)
              | Gather<axis = -1>(pairs(x), 1) | Squeeze<axes = [-1]>(Split<axis = -1, ...>(pairs(x))[1])
              | Squeeze<axes = [-1]>(Slice<axes = [-1], starts = [1], ends = _, steps = [1]>(pairs(x)))
+
+# Key and value heads repeated for the query heads that share them: a new axis, its copies, and the
+# two axes joined.
+def repeated_heads(x) = Reshape<...>(Expand<...>(Unsqueeze<...>(x), ...), ...)
+             | Reshape<...>(Identity(Expand<...>(Unsqueeze<...>(x), ...)), ...)
+             | Reshape<...>(Tile(Unsqueeze<...>(x), ...), ...)
+             | Reshape<...>(Expand<...>(Reshape<...>(x, ...), ...), ...)
+             | Reshape<...>(Tile(Reshape<...>(x, ...), ...), ...)
+             | Reshape<...>(Reshape<...>(Concat<...>(Unsqueeze<...>(x), ...), ...), ...)
