@@ -80,6 +80,7 @@ pattern Mish in mish (x) => (y) {
 def six(x) = Clip<min = 0, max = 6>(x) | Min(relu(x), 6) | relu(Min(x, 6))
 
 pattern Relu6 in clip (x) => (y) { y = six(x) }
+  equals { y = Clip(x, {0}, {6}) }
   quant  { skip interior, consts }
 
 # between zero and one

@@ -27,7 +27,8 @@ def weight(p) = cast(p) | Where(IsNaN(p), _f, p) | Where(_w, p, _f) | Where(_w, 
               | Identity(p) | Dropout<...>(p, ...) | p * _c | Reshape<...>(p, ...)
               | Slice<axes = [-1], starts = [0], ends = _, steps = [1]>(p) | mixed_heads(p)
 
-def softmax(s) = Softmax<axis = -1>(s) | div(exp(s), total<axes = [-1]>(exp(s)))
+def softmax(s) = Softmax<axis = -1>(s) | softmax_steps(s)
+def softmax_steps(s) = div(exp(s), total<axes = [-1]>(exp(s)))
 def exp(s)     = Exp(s - top(s)) | Exp(s)
 def top(s)     = ReduceMax<axes = [-1], keepdims = 1>(s) | put_back(ReduceMax<axes = [-1], keepdims = 0>(s))
 
@@ -56,13 +57,9 @@ pattern Attention in attention (q, k?, v?, masks...) => (y) {
 
 # The probabilities alone, wherever they are used.
 pattern Softmax in softmax <axis> (x) => (y) {
-  either {
-    y = Softmax<axis>(x)
-  } or {
-    y = softmax(x)
-    let axis = -1
-  }
-}
+  y = softmax_steps(x)
+  let axis = -1
+} equals { y = Softmax<axis = axis>(x) }
 
 # Softmax over scores some of which are filled with a value that leaves nothing of them.
 pattern MaskedSoftmax in masked_softmax <fill> (x, mask) => (y) {

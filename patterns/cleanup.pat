@@ -71,7 +71,7 @@ rule unsqueeze_squeeze: Unsqueeze<axes = a>(Squeeze<axes = a>(x)) ~> x
 # Only where the first cast loses nothing.
 rule merge_casts:      Cast<to = t>(Cast<to = u>(x)) ~> Cast<to = t>(x)  where widens(dtype(x), u)
 
-rule merge_slices (x) => (y) {
+rule merge_slices opset "" 10.. (x) => (y) {
   y = Slice<starts = s, ends = e, axes = a, steps = t>(Slice<starts = p, ends = q, axes = b, steps = u>(x))
   where len(a) == 1, len(b) == 1, rank(x) > 0, a[0] != b[0]
 } ~> { y = Slice(x, {p ++ s : int64}, {q ++ e : int64}, {b ++ a : int64}, {u ++ t : int64}) }
@@ -88,11 +88,17 @@ rule split_concat (x) => (y) {
 } ~> { y = x }
 
 # Factors and summands that are known are one.
-rule merge_factors (x, const a, const b) => (y) { y = (x * a) * b } ~> {
+rule merge_factors (x, const a, const b) => (y) {
+  y = (x * a) * b
+  where numel(a) == 1 or numel(b) == 1 or shape(a) == shape(b)
+} ~> {
   const k = a * b
   y = x * k
 } verify { tol 1e-5 }
-rule merge_summands (x, const a, const b) => (y) { y = (x + a) + b } ~> {
+rule merge_summands (x, const a, const b) => (y) {
+  y = (x + a) + b
+  where numel(a) == 1 or numel(b) == 1 or shape(a) == shape(b)
+} ~> {
   const k = a + b
   y = x + k
 } verify { tol 1e-5 }
@@ -103,7 +109,7 @@ rule squeeze_chain (x) => (y) {
   r = Reshape<...>(t, _)
   y = Transpose<perm = q>(r)
   where is_reshape(shape(x), p), is_reshape(shape(r), q)
-} ~> { y = Reshape(x, {shape(y)}) }
+} ~> { y = Reshape(x, {shape(y) : int64}) }
 
 # A Concat of transposes is the transpose of a Concat, whatever the number of inputs.
 rule sink_transpose <p, a> (xs...) => (y) {

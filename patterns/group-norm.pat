@@ -57,7 +57,26 @@ pattern InstanceNorm in norm <eps> (x, const scale?, const bias?) => (y) {
     y = n * scale +? bias
     where? dim(scale, -2) == 1, dim(bias, -2) == 1
   }
+} equals {
+  const s = Reshape(scale ?? {1 : [dim(x, 1)]}, {[-1] : int64})
+  const t = Reshape(bias ?? {0 : [dim(x, 1)]}, {[-1] : int64})
+  y = InstanceNormalization<epsilon = eps>(x, s, t)
 } quant { skip interior, bias }
+
+# The operator has a factor for each channel from opset 21 on; before, it had one for each group.
+rule group_norm opset "" 21.. <eps> (x, const scale, const bias) => (y) {
+  g = Reshape<...>(x, _)
+  r = Reshape<...>(InstanceNormalization<epsilon = eps>(g, full(1), full(0)), _)
+  y = r * scale + bias
+  let groups = dim(g, 1)
+  where shape(r) == shape(x), rank(g) >= 3, dim(x, 1) % groups == 0, dim(g, 0) == dim(x, 0)
+  where numel(scale) == dim(x, 1), dim(scale, 1 - rank(x)) == dim(x, 1)
+  where numel(bias) == dim(x, 1), dim(bias, 1 - rank(x)) == dim(x, 1)
+} ~> {
+  const s = Reshape(scale, {[-1] : int64})
+  const t = Reshape(bias, {[-1] : int64})
+  y = GroupNormalization<num_groups = groups, epsilon = eps>(x, s, t)
+}
 
 # With the statistics of training. Behind a convolution it is folded into the weights: `ConvBn`.
 pattern BatchNorm in batch_norm <eps> (x, const scale, const bias, const mean, const var) => (y) {

@@ -29,7 +29,9 @@ pattern LayerNorm in norm <axes, eps> (x, const scale?, const bias?) => (y) {
     dup d = h - mean<axes>(h)
     v = variance<axes>(h, d)
     r = rsqrt(v + eps) *? scale
+    # Keras 3 negates the mean instead.
     y = cast?(h * r + (bias - m * r)) | cast?(h * r - m * r)
+      | cast?(h * r + (-m * r + bias)) | cast?(h * r + -m * r)
   } or {
     # What an optimizer that knows only RMSNormalization makes of it.
     dup h = cast?(x)
@@ -46,8 +48,14 @@ pattern LayerNorm in norm <axes, eps> (x, const scale?, const bias?) => (y) {
   where? axes == range(axes[0], 0) or len(axes) == 1 and axes[0] == 1 - rank(x)
   where? rank(scale) == -axes[0] or rank(scale) > -axes[0] and prod(shape(scale)[:axes[0]]) == 1
   where? rank(bias) == -axes[0] or rank(bias) > -axes[0] and prod(shape(bias)[:axes[0]]) == 1
-} equals { y = LayerNormalization<axis = axes[0], epsilon = eps>(x, scale ?? {1 : [dim(x, -1)]}, bias) }
-  quant {
+} equals {
+  # The operator is for trailing axes; channels in the second axis are moved there and back.
+  const s = if scale is none then {1 : [dim(x, axes[0])]} else if len(axes) == 1 then Reshape(scale, {[-1] : int64}) else scale
+  const t = if bias is none then none else if len(axes) == 1 then Reshape(bias, {[-1] : int64}) else bias
+  y = if axes == range(axes[0], 0) then LayerNormalization<axis = axes[0], epsilon = eps>(x, s, t)
+      else Transpose<perm = [0, rank(x) - 1] ++ range(1, rank(x) - 1)>(
+        LayerNormalization<axis = -1, epsilon = eps>(Transpose<perm = [0] ++ range(2, rank(x)) ++ [1]>(x), s, t))
+} quant {
   skip interior, bias
   symmetric scale when bits(scale) == 16
 }

@@ -24,8 +24,13 @@ pattern RmsNorm in norm <axes, eps> (x, const scale?) => (y) {
   where? 0 < eps, eps < 0.1
   where? axes == range(axes[0], 0) or len(axes) == 1 and axes[0] == 1 - rank(x)
   where? rank(scale) == -axes[0] or rank(scale) > -axes[0] and prod(shape(scale)[:axes[0]]) == 1
-} equals { y = RMSNormalization<axis = axes[0], epsilon = eps>(x, scale ?? {1 : [dim(x, -1)]}) }
-  quant { skip interior }
+} equals {
+  # As with layer norms: channels in the second axis are moved to the end and back.
+  const s = if scale is none then {1 : [dim(x, axes[0])]} else if len(axes) == 1 then Reshape(scale, {[-1] : int64}) else scale
+  y = if axes == range(axes[0], 0) then RMSNormalization<axis = axes[0], epsilon = eps>(x, s)
+      else Transpose<perm = [0, rank(x) - 1] ++ range(1, rank(x) - 1)>(
+        RMSNormalization<axis = -1, epsilon = eps>(Transpose<perm = [0] ++ range(2, rank(x)) ++ [1]>(x), s))
+} quant { skip interior }
 
 # The same through the length of the vector: x / ‖x‖ · √d · γ, with ε added to the length or as its
 # least value, or added to the root. Almost the operator, not exactly: it has a name of its own.
