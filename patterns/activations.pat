@@ -101,7 +101,8 @@ pattern HardSwish in hard_swish (x) => (y) {
 
 # The gate of a Hardswish is part of it. Keras has α = 0.2, PyTorch 1/6.
 pattern HardSigmoid in hard_swish <alpha, beta> (x) => (y) {
-  y = unit(beta + scaled<k = alpha>(x))
+  # With other slopes it is a range of numbers moved to another, such as that of an image.
+  y = unit(beta + scaled<k = alpha>(x)) if abs(alpha - 0.2) < 0.001 or abs(6 * alpha - 1) < 0.001
     | sixth(six(x + 3)) with alpha = 1 / 6, beta = 0.5
     | unit(sixth(x + 3)) with alpha = 1 / 6, beta = 0.5
 } equals { y = HardSigmoid<alpha = alpha, beta = beta>(x) }

@@ -17,7 +17,7 @@ def mixed_heads(s) = Transpose<...>(Transpose<...>(s) @ const _mix +? const _shi
 # One step from the product to the softmax: scale, mask, bias, soft cap, least value, cast, windows,
 # a column for a sink.
 def score(s, m?) = s * _c | s / _c | s + m
-                 | s - ReduceMax<axes = [-1], keepdims = 1>(s) | s - m
+                 | s - top(s) | s - m
                  | Where(_w, s, m) | Where(_w, m, s)
                  | Max(s, _least) | Tanh(s) | cast(s) | Reshape<...>(s, ...)
                  | Concat<axis = -1>(s, _sink) | mixed_heads(s)
@@ -43,6 +43,8 @@ pattern Attention in attention (q, k?, v?, masks...) => (y) {
     shared z = weight*(p)
     y = z @ v | v @ swap_last(z) | Einsum<...>(z, v)
     where not is_const(v)
+    # A product with a matrix of weights is a layer: softmax(x W) x is a pooling.
+    where? not is_const(kt) or rank(kt) > 2
   } or {
     y = Attention<...>(q, k, v, ...) | com.microsoft.MultiHeadAttention<...>(q, k?, v?, ...)
       | com.microsoft.GroupQueryAttention<...>(q, k?, v?, ...)

@@ -150,13 +150,15 @@ fn markdown(table: &BTreeMap<(usize, usize), Count>) -> String {
     for (at, (_, patterns)) in ROWS.iter().enumerate() {
         let mut all = Count::default();
         let names: Vec<_> = patterns.iter().map(|name| format!("`{name}`")).collect();
-        write!(text, "| {} |", names.join(", ")).unwrap();
+        let mut line = format!("| {} |", names.join(", "));
         for column in 0..families.len() {
             let count = table.get(&(at, column)).copied().unwrap_or_default();
             all = (all.0 + count.0, all.1 + count.1, all.2 + count.2);
-            write!(text, " {} |", cell(count)).unwrap();
+            write!(line, " {} |", cell(count)).unwrap();
         }
-        writeln!(text, " {} |", cell(all)).unwrap();
+        if all != Count::default() {
+            writeln!(text, "{line} {} |", cell(all)).unwrap();
+        }
     }
     text
 }
