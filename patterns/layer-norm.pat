@@ -58,7 +58,7 @@ pattern LayerNorm in norm <axes, eps> (x, const scale?, const bias?) => (y) {
 } quant {
   skip interior, bias
   symmetric scale when bits(scale) == 16
-}
+} verify { eps in [1e-12, 1e-5, 1e-3] }
 
 # The same with ε outside the square root, or with the variance of a sample (over n − 1): almost a
 # layer norm, so it has a name of its own and is never replaced by one.

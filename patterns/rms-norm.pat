@@ -31,6 +31,7 @@ pattern RmsNorm in norm <axes, eps> (x, const scale?) => (y) {
       else Transpose<perm = [0, rank(x) - 1] ++ range(1, rank(x) - 1)>(
         RMSNormalization<axis = -1, epsilon = eps>(Transpose<perm = [0] ++ range(2, rank(x)) ++ [1]>(x), s))
 } quant { skip interior }
+  verify { eps in [1e-12, 1e-5, 1e-3] }
 
 # The same through the length of the vector: x / ‖x‖ · √d · γ, with ε added to the length or as its
 # least value, or added to the root. Almost the operator, not exactly: it has a name of its own.

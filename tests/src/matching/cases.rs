@@ -13,26 +13,25 @@ use crate::case::sections;
 
 #[test]
 fn groups_are_found() {
+    let shipped = marquetry::library::standard();
     insta::glob!("../../cases/match", "*.case", |path| {
         let src = std::fs::read_to_string(path).unwrap();
         insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
-            insta::assert_snapshot!(render(&src));
+            insta::assert_snapshot!(render(&src, &shipped));
         });
     });
 }
 
-fn render(src: &str) -> String {
+fn render(src: &str, shipped: &Library) -> String {
     let sections = sections(src);
     let section = |wanted: &str| sections.iter().find(|(name, _)| *name == wanted);
-    let library = match section("pattern") {
-        Some((_, text)) => marquetry::library::load(Vec::new(), &[]).and_then(|_| {
-            let mut files = marquetry::library::FILES.to_vec();
-            files.push(("case.pat", text));
-            Library::load(&marquetry::pattern::Files(&files), &["case.pat"], &Schemas)
-        }),
-        None => Ok(marquetry::library::standard()),
-    };
-    let library = library.unwrap_or_else(|errors| panic!("{errors:?}"));
+    let own = section("pattern").map(|(_, text)| {
+        let mut files = marquetry::library::FILES.to_vec();
+        files.push(("case.pat", text));
+        Library::load(&marquetry::pattern::Files(&files), &["case.pat"], &Schemas)
+            .unwrap_or_else(|errors| panic!("{errors:?}"))
+    });
+    let library = own.as_ref().unwrap_or(shipped);
     let (_, graph) = section("graph").expect("a case has a graph");
     let model = marquetry_testing::model(graph);
     let types = marquetry::ir::infer::run(&model);
@@ -42,7 +41,7 @@ fn render(src: &str) -> String {
         let name = &library.patterns()[exhausted.pattern].name;
         writeln!(out, "gave up on {name}").unwrap();
     }
-    if out.is_empty() { reasons(&model, &library) } else { out }
+    if out.is_empty() { reasons(&model, library) } else { out }
 }
 
 /// Why nothing is found: the nearest misses, one for each pattern.
