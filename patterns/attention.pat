@@ -27,7 +27,7 @@ def weight(p) = cast(p) | Where(IsNaN(p), _f, p) | Where(_w, p, _f) | Where(_w, 
               | Identity(p) | Dropout<...>(p, ...) | p * _c | Reshape<...>(p, ...)
               | Slice<axes = [-1], starts = [0], ends = _, steps = [1]>(p) | mixed_heads(p)
 
-def softmax(s) = Softmax<axis = -1>(s) | softmax_steps(s)
+def softmax(s) = Softmax<axis = -1>(s) | softmax_steps(s) | com.microsoft.BiasSoftmax<...>(s, _bias)
 def softmax_steps(s) = div(exp(s), total<axes = [-1]>(exp(s)))
 def exp(s)     = Exp(s - top(s)) | Exp(s)
 def top(s)     = ReduceMax<axes = [-1], keepdims = 1>(s) | put_back(ReduceMax<axes = [-1], keepdims = 0>(s))
@@ -36,12 +36,13 @@ pattern Attention in attention (q, k?, v?, masks...) => (y) {
   either {
     qs = rescale<k = a>(q)
     kt = rescale<k = b>(swap_last(k)) | swap_last(rescale<k = b>(k)) | rescale<k = b>(k)
-    t = qs @ kt | Einsum<...>(qs, k)
+    t = qs @ kt | Einsum<...>(qs, k) | com.microsoft.FusedMatMul<...>(qs, k)
     s = score*(t, masks)
     # Some models give the weights out.
     shared p = softmax(s)
     shared z = weight*(p)
-    y = z @ v | v @ swap_last(z) | Einsum<...>(z, v)
+    y = z @ v | v @ swap_last(z) | Einsum<...>(z, v) | com.microsoft.FusedMatMul<...>(z, v)
+      | com.microsoft.FusedMatMul<...>(v, z)
     where not is_const(v)
     # A product with a matrix of weights is a layer: softmax(x W) x is a pooling.
     where? not is_const(kt) or rank(kt) > 2

@@ -22,13 +22,14 @@ pattern LayerNorm in norm <axes, eps> (x, const scale?, const bias?) => (y) {
       | div(scale * d, root(v + eps)) +? bias
       | d * rsqrt(v + eps) * scale +? bias
       | cast?(d * rsqrt(v + eps) * scale) +? bias
+      | cast?(d * (scale / root(v + eps))) +? bias
   } or {
     # TensorFlow: x·(γ·r) + (β − μ·(γ·r))
     dup h = cast?(x)
     m = mean<axes>(h)
     dup d = h - mean<axes>(h)
     v = variance<axes>(h, d)
-    r = rsqrt(v + eps) *? scale
+    r = rsqrt(v + eps) *? scale | scale / root(v + eps)
     # Keras 3 negates the mean instead.
     y = cast?(h * r + (bias - m * r)) | cast?(h * r - m * r)
       | cast?(h * r + (-m * r + bias)) | cast?(h * r + -m * r)

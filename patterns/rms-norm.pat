@@ -16,6 +16,7 @@ pattern RmsNorm in norm <axes, eps> (x, const scale?) => (y) {
     m = mean_square<axes>(h) + eps
     n = div(h, root(m)) | h * rsqrt(m)
     y = cast?(n * scale) | cast?(n) *? scale | cast?(h * rsqrt(m) * scale)
+      | cast?(h * (scale / root(m)))
   } or {
     y = RMSNormalization<axis = a, epsilon = eps, ...>(x, scale)
       | SimplifiedLayerNormalization<axis = a, epsilon = eps, ...>(x, scale)

@@ -8,16 +8,27 @@
 use "layer-norm.pat" { LayerNorm }
 use "rms-norm.pat" { RmsNorm }
 
-pattern SkipLayerNorm in skip_norm <axes, eps> (x, skip, const scale, const bias?) => (y, h) {
-  h = x + skip
-  y = LayerNorm<axes, eps>(h, scale, bias?)
-  where not is_const(skip), not is_const(x)
+pattern SkipLayerNorm in skip_norm <axes, eps> (x, skip, const scale, const bias?) => (y, h?) {
+  either {
+    h = x + skip
+    y = LayerNorm<axes, eps>(h, scale, bias?)
+    where not is_const(skip), not is_const(x)
+  } or {
+    # ONNX Runtime's operator: nothing may read its sum.
+    y, _mean, _deviation, h = com.microsoft.SkipLayerNormalization<epsilon = eps>(x, skip, scale, bias?, ...)
+    let axes = [-1]
+  }
 }
 
-pattern SkipRmsNorm in skip_norm <axes, eps> (x, skip, const scale) => (y, h) {
-  h = x + skip
-  y = RmsNorm<axes, eps>(h, scale)
-  where not is_const(skip), not is_const(x)
+pattern SkipRmsNorm in skip_norm <axes, eps> (x, skip, const scale) => (y, h?) {
+  either {
+    h = x + skip
+    y = RmsNorm<axes, eps>(h, scale)
+    where not is_const(skip), not is_const(x)
+  } or {
+    y, _mean, _deviation, h = com.microsoft.SkipSimplifiedLayerNormalization<epsilon = eps>(x, skip, scale, ...)
+    let axes = [-1]
+  }
 }
 
 test "a residual sum and its norm"
