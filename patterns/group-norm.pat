@@ -58,9 +58,9 @@ pattern InstanceNorm in norm <eps> (x, const scale?, const bias?) => (y) {
     where? dim(scale, -2) == 1, dim(bias, -2) == 1
   }
 } equals {
-  const s = Reshape(scale ?? {1 : [dim(x, 1)]}, {[-1] : int64})
-  const t = Reshape(bias ?? {0 : [dim(x, 1)]}, {[-1] : int64})
-  y = InstanceNormalization<epsilon = eps>(x, s, t)
+  const s = if scale is none then none else Reshape(scale, {[-1] : int64})
+  const t = if bias is none then none else Reshape(bias, {[-1] : int64})
+  y = InstanceNormalization<epsilon = eps>(x, s ?? {1 : [dim(x, 1)]}, t ?? {0 : [dim(x, 1)]})
 } quant { skip interior, bias }
 
 # The operator has a factor for each channel from opset 21 on; before, it had one for each group.

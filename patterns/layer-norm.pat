@@ -51,11 +51,11 @@ pattern LayerNorm in norm <axes, eps> (x, const scale?, const bias?) => (y) {
   where? rank(bias) == -axes[0] or rank(bias) > -axes[0] and prod(shape(bias)[:axes[0]]) == 1
 } equals {
   # The operator is for trailing axes; channels in the second axis are moved there and back.
-  const s = if scale is none then {1 : [dim(x, axes[0])]} else if len(axes) == 1 then Reshape(scale, {[-1] : int64}) else scale
+  const s = if scale is none then none else if len(axes) == 1 then Reshape(scale, {[-1] : int64}) else scale
   const t = if bias is none then none else if len(axes) == 1 then Reshape(bias, {[-1] : int64}) else bias
-  y = if axes == range(axes[0], 0) then LayerNormalization<axis = axes[0], epsilon = eps>(x, s, t)
+  y = if axes == range(axes[0], 0) then LayerNormalization<axis = axes[0], epsilon = eps>(x, s ?? {1 : [dim(x, -1)]}, t)
       else Transpose<perm = [0, rank(x) - 1] ++ range(1, rank(x) - 1)>(
-        LayerNormalization<axis = -1, epsilon = eps>(Transpose<perm = [0] ++ range(2, rank(x)) ++ [1]>(x), s, t))
+        LayerNormalization<axis = -1, epsilon = eps>(Transpose<perm = [0] ++ range(2, rank(x)) ++ [1]>(x), s ?? {1 : [dim(x, 1)]}, t))
 } quant {
   skip interior, bias
   symmetric scale when bits(scale) == 16

@@ -1,9 +1,11 @@
 //! From a match to an edit: builds, checks types, and says what becomes of the rest.
 
 use marquetry_ir::schema::canonical_domain;
-use marquetry_ir::{Dim, Evaluate, TensorType, Type, ValueId};
+use marquetry_ir::{Dim, Evaluate, Node, TensorType, Type, ValueId};
 use marquetry_pattern::core::{Pattern, VarId};
-use marquetry_pattern::replacement::{BuildKind, BuildOperator, BuildStatement, Replacement};
+use marquetry_pattern::replacement::{
+    BuildExpr, BuildKind, BuildOperator, BuildStatement, Replacement,
+};
 
 use super::apply::Edit;
 use super::build::build;
@@ -39,12 +41,9 @@ impl Planner<'_, '_> {
     /// Whether the body of the pattern was matched where it spells out the operator of `equals`.
     fn is_operator(&self, found: &Match, pattern: &Pattern) -> bool {
         let statements = pattern.equals.as_ref().map(|equals| equals.statements.as_slice());
-        let Some([BuildStatement::Equation { expr, .. }]) = statements else { return false };
-        let (BuildKind::Op(op), [node]) = (&expr.kind, &found.nodes[..]) else { return false };
-        let node = self.index.graph(found.place).node(*node);
-        matches!(&op.operator, BuildOperator::Named(operator)
-            if operator.name == node.op_type
-                && canonical_domain(&operator.domain) == canonical_domain(&node.domain))
+        let Some([.., BuildStatement::Equation { expr, .. }]) = statements else { return false };
+        let [node] = &found.nodes[..] else { return false };
+        builds(expr, self.index.graph(found.place).node(*node))
     }
 
     fn build(
@@ -205,6 +204,17 @@ fn knows_more(old: &TensorType, new: &TensorType) -> bool {
         (Some(old), Some(new)) => {
             old.iter().zip(new).any(|(old, new)| *old != Dim::Unknown && *new == Dim::Unknown)
         }
+        _ => false,
+    }
+}
+
+/// Whether an expression builds this operator, perhaps under a condition.
+fn builds(expr: &BuildExpr, node: &Node) -> bool {
+    match &expr.kind {
+        BuildKind::Op(op) => matches!(&op.operator, BuildOperator::Named(operator)
+            if operator.name == node.op_type
+                && canonical_domain(&operator.domain) == canonical_domain(&node.domain)),
+        BuildKind::If(_, yes, no) => builds(yes, node) || builds(no, node),
         _ => false,
     }
 }
