@@ -82,8 +82,13 @@ rule merge_concats (xs..., ys...) => (y) {
 
 # Parts put together again as they were.
 rule split_concat (x) => (y) {
-  xs... = Split<axis = a, ...>(x)
-  y = Concat<axis = a>(xs...)
+  a, b = Split<axis = k, ...>(x)
+  y = Concat<axis = k>(a, b)
+  where shape(x) == shape(y)
+} ~> { y = x }
+rule split_concat_three (x) => (y) {
+  a, b, c = Split<axis = k, ...>(x)
+  y = Concat<axis = k>(a, b, c)
   where shape(x) == shape(y)
 } ~> { y = x }
 
