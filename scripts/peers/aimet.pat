@@ -35,3 +35,17 @@ pattern MaskedSoftmax in masked <fill> (x, mask) => (y) {
 pattern ConvBnRelu in chain (x, const w, const b?) => (y) {
   y = Relu(BatchNormalization<...>(Conv<...>(x, w, b?), const _γ, const _β, const _μ, const _σ2))
 }
+
+# Batch normalizations behind a convolution are folded before anything else.
+pattern ConvBn in fold (x, const w, const b?) => (y) {
+  y = BatchNormalization<...>(Conv<...>(x, w, b?), const _γ, const _β, const _μ, const _σ2)
+}
+
+# Of the chains for its vendor's targets, with the normalization or after it is folded.
+pattern ConvBnRelu6 in chain (x, const w, const b?) => (y) {
+  y = Clip<...>(BatchNormalization<...>(Conv<...>(x, w, b?), const _γ, const _β, const _μ, const _σ2), ...)
+}
+
+pattern ConvBnHardSwish in chain (x, const w, const b?) => (y) {
+  y = HardSwish(BatchNormalization<...>(Conv<...>(x, w, b?), const _γ, const _β, const _μ, const _σ2))
+}
