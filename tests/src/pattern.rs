@@ -40,7 +40,7 @@ fn render(case: &str) -> String {
     }
     match Library::load(&Files(&files), &["case.pat"], &Schemas) {
         Ok(library) => {
-            let mut text = String::new();
+            let mut text: String = library.warnings().iter().map(drawn).collect();
             for pattern in library.patterns().iter().chain(library.rules()) {
                 writeln!(text, "{pattern}").unwrap();
             }
@@ -62,14 +62,37 @@ fn drawn(error: &Diagnostic) -> String {
 /// Every code that the checker reports has a case that shows it.
 #[test]
 fn every_code_has_a_case() {
-    // Reported by later checks of rules; the codes are reserved.
-    let later = [Code::SamePriority, Code::AlwaysUnknown, Code::NotConvex, Code::TooLarge];
-    for code in Code::ALL.into_iter().filter(|code| !later.contains(code)) {
+    for code in Code::ALL {
         let cases = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/cases/pattern"));
         let case = std::fs::read_to_string(cases.join(format!("err-{code}.case")));
         let rendered = render(&case.unwrap_or_else(|error| panic!("err-{code}.case: {error}")));
         assert!(rendered.contains(&code.to_string()), "{code}: {rendered}");
     }
+}
+
+/// The bad examples of the long forms have their code and no other, the good ones none.
+#[test]
+fn explanations_are_right() {
+    let mut wrong = String::new();
+    for code in Code::ALL {
+        let (bad, good): (Vec<_>, Vec<_>) =
+            code.examples().into_iter().partition(|example| example.bad);
+        for (examples, expected) in [(bad, vec![code]), (good, Vec::new())] {
+            let files: Vec<(&str, &str)> =
+                examples.iter().map(|example| (example.file, example.text)).collect();
+            let found = match Library::load(&Files(&files), &["case.pat"], &Schemas) {
+                Ok(library) => library.warnings().to_vec(),
+                Err(errors) => errors,
+            };
+            let mut codes: Vec<Code> = found.iter().map(|error| error.code).collect();
+            codes.dedup();
+            if codes != expected {
+                let found: String = found.iter().map(drawn).collect();
+                writeln!(wrong, "{code}: {codes:?} is not {expected:?}\n{found}").unwrap();
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
 }
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/patterns");

@@ -1,16 +1,22 @@
 //! Checks of a whole pattern, after its parts are known to be right.
 
+mod alternatives;
+mod hidden;
+
 use std::collections::BTreeSet;
 
-use crate::ast::{self, Arg, Body, Branch as AstBranch, ExprKind as Ast, Statement};
-use crate::core::{ExprId, ExprKind, Kind, Pattern, Role, VarId};
+use crate::ast::{self, Body};
+use crate::core::{DimPattern, ExprId, ExprKind, Kind, Pattern, Role, TypePattern, VarId};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::lower::meaning::mentioned;
+use crate::gexpr::{Function, GExprKind};
 use crate::measure::Measures;
 use crate::names::Names;
 use crate::operators::Operators;
 use crate::reach;
+use crate::replacement::{BuildKind, BuildStatement};
 use crate::span::Span;
+
+pub(crate) use hidden::hidden_rules;
 
 /// Adds what is wrong with a pattern to `errors`.
 pub(crate) fn check(
@@ -21,14 +27,17 @@ pub(crate) fn check(
     errors: &mut Vec<Diagnostic>,
 ) {
     if let (Some(signature), Some(body)) = (signature, body) {
-        let mut alternatives = Alternatives { names, signature, errors };
-        alternatives.body(body);
+        alternatives::check(names, signature, body, errors);
         header(pattern, errors);
         unused(pattern, errors);
     }
     if errors.is_empty() {
         connected(pattern, errors);
-        unreachable(pattern, errors);
+        hidden::alternatives(pattern, errors);
+        circular(pattern, errors);
+    }
+    if errors.is_empty() {
+        unknown(pattern, errors);
     }
 }
 
@@ -165,171 +174,85 @@ fn connected(pattern: &Pattern, errors: &mut Vec<Diagnostic>) {
     }
 }
 
-/// P005: an alternative after one that matches every value.
-fn unreachable(pattern: &Pattern, errors: &mut Vec<Diagnostic>) {
-    let met = reach::occurrences(pattern);
-    let mut guarded: BTreeSet<VarId> = BTreeSet::new();
-    for scope in &pattern.scopes {
-        scope.guards.iter().for_each(|guard| guarded.extend(mentioned(&guard.condition)));
-        scope.lets.iter().for_each(|item| guarded.extend(mentioned(&item.value)));
-    }
-    for at in 0..pattern.exprs.len() {
-        let ExprKind::Alt(alt) = &pattern.exprs[at].kind else { continue };
-        let mut inside = vec![0; pattern.vars.len()];
-        reach::count(pattern, ExprId(at as u32), &mut inside);
-        let free = |var: VarId| {
-            let known = pattern.var(var);
-            known.definitions.is_empty()
-                && known.types.is_empty()
-                && !known.constant
-                && !guarded.contains(&var)
-                && inside[var.index()] == met[var.index()]
-        };
-        let general = alt.branches.iter().position(|branch| {
-            branch.guard.is_none()
-                && branch.with.is_empty()
-                && matches_all(pattern, branch.expr, &free)
+/// P018: conditions that need a shape which the header says need not be known.
+fn unknown(pattern: &Pattern, errors: &mut Vec<Diagnostic>) {
+    let softly = |var: VarId| {
+        let known = pattern.var(var);
+        let mut shapes = known.types.iter().filter(|declared| declared.shape.is_some()).peekable();
+        shapes.peek().is_some() && shapes.all(|declared| declared.soft) && !known.constant
+    };
+    let binds = |declared: &TypePattern, dim: VarId| {
+        declared.shape.iter().flatten().any(|known| *known == DimPattern::Var(dim))
+    };
+    let bound_softly = |dim: VarId| {
+        let types = pattern.vars.iter().flat_map(|var| &var.types);
+        let mut types = types.filter(|declared| binds(declared, dim)).peekable();
+        types.peek().is_some() && types.all(|declared| declared.soft)
+    };
+    let guards = pattern.scopes.iter().flat_map(|scope| &scope.guards);
+    for guard in guards.filter(|guard| !guard.soft) {
+        let mut culprit = None;
+        guard.condition.walk(&mut |part| {
+            let found = match &part.kind {
+                GExprKind::Var(var) if pattern.var(*var).kind == Kind::Dim => {
+                    bound_softly(*var).then_some(*var)
+                }
+                GExprKind::Call(
+                    Function::Rank
+                    | Function::Dim
+                    | Function::Shape
+                    | Function::Numel
+                    | Function::Broadcasts,
+                    args,
+                ) => args.iter().find_map(|arg| match arg.kind {
+                    GExprKind::Var(var) => softly(var).then_some(var),
+                    _ => None,
+                }),
+                _ => None,
+            };
+            culprit = culprit.or(found);
         });
-        if let Some(general) = general
-            && let Some(hidden) = alt.branches.get(general + 1)
-        {
-            let spans =
-                (pattern.expr(hidden.expr).span, pattern.expr(alt.branches[general].expr).span);
-            let error = Diagnostic::new(Code::Unreachable, spans.0, "can never be the first match");
-            let error = error.label(spans.1, "this matches every value already");
-            errors.push(error.help("put the general case last"));
+        if let Some(var) = culprit {
+            let known = pattern.var(var);
+            let fact = format!("unknown, and so not fulfilled, where `{}` is", known.name);
+            let warning = Diagnostic::new(Code::AlwaysUnknown, guard.condition.span, fact)
+                .label(known.span, "the `?` of the type accepts an unknown shape");
+            let help = "`where? …` accepts it too; or write the type without `?`";
+            errors.push(warning.help(help));
         }
     }
 }
 
-fn matches_all(pattern: &Pattern, expr: ExprId, free: &impl Fn(VarId) -> bool) -> bool {
-    match &pattern.expr(expr).kind {
-        ExprKind::Any | ExprKind::AnyOrAbsent => true,
-        ExprKind::Var(var) => free(*var),
-        ExprKind::Alt(alt) => alt.branches.iter().any(|branch| {
-            branch.guard.is_none()
-                && branch.with.is_empty()
-                && matches_all(pattern, branch.expr, free)
-        }),
-        _ => false,
-    }
-}
-
-/// P004: alternatives must bind the same names, as far as these are used elsewhere.
-struct Alternatives<'c> {
-    names: &'c Names,
-    signature: &'c ast::Signature,
-    errors: &'c mut Vec<Diagnostic>,
-}
-
-impl Alternatives<'_> {
-    fn body(&mut self, body: &Body) {
-        for statement in &body.statements {
-            match statement {
-                Statement::Equation(equation) => self.expr(&equation.right),
-                Statement::Either(branches) => {
-                    let sides = branches.iter().map(|branch| {
-                        let mut names = Names::default();
-                        names.declare(branch);
-                        names.body(branch);
-                        (names, branch.span)
-                    });
-                    let sides: Vec<(Names, Span)> = sides.collect();
-                    self.compare(&sides, true);
-                    branches.iter().for_each(|branch| self.body(branch));
-                }
-                Statement::Where(_) | Statement::Let(..) => {}
-            }
-        }
-    }
-
-    fn expr(&mut self, expr: &ast::Expr) {
-        match &expr.kind {
-            Ast::Alt(branches) => {
-                let side = |branch: &AstBranch| {
-                    let mut names = Names::default();
-                    names.branch(branch);
-                    (names, branch.expr.span)
-                };
-                let sides: Vec<(Names, Span)> = branches.iter().map(side).collect();
-                self.compare(&sides, false);
-                branches.iter().for_each(|branch| self.expr(&branch.expr));
-            }
-            Ast::Call(call) => {
-                for arg in &call.args {
-                    if let Arg::One(expr) | Arg::Maybe(expr) | Arg::Each(expr) = arg {
-                        self.expr(expr);
+/// P019: outputs that a right side uses before it redefines them.
+fn circular(pattern: &Pattern, errors: &mut Vec<Diagnostic>) {
+    for side in pattern.replacement.iter().chain(&pattern.equals) {
+        let mut waiting: BTreeSet<VarId> = pattern.outputs.iter().copied().collect();
+        waiting.retain(|output| !pattern.inputs.contains(output));
+        for statement in &side.statements {
+            let BuildStatement::Equation { results, expr, .. } = statement else { continue };
+            let mut parts = vec![expr];
+            while let Some(part) = parts.pop() {
+                match &part.kind {
+                    BuildKind::Var(var) | BuildKind::Values(var) if waiting.contains(var) => {
+                        let known = pattern.var(*var);
+                        let name = &known.name;
+                        let fact = format!("`{name}` would depend on itself");
+                        let error = Diagnostic::new(Code::NotConvex, part.span, fact)
+                            .label(known.span, "an output, which the right side redefines");
+                        let help = format!(
+                            "build it from the inputs, or define `{name}` before it is used"
+                        );
+                        errors.push(error.help(help));
                     }
+                    BuildKind::Op(op) => parts.extend(&op.args),
+                    BuildKind::Coalesce(items) => parts.extend(items),
+                    BuildKind::If(_, left, right) => parts.extend([&**left, &**right]),
+                    _ => {}
                 }
             }
-            Ast::Infix(first, rest) => {
-                self.expr(first);
-                rest.iter().for_each(|(_, expr)| self.expr(expr));
-            }
-            Ast::Power(left, right) => {
-                self.expr(left);
-                self.expr(right);
-            }
-            Ast::Negate(inner)
-            | Ast::Group(inner)
-            | Ast::Index(inner, _)
-            | Ast::Naming(_, inner) => {
-                self.expr(inner);
-            }
-            _ => {}
-        }
-    }
-
-    fn compare(&mut self, sides: &[(Names, Span)], equations: bool) {
-        let all: BTreeSet<&String> = sides
-            .iter()
-            .flat_map(|(side, _)| {
-                side.bindings.keys().chain(side.declared.keys().filter(|_| equations))
-            })
-            .collect();
-        for name in all {
-            let binds = |side: &Names| {
-                side.bindings.contains_key(name) || equations && side.declared.contains_key(name)
-            };
-            let Some((_, without)) = sides.iter().find(|(side, _)| !binds(side)) else { continue };
-            let Some((_, with)) = sides.iter().find(|(side, _)| binds(side)) else { continue };
-            let param = self.signature.params.iter().find(|param| param.name.text == *name);
-            if param.is_some_and(|param| param.optional || param.list) || name.starts_with('_') {
-                continue;
-            }
-            let defined = self.names.declared.contains_key(name) && param.is_none();
-            let here = sides.iter().any(|(side, _)| side.declared.contains_key(name));
-            if defined && !here {
-                // An equation elsewhere binds it.
-                continue;
-            }
-            let inside = |count: fn(&Names) -> &std::collections::BTreeMap<String, usize>| {
-                sides
-                    .iter()
-                    .map(|(side, _)| count(side).get(name).copied().unwrap_or(0))
-                    .sum::<usize>()
-            };
-            let bound_outside =
-                self.names.bindings.get(name).copied().unwrap_or(0) > inside(|side| &side.bindings);
-            let used_outside =
-                self.names.uses.get(name).copied().unwrap_or(0) > inside(|side| &side.uses);
-            let header = param.is_some()
-                || self.signature.attributes.iter().any(|attribute| attribute.name.text == *name);
-            if bound_outside && !equations || !(used_outside || header) || bound_outside && !here {
-                continue;
-            }
-            let error = Diagnostic::new(
-                Code::UnevenAlternatives,
-                *without,
-                format!("does not bind `{name}`"),
-            );
-            let used =
-                if used_outside { ", which is used elsewhere" } else { ", which the header names" };
-            let help = match param {
-                Some(_) => format!("declare the input as optional, `{name}?`, or use it in both"),
-                None => format!("give it a value here: `… with {name} = …`"),
-            };
-            self.errors.push(error.label(*with, format!("binds `{name}`{used}")).help(help));
+            results.iter().for_each(|result| {
+                waiting.remove(result);
+            });
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::span::Span;
 /// A stable code; printed as `P001`.
 ///
 /// Numbers are never reused. [`Code::title`] is the short name, [`Code::explain`] the long form.
+/// Most are errors; [`Code::severity`] tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Code {
@@ -66,7 +67,38 @@ pub enum Code {
     Unsupported = 25,
 }
 
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The text is refused.
+    Error,
+    /// The text means something, but hardly what is meant.
+    Warning,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        })
+    }
+}
+
 impl Code {
+    /// Returns the code that is printed as this, such as `P007`; letters of either case.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.to_string().eq_ignore_ascii_case(text))
+    }
+
+    /// Returns how bad it is.
+    pub fn severity(self) -> Severity {
+        match self {
+            Code::SamePriority | Code::AlwaysUnknown => Severity::Warning,
+            _ => Severity::Error,
+        }
+    }
+
     /// All codes, in order.
     pub const ALL: [Code; 26] = [
         Code::Syntax,
@@ -128,88 +160,6 @@ impl Code {
             Code::Unsupported => "not supported",
         }
     }
-
-    /// Returns the long form: why this is refused, and what to write instead.
-    pub fn explain(self) -> &'static str {
-        match self {
-            Code::Syntax => {
-                "The text does not follow the grammar. The label says what could stand there. One broken item does not hide the others: each top-level item is parsed on its own."
-            }
-            Code::UnknownOperator => {
-                "A capitalised call names an ONNX operator, a set declared with `ops`, or a pattern in scope; a lower-case call names a definition. Operators of other domains are written with it: `com.microsoft.Gelu(x)`."
-            }
-            Code::InputCount => {
-                "Inputs are matched by position, and trailing inputs that are not written must be absent. Write `...` as the last argument if further inputs do not matter."
-            }
-            Code::UnboundInReplacement => {
-                "The right side of a rule may only use what the left side binds, and what the replacement itself defines before."
-            }
-            Code::UnevenAlternatives => {
-                "After `p | q` only those variables can be used that both branches bind. Give the other branch the value with `with k = e`, or declare the header input as optional with `?`."
-            }
-            Code::Unreachable => {
-                "The first alternative that matches wins. One that matches everything, or the same as a later one, hides it: put the general case last."
-            }
-            Code::DuplicateName => {
-                "Names are global in a file together with what it imports. Rename one, or import selectively: `use \"file.pat\" { a, b }`."
-            }
-            Code::ImportCycle => {
-                "Files that use each other cannot be read in any order. Move the shared definitions into a file of their own."
-            }
-            Code::Disconnected => {
-                "All equations must be connected through values. Matching every pair of unrelated places would be quadratic and would tie unrelated nodes together."
-            }
-            Code::AttributeMismatch => {
-                "The operator has no such attribute, or it has another type."
-            }
-            Code::DeletedInterior => {
-                "A rule deletes the nodes it matched. A value between them that the replacement uses would keep them alive. Use the inputs, mark the equation with `shared`, or make the value an output."
-            }
-            Code::MissingAttribute => {
-                "An attribute that is not written must have its default; this one has none. Name it (`<to = t>`), or write `<...>`."
-            }
-            Code::AmbiguousKind => {
-                "A name is either a value of the graph or a number. The number of a constant value `x` is `item(x)`."
-            }
-            Code::Nontermination => {
-                "A rule that is run to a fixpoint must make the graph smaller by its measure."
-            }
-            Code::UnusedEquation => {
-                "An equation must be needed by an output. It is not dropped silently, because it looks like a condition and would not be one."
-            }
-            Code::OpsetRange => {
-                "The operator does not exist in any opset of the file's or the pattern's range."
-            }
-            Code::SamePriority => {
-                "Two rules of the same priority, and the matches of one are always matches of the other: say which one wins with `priority n`."
-            }
-            Code::HeaderUnbound => {
-                "What the header promises the body must bind: each input, output and attribute must occur in it."
-            }
-            Code::AlwaysUnknown => {
-                "Without shapes this condition can never be decided, so `where` never holds. Use `where?`, or declare a type."
-            }
-            Code::NotConvex => "Replacing these nodes by one could make it depend on itself.",
-            Code::UnknownHint => {
-                "The hints are skip, quantize, share, symmetric, per_channel, bias, range and tag."
-            }
-            Code::Recursion => {
-                "Definitions are inlined, so that they cannot refer to themselves. Chains of any length are written `F*(x)`."
-            }
-            Code::UnknownName => {
-                "Nothing declares this name: it is not in the header, not bound by the body, and no function."
-            }
-            Code::Load => {
-                "The file does not exist on the search path, cannot be read, is not UTF-8, or is too large."
-            }
-            Code::TooLarge => {
-                "Expressions may be nested 64 deep, and a pattern may have 20,000 parts after its definitions are inlined."
-            }
-            Code::Unsupported => {
-                "The grammar allows it, but it has no meaning here, or it is not built yet."
-            }
-        }
-    }
 }
 
 impl fmt::Display for Code {
@@ -227,7 +177,7 @@ pub struct Label {
     pub text: String,
 }
 
-/// One error of a source.
+/// One error of a source, or a warning.
 ///
 /// It displays as the title of its code; [`fact`](Self::fact) says what is wrong here, and the
 /// labels say it where the text is drawn. It implements [`miette::Diagnostic`]; how it is drawn is
@@ -269,6 +219,11 @@ impl Diagnostic {
     /// Returns the place of the error.
     pub fn span(&self) -> Span {
         self.labels.first().map(|label| label.span).unwrap_or_default()
+    }
+
+    /// Returns how bad it is.
+    pub fn severity(&self) -> Severity {
+        self.code.severity()
     }
 
     /// Returns what is wrong in one phrase: the text of the first label.
@@ -314,6 +269,13 @@ impl Diagnostic {
 impl miette::Diagnostic for Diagnostic {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         Some(Box::new(self.code))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.code.severity() {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {

@@ -11,8 +11,10 @@
 pub mod ast;
 mod check;
 pub mod core;
+mod cover;
 pub mod description;
 mod diagnostic;
+mod explain;
 mod functions;
 pub mod gexpr;
 pub mod ide;
@@ -33,7 +35,8 @@ mod source;
 mod span;
 mod tested;
 
-pub use diagnostic::{Code, Diagnostic, Label};
+pub use diagnostic::{Code, Diagnostic, Label, Severity};
+pub use explain::Example;
 pub use library::Library;
 pub use operators::{AttributeFacts, AttributeKind, Facts, NoOperators, Operators, Signature};
 pub use remark::Remark;

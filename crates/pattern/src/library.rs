@@ -1,8 +1,12 @@
 //! A set of files, checked.
 
 use crate::ast::{Item, Name, Test};
+    }
+
+use crate::ast::{Item, Test};
+use crate::check;
 use crate::core::Pattern;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::lower::{Context, items};
 use crate::operators::Operators;
 use crate::resolve::{Unit, resolve};
@@ -34,6 +38,9 @@ pub struct Library {
     rules: Vec<Pattern>,
     tests: Vec<Test>,
     tested: Tested,
+    }
+
+    warnings: Vec<Diagnostic>,
 }
 
 impl Library {
@@ -54,6 +61,7 @@ impl Library {
         let mut sources = Sources::default();
         let mut errors = Vec::new();
         let units = resolve(loader, roots, &mut sources, &mut errors);
+        let serious = |error: &Diagnostic| error.severity() == Severity::Error;
         let (mut patterns, mut rules, mut tests) = (Vec::new(), Vec::new(), Vec::new());
         let mut tested = Tested::default();
         let context = Context { units: &units, operators };
@@ -80,13 +88,17 @@ impl Library {
                 }
             }
         }
-        if errors.is_empty() {
-            return Ok(Self { sources, patterns, rules, tests, tested });
+        if !errors.iter().any(serious) {
+            errors.extend(check::hidden_rules(&rules));
         }
         // An error inside a definition is found again wherever the definition is inlined.
         errors.sort_by_cached_key(Diagnostic::sort_key);
         errors.dedup_by_key(|error| (error.span(), error.code));
         errors.iter_mut().for_each(|error| error.attach(&sources));
+        if errors.iter().all(|error| error.severity() == Severity::Warning) {
+            return Ok(Self { sources, patterns, rules, tests, tested, warnings: errors });
+        }
+        errors.retain(|error| error.severity() == Severity::Error);
         Err(errors)
     }
 
@@ -124,6 +136,11 @@ impl Library {
         let declared = self.tested.declared.get(&name.span)?;
         let all = self.patterns.iter().chain(&self.rules).chain(&self.tested.imported);
         all.into_iter().find(|pattern| pattern.span == *declared)
+    }
+
+    /// Returns what is right but hardly meant, ordered by file and place.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
     }
 
     /// Returns the texts that all spans are about.

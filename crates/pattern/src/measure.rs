@@ -113,7 +113,7 @@ struct State {
 }
 
 /// The cheapest choice first: the first state without needs is the least match.
-fn before(pattern: &Pattern, operators: &dyn Operators) -> Measure {
+pub(crate) fn before(pattern: &Pattern, operators: &dyn Operators) -> Measure {
     let walk = Walk { pattern, operators, kept: kept(pattern), branch_of: branch_of(pattern) };
     let mut start = State {
         measure: Measure::default(),

@@ -211,6 +211,7 @@ fn descend(mut pair: Pair<'_, Rule>) -> Pair<'_, Rule> {
             | Rule::unary
             | Rule::postfix
             | Rule::primary
+            | Rule::operand_name
             | Rule::guard
             | Rule::conjunction
             | Rule::negation

@@ -4,7 +4,7 @@ use super::bodies::Callable;
 use super::{Context, Lowerer};
 use crate::ast::{self, RuleKind};
 use crate::core::{Equation, Kind, Pattern, Role, VarId};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::replacement::{BuildStatement, Replacement};
 
 /// Lowers and checks a pattern.
@@ -86,7 +86,7 @@ fn terminating(
     (rule, mut errors): (Pattern, Vec<Diagnostic>),
     context: Context<'_>,
 ) -> (Pattern, Vec<Diagnostic>) {
-    if errors.is_empty() {
+    if errors.iter().all(|error| error.severity() == Severity::Warning) {
         errors.extend(crate::check::terminates(&rule, context.operators));
     }
     (rule, errors)

@@ -187,18 +187,17 @@ impl Builder {
             if count > super::MAX_DEPTH {
                 continue;
             }
-            let kind = if part.as_rule() == Rule::slice {
-                let (mut from, mut to, mut past_colon) = (None, None, false);
-                for part in parts(part) {
-                    match part.as_rule() {
-                        Rule::colon => past_colon = true,
-                        _ if past_colon => to = Some(Box::new(self.guard(part))),
-                        _ => from = Some(Box::new(self.guard(part))),
-                    }
+            let (mut from, mut to, mut past_colon) = (None, None, false);
+            for part in parts(part) {
+                match part.as_rule() {
+                    Rule::colon => past_colon = true,
+                    _ if past_colon => to = Some(Box::new(self.guard(part))),
+                    _ => from = Some(Box::new(self.guard(part))),
                 }
-                GuardKind::Slice(base.into(), from, to)
-            } else {
-                GuardKind::Index(base.into(), self.guard(part).into())
+            }
+            let kind = match (from, past_colon) {
+                (Some(at), false) => GuardKind::Index(base.into(), at),
+                (from, _) => GuardKind::Slice(base.into(), from, to),
             };
             base = Guard { kind, span };
         }

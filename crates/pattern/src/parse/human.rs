@@ -93,9 +93,13 @@ pub(super) fn human(entry: Rule) -> &'static str {
         Rule::k_range | Rule::hint_range => "`range`",
         Rule::k_tag | Rule::tag => "`tag`",
         Rule::keyword => "a keyword",
-        Rule::ident | Rule::name | Rule::params | Rule::param | Rule::left | Rule::names => {
-            "a name"
-        }
+        Rule::ident
+        | Rule::operand_name
+        | Rule::name
+        | Rule::params
+        | Rule::param
+        | Rule::left
+        | Rule::names => "a name",
         Rule::quoted => "a string",
         Rule::upper => "a capitalised name",
         Rule::qual => "an operator with its domain",
