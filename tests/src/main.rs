@@ -5,6 +5,7 @@ mod case;
 mod check;
 mod editors;
 mod engine;
+mod fuzz;
 mod layers;
 mod matching;
 mod onnx;

@@ -16,7 +16,7 @@ mod target;
 use std::collections::BTreeSet;
 use std::fmt;
 
-pub use self::fact::Fact;
+pub use self::fact::{Explanation, Fact};
 pub use self::target::Target;
 use crate::infer::{self, Types};
 use crate::{Graph, Model, NodeId};

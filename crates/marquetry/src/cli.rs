@@ -7,6 +7,7 @@ mod answer;
 mod args;
 mod check;
 mod compare;
+mod explain;
 mod failure;
 mod inspect;
 mod job;
@@ -52,6 +53,7 @@ fn once(cli: &Cli) -> ExitCode {
         Verb::Run(args) => quantize::run_pipeline(args, cli),
         Verb::Compare(args) => compare::run(args, cli),
         Verb::Pattern(args) => pattern::run(args, cli),
+        Verb::Explain(args) => explain::run(args),
     };
     let json = cli.verb.json();
     match result {
@@ -93,6 +95,7 @@ impl Verb {
             Self::Run(args) => args.json,
             Self::Compare(args) => args.json,
             Self::Pattern(args) => args.json(),
+            Self::Explain(args) => args.json,
         }
     }
 }

@@ -241,7 +241,19 @@ impl Diagnostic {
         self.file.as_ref().map(|file| file.name())
     }
 
-    /// Returns the places in other files as diagnostics of their own, each with its file.
+    /// Returns line and column where a label begins and where it ends, all from 1; columns count
+    /// characters. `None` if the label is in another file, or the text is not known.
+    pub fn lines(&self, label: &Label) -> Option<[(usize, usize); 2]> {
+        let text = self.file.as_ref()?.inner();
+        let position = |at: u32| {
+            let before = text.get(..at as usize)?;
+            let line = before.rsplit('\n').next().unwrap_or(before);
+            Some((before.matches('\n').count() + 1, line.chars().count() + 1))
+        };
+        Some([position(label.span.start)?, position(label.span.end)?])
+    }
+
+    /// Returns the places in other files, as diagnostics that know their text.
     pub fn elsewhere(&self) -> &[Diagnostic] {
         &self.elsewhere
     }

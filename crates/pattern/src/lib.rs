@@ -15,6 +15,7 @@ mod cover;
 pub mod description;
 mod diagnostic;
 mod explain;
+pub mod fmt;
 mod functions;
 pub mod gexpr;
 pub mod ide;

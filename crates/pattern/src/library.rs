@@ -1,9 +1,6 @@
 //! A set of files, checked.
 
 use crate::ast::{Item, Name, Test};
-    }
-
-use crate::ast::{Item, Test};
 use crate::check;
 use crate::core::Pattern;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -38,8 +35,6 @@ pub struct Library {
     rules: Vec<Pattern>,
     tests: Vec<Test>,
     tested: Tested,
-    }
-
     warnings: Vec<Diagnostic>,
 }
 

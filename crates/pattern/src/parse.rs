@@ -11,7 +11,7 @@ use pest::Parser;
 use pest::error::{ErrorVariant, InputLocation};
 use pest::iterators::Pair;
 
-use crate::ast::{File, Name};
+use crate::ast::{File, Item, Name};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::{SourceId, Span};
 
@@ -20,55 +20,81 @@ pub(crate) use split::MAX_DEPTH;
 mod grammar {
     #[derive(pest_derive::Parser)]
     #[grammar = "pattern.pest"]
-    pub(super) struct PatParser;
+    pub(crate) struct PatParser;
 }
-use grammar::{PatParser, Rule};
+use grammar::PatParser;
+pub(crate) use grammar::Rule;
+
+/// One item as pest has read it.
+pub(crate) struct Tree<'t> {
+    /// Where it begins in the file.
+    pub(crate) base: usize,
+    /// Its content.
+    pub(crate) pair: Pair<'t, Rule>,
+}
 
 /// Parses a file. Items that do not parse are left out of the tree; there is one diagnostic for
 /// each of them.
 pub(crate) fn parse(source: SourceId, text: &str) -> (File, Vec<Diagnostic>) {
     let mut file = File::default();
     let mut errors = Vec::new();
-    for piece in split::split(text) {
+    for tree in read(source, text) {
+        match tree.and_then(|tree| build(source, tree)) {
+            Ok(item) => file.items.push(item),
+            Err(mut found) => errors.append(&mut found),
+        }
+    }
+    (file, errors)
+}
+
+fn build(source: SourceId, tree: Tree<'_>) -> Result<Item, Vec<Diagnostic>> {
+    let mut builder = Builder { source, base: tree.base, errors: Vec::new() };
+    let item = builder.item(tree.pair);
+    if builder.errors.is_empty() { Ok(item) } else { Err(builder.errors) }
+}
+
+/// Reads the items of a file without building anything from them.
+///
+/// # Errors
+///
+/// Returns what [`parse`] reports.
+pub(crate) fn trees(source: SourceId, text: &str) -> Result<Vec<Tree<'_>>, Vec<Diagnostic>> {
+    let (_, errors) = parse(source, text);
+    if errors.is_empty() {
+        return Ok(read(source, text).flatten().collect());
+    }
+    Err(errors)
+}
+
+/// Reads each item of a file.
+fn read(source: SourceId, text: &str) -> impl Iterator<Item = Result<Tree<'_>, Vec<Diagnostic>>> {
+    split::split(text).into_iter().map(move |piece| {
         let place = |at: usize, length: usize| Span::new(source, at, at + length);
         let Some(entry) = piece.entry else {
             let line = text[piece.range.clone()].lines().next().unwrap_or("");
             let expected =
                 "expected an item: `use`, `opset`, `ops`, `def`, `pattern`, `rule` or `test`";
-            errors.push(Diagnostic::new(
-                Code::Syntax,
-                place(piece.range.start, line.len()),
-                expected,
-            ));
-            continue;
+            let place = place(piece.range.start, line.len());
+            return Err(vec![Diagnostic::new(Code::Syntax, place, expected)]);
         };
         if let Some(at) = piece.too_deep {
             let fact = format!("this is nested deeper than {MAX_DEPTH}");
             let help = "name the inner parts in equations of their own";
-            errors.push(Diagnostic::new(Code::TooLarge, place(at, 1), fact).help(help));
-            continue;
+            return Err(vec![Diagnostic::new(Code::TooLarge, place(at, 1), fact).help(help)]);
         }
         if let Some(at) = piece.open_string {
             let fact = "this string does not end on its line";
-            errors
-                .push(Diagnostic::new(Code::Syntax, place(at, 1), fact).help("close it with `\"`"));
-            continue;
+            let error = Diagnostic::new(Code::Syntax, place(at, 1), fact);
+            return Err(vec![error.help("close it with `\"`")]);
         }
         match PatParser::parse(entry, &text[piece.range.clone()]) {
             Ok(pairs) => {
-                let mut builder = Builder { source, base: piece.range.start, errors: Vec::new() };
-                let item = pairs.flat_map(Pair::into_inner).next().expect("an item has content");
-                let item = builder.item(item);
-                if builder.errors.is_empty() {
-                    file.items.push(item);
-                } else {
-                    errors.append(&mut builder.errors);
-                }
+                let pair = pairs.flat_map(Pair::into_inner).next();
+                Ok(Tree { base: piece.range.start, pair: pair.expect("an item has content") })
             }
-            Err(error) => errors.push(syntax_error(source, piece.range.start, text, &error)),
+            Err(error) => Err(vec![syntax_error(source, piece.range.start, text, &error)]),
         }
-    }
-    (file, errors)
+    })
 }
 
 /// The bytes of each top-level item of a text, those that do not parse too.

@@ -4,14 +4,27 @@ use super::Severity;
 use crate::DType;
 use crate::schema::AttributeKind;
 
+/// What a code means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The code.
+    pub code: &'static str,
+    /// How bad it is by the rules of ONNX.
+    pub severity: Severity,
+    /// What it says of a model, in a sentence.
+    pub about: &'static str,
+    /// What to do about it, where something can be said.
+    pub hint: Option<&'static str>,
+}
+
 macro_rules! facts {
-    ($($(#[$doc:meta])* $name:ident { $($field:ident: $ty:ty = $field_doc:literal),* $(,)? }
+    ($($(#[doc = $doc:literal])* $name:ident { $($field:ident: $ty:ty = $field_doc:literal),* $(,)? }
         $code:literal $severity:ident $message:literal $(, $argument:expr)? $(=> $hint:literal)?;)*) => {
         /// What is wrong. Each kind has a code that never changes its meaning.
         #[derive(Clone, Debug, PartialEq, thiserror::Error)]
         #[non_exhaustive]
         pub enum Fact {
-            $($(#[$doc])*
+            $($(#[doc = $doc])*
             #[error($message $(, $argument)?)]
             $name { $(#[doc = $field_doc] $field: $ty,)* },)*
         }
@@ -31,6 +44,14 @@ macro_rules! facts {
             pub fn hint(&self) -> Option<&'static str> {
                 match self { $(Self::$name { .. } => facts!(@hint $($hint)?),)* }
             }
+
+            /// What each code means, in order.
+            pub const EXPLANATIONS: &'static [Explanation] = &[$(Explanation {
+                code: $code,
+                severity: Severity::$severity,
+                about: concat!($($doc),*),
+                hint: facts!(@hint $($hint)?),
+            }),*];
 
             /// Every code there is, in order.
             pub const CODES: &'static [&'static str] = &[$($code),*];

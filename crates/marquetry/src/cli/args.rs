@@ -76,6 +76,8 @@ pub(crate) enum Verb {
     /// Works on pattern files.
     #[command(subcommand)]
     Pattern(Pattern),
+    /// What a code of an error or a warning means, with examples.
+    Explain(Explain),
 }
 
 #[derive(Debug, Args)]
@@ -290,12 +292,37 @@ pub(crate) struct Compare {
     pub(crate) json: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The code, such as P007 of pattern files or V012 of models.
+    pub(crate) code: String,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pattern {
     /// Says what is wrong with pattern files, all at once.
     Check {
         /// Pattern files or folders of them; without any, the shipped library.
         files: Vec<PathBuf>,
+        /// Fails where there are warnings too.
+        #[arg(long)]
+        deny_warnings: bool,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lays pattern files out in the one way; no meaning changes.
+    Fmt {
+        /// Pattern files, or folders that are searched for them; `-` reads standard input and
+        /// writes standard output.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Changes nothing, and says which files would be changed.
+        #[arg(long)]
+        check: bool,
         /// Prints one JSON object.
         #[arg(long)]
         json: bool,

@@ -9,7 +9,7 @@ use marquetry_ir::onnx::{self, ReadError, ReadOptions, WriteError};
 use marquetry_pattern::core::Pattern;
 use marquetry_pattern::{Diagnostic, Library};
 use miette::{GraphicalReportHandler, GraphicalTheme};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answer::plural;
 use super::args::Cli;
@@ -149,22 +149,44 @@ pub(crate) fn pattern_failure(errors: &[Diagnostic], cli: &Cli) -> Failure {
     drawn.push_str(&count);
     let mut failure =
         Failure::new(Exit::Invalid, "pattern_errors", format!("{count} in pattern files"));
-    let details = errors
-        .iter()
-        .map(|error| {
-            json!({
-                "code": error.code.to_string(),
-                "title": error.code.title(),
-                "file": error.file(),
-                "start": error.span().start,
-                "end": error.span().end,
-                "message": error.fact(),
-                "hint": error.hint(),
-            })
-        })
-        .collect();
+    let details = errors.iter().map(detail).collect();
     failure.texts = Some(Box::new(Texts { details, drawn }));
     failure
+}
+
+/// An error or a warning for programs: `labels[0]` says what is wrong.
+pub(crate) fn detail(error: &Diagnostic) -> Value {
+    let labels = |error: &Diagnostic| -> Vec<Value> {
+        let label = |label: &marquetry_pattern::Label| {
+            let lines = error.lines(label);
+            json!({
+                "file": error.file(),
+                "line": lines.map(|[(line, _), _]| line),
+                "column": lines.map(|[(_, column), _]| column),
+                "end_line": lines.map(|[_, (line, _)]| line),
+                "end_column": lines.map(|[_, (_, column)]| column),
+                "message": label.text,
+            })
+        };
+        error.labels.iter().map(label).collect()
+    };
+    let mut all = labels(error);
+    all.extend(error.elsewhere().iter().flat_map(labels));
+    json!({
+        "code": error.code.to_string(),
+        "severity": error.severity().to_string(),
+        "title": error.code.title(),
+        "file": error.file(),
+        "line": all.first().map(|label| &label["line"]),
+        "column": all.first().map(|label| &label["column"]),
+        "end_line": all.first().map(|label| &label["end_line"]),
+        "end_column": all.first().map(|label| &label["end_column"]),
+        "start": error.span().start,
+        "end": error.span().end,
+        "message": error.fact(),
+        "hint": error.hint(),
+        "labels": all,
+    })
 }
 
 /// The patterns with these names.

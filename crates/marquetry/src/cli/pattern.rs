@@ -1,6 +1,7 @@
 //! `marquetry pattern`: works on pattern files.
 
 mod check;
+mod fmt;
 mod lift;
 mod test;
 
@@ -12,7 +13,8 @@ use super::failure::Failure;
 
 pub(crate) fn run(args: &Pattern, cli: &Cli) -> Result<Answer, Failure> {
     match args {
-        Pattern::Check { files, .. } => check::run(files, cli),
+        Pattern::Check { files, deny_warnings, .. } => check::run(files, *deny_warnings, cli),
+        Pattern::Fmt { files, check, .. } => fmt::run(files, *check, cli),
         Pattern::Test(args) => test::run(args, cli),
         Pattern::Lsp => Ok(super::lsp::run()),
         Pattern::Lift(args) => lift::run(args, cli),
@@ -22,7 +24,7 @@ pub(crate) fn run(args: &Pattern, cli: &Cli) -> Result<Answer, Failure> {
 impl Pattern {
     pub(crate) fn json(&self) -> bool {
         match self {
-            Self::Check { json, .. } => *json,
+            Self::Check { json, .. } | Self::Fmt { json, .. } => *json,
             Self::Test(args) => args.json,
             Self::Lsp => false,
             Self::Lift(args) => args.json,

@@ -1,29 +1,51 @@
 //! What is done with each text.
 
 use marquetry_pattern::core::{Operator, OpsetRange};
+use marquetry_pattern::fmt;
 use marquetry_pattern::{AttributeFacts, AttributeKind, Facts, Library, Operators, Signature};
 
-/// Reads a text as far as it can be read, and prints what it is; returns whether it is accepted.
+/// Reads a text as far as it can be read, prints what it is and formats it; returns whether it is
+/// accepted.
 ///
 /// # Panics
 ///
 /// If something that always holds does not: that is what is looked for.
 pub(crate) fn read(text: &str) -> bool {
+    let read = library(text);
+    if let Ok(formatted) = fmt::format(text) {
+        assert_eq!(fmt::format(&formatted).ok().as_ref(), Some(&formatted), "formatting is stable");
+        assert_eq!(letters(text), letters(&formatted), "no word and no comment is lost");
+        let again = library(&formatted);
+        assert_eq!(read, again, "formatting changes no meaning: {formatted}");
+    }
+    read.is_ok()
+}
+
+/// All that is no white space, sorted: comments may move to the end of their line, and the comma
+/// after the last name of an import goes.
+fn letters(text: &str) -> Vec<char> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut letters: Vec<char> = text.chars().filter(|c| !c.is_whitespace() && *c != ',').collect();
+    letters.sort_unstable();
+    letters
+}
+
+/// The patterns of a text, or the codes and facts of its errors.
+fn library(text: &str) -> Result<Vec<String>, Vec<String>> {
     match Library::parse("piece.pat", text, &Few) {
         Ok(library) => {
-            for pattern in library.patterns().iter().chain(library.rules()) {
-                assert!(!pattern.to_string().is_empty());
-            }
-            true
+            let patterns = library.patterns().iter().chain(library.rules());
+            Ok(patterns.map(ToString::to_string).collect())
         }
         Err(errors) => {
             let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-            for error in errors {
+            let said = errors.iter().map(|error| {
                 let range = error.span().range();
                 assert!(!error.fact().is_empty(), "an error says what is wrong: {error:?}");
                 assert!(text.get(range.clone()).is_some(), "{range:?} is a place: {error:?}");
-            }
-            false
+                format!("{} {}", error.code, error.fact())
+            });
+            Err(said.collect())
         }
     }
 }

@@ -6,16 +6,23 @@ use serde_json::json;
 
 use super::super::answer::{Answer, plural};
 use super::super::args::Cli;
-use super::super::failure::Failure;
+use super::super::failure::{Exit, Failure};
 use super::super::load;
 
-pub(super) fn run(files: &[PathBuf], cli: &Cli) -> Result<Answer, Failure> {
+pub(super) fn run(files: &[PathBuf], deny_warnings: bool, cli: &Cli) -> Result<Answer, Failure> {
     let library = load::library(files, cli)?;
     let names = |patterns: &[marquetry_pattern::core::Pattern]| -> Vec<String> {
         patterns.iter().map(|pattern| pattern.name.clone()).collect()
     };
-    let text = format!(
-        "{}, {} and {}: no error\n",
+    let warnings = library.warnings();
+    let mut text: String =
+        warnings.iter().map(|warning| load::drawn(warning, cli) + "\n").collect();
+    let counted = match warnings.len() {
+        0 => String::new(),
+        count => format!(", {}", plural(count, "warning")),
+    };
+    text += &format!(
+        "{}, {} and {}: no error{counted}\n",
         plural(library.patterns().len(), "pattern"),
         plural(library.rules().len(), "rule"),
         plural(library.tests().len(), "test"),
@@ -25,6 +32,9 @@ pub(super) fn run(files: &[PathBuf], cli: &Cli) -> Result<Answer, Failure> {
         "patterns": names(library.patterns()),
         "rules": names(library.rules()),
         "tests": library.tests().len(),
+        "warnings": warnings.iter().map(load::detail).collect::<Vec<_>>(),
     });
-    Ok(Answer::new(text, json))
+    let mut answer = Answer::new(text, json);
+    answer.found = (deny_warnings && !warnings.is_empty()).then_some(Exit::Found);
+    Ok(answer)
 }

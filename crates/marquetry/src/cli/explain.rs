@@ -1,0 +1,91 @@
+//! `marquetry explain`: what a code means.
+
+use marquetry_ir::check::{Explanation, Fact, Severity};
+use marquetry_pattern::Code;
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::args::Explain;
+use super::failure::{Exit, Failure};
+
+pub(crate) fn run(args: &Explain) -> Result<Answer, Failure> {
+    let asked = args.code.trim();
+    if let Some(code) = Code::from_text(asked) {
+        return Ok(pattern(code));
+    }
+    let violation = Fact::EXPLANATIONS.iter().find(|known| known.code.eq_ignore_ascii_case(asked));
+    if let Some(known) = violation {
+        return Ok(model(known));
+    }
+    let codes: Vec<String> = codes();
+    let nearest = codes.iter().min_by_key(|code| strsim::osa_distance(code, asked));
+    let message = format!("there is no code `{asked}`");
+    let failure = Failure::new(Exit::Usage, "unknown_code", message);
+    let last = |letter| codes.iter().rev().find(|code| code.starts_with(letter)).cloned();
+    Err(failure.hint(match nearest {
+        Some(nearest) if strsim::osa_distance(nearest, asked) < 2 => {
+            format!("did you mean `{nearest}`?")
+        }
+        _ => format!(
+            "codes of pattern files are P000 to {}, codes of models V001 to {}",
+            last('P').unwrap_or_default(),
+            last('V').unwrap_or_default()
+        ),
+    }))
+}
+
+/// All codes that can be explained.
+fn codes() -> Vec<String> {
+    let patterns = Code::ALL.iter().map(ToString::to_string);
+    patterns.chain(Fact::CODES.iter().map(|code| (*code).to_owned())).collect()
+}
+
+fn pattern(code: Code) -> Answer {
+    let examples = code
+        .examples()
+        .into_iter()
+        .map(|example| json!({ "bad": example.bad, "file": example.file, "text": example.text }));
+    let json = json!({
+        "schema_version": 1,
+        "code": code.to_string(),
+        "severity": code.severity().to_string(),
+        "title": code.title(),
+        "text": code.explain(),
+        "examples": examples.collect::<Vec<Value>>(),
+    });
+    // Markdown is for programs; the fences say nothing to people.
+    let text: String = code
+        .explain()
+        .lines()
+        .map(|line| match line {
+            "```pat bad" => "Wrong:".to_owned(),
+            "```pat good" => "Right:".to_owned(),
+            "```" => String::new(),
+            _ => match line.strip_prefix("```pat bad file=") {
+                Some(file) => format!("and in {file}:"),
+                None => line.strip_prefix("# ").unwrap_or(line).to_owned(),
+            },
+        })
+        .map(|line| line + "\n")
+        .collect();
+    Answer::new(text.replace("\n\n\n", "\n\n"), json)
+}
+
+fn model(known: &Explanation) -> Answer {
+    let severity = if known.severity == Severity::Error { "error" } else { "warning" };
+    let about = known.about.trim();
+    let mut text = format!("{} {severity}\n\n{about}\n", known.code);
+    if let Some(hint) = known.hint {
+        text += &format!("\nWhat to do: {hint}.\n");
+    }
+    let json = json!({
+        "schema_version": 1,
+        "code": known.code,
+        "severity": severity,
+        "title": about.trim_end_matches('.'),
+        "text": text,
+        "hint": known.hint,
+        "examples": [],
+    });
+    Answer::new(text, json)
+}
