@@ -6,7 +6,13 @@
 
 use "activations.pat" { six, hard_swish, mish, silu }
 
-def conv_bn(x, const w, const b?) = BatchNormalization<...>(Conv<...>(x, w, b?), const _γ, const _β, const _μ, const _σ2)
+def conv_bn(x, const w, const b?) = BatchNormalization<...>(
+  Conv<...>(x, w, b?),
+  const _γ,
+  const _β,
+  const _μ,
+  const _σ2
+)
 
 pattern ConvBn in conv_bn (x, const w, const b?) => (y) {
   y = conv_bn(x, w, b?)
