@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use marquetry_matcher::Schemas;
+use marquetry_matcher::{Schemas, testing};
 use marquetry_pattern::{Code, Diagnostic, Files, Library, SearchPath};
 
 /// The patterns of `tests/cases/pattern`, with the schemas of all opsets.
@@ -217,4 +217,41 @@ fn explosions_are_refused() {
     let errors = Library::parse("bomb.pat", &text, &Schemas).unwrap_err();
     assert!(errors.iter().all(|error| error.code == Code::TooLarge), "{}", drawn(&errors[0]));
     assert!(before.elapsed().as_secs() < 30, "{:?}", before.elapsed());
+}
+
+/// The examples of the reference are files of their own, laid out, without an error or a warning, and
+/// their tests pass.
+#[test]
+fn the_reference_is_right() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/pattern-language.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let blocks = page.split("```pat\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let (mut examples, mut tests) = (0, 0);
+    let mut wrong = String::new();
+    for text in blocks {
+        examples += 1;
+        let files: Vec<(&str, &str)> =
+            marquetry::library::FILES.iter().copied().chain([("case.pat", text)]).collect();
+        let library = match Library::load(&Files(&files), &["case.pat"], &Schemas) {
+            Ok(library) => library,
+            Err(errors) => {
+                wrong.extend(errors.iter().map(drawn));
+                continue;
+            }
+        };
+        wrong.extend(library.warnings().iter().map(drawn));
+        let formatted = marquetry_pattern::fmt::format(text).unwrap();
+        if formatted != text {
+            writeln!(wrong, "laid out, this is\n{formatted}").unwrap();
+        }
+        for ran in testing::run_all(&library, &testing::Setting { read: None }) {
+            tests += 1;
+            // What the runner of tests cannot do yet, it says itself.
+            if ran.failures.iter().any(|failure| failure.code != "not_built") {
+                writeln!(wrong, "{}: {:?}", ran.test.title.text, ran.failures).unwrap();
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(examples > 15 && tests > 15, "{examples} examples, {tests} tests");
 }

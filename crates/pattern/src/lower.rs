@@ -410,10 +410,14 @@ impl<'a> Lowerer<'a> {
         for collection in std::mem::take(&mut self.collections) {
             let mut inside = vec![0; self.pattern.vars.len()];
             crate::reach::count(&self.pattern, collection.inside, &mut inside);
+            // In a chain, each step has attributes of its own, those of the header too.
+            let chain = collection.argument.is_none();
             let collected: Vec<VarId> = (0..inside.len())
                 .filter(|at| {
-                    let made = collection.made.contains(at) && inside[*at] == everywhere[*at];
-                    inside[*at] > 0 && (made || self.pattern.vars[*at].list)
+                    let var = &self.pattern.vars[*at];
+                    let own = chain && var.kind == Kind::Attribute && var.value.is_none();
+                    let made = (collection.made.contains(at) || own) && inside[*at] == everywhere[*at];
+                    inside[*at] > 0 && (made || var.list)
                 })
                 .map(|at| VarId(at as u32))
                 .collect();
