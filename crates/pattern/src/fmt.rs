@@ -155,6 +155,16 @@ mod tests {
     }
 
     #[test]
+    fn a_comment_keeps_its_line() {
+        let only = "rule r (x) => (y) { y = Neg(Neg(x)) } ~> {\n  # nothing\n}\n";
+        check(only, only);
+        check(
+            "pattern P (x) => (y) { y = Relu(x)\n# last\n}",
+            "pattern P (x) => (y) {\n  y = Relu(x)\n  # last\n}\n",
+        );
+    }
+
+    #[test]
     fn a_text_with_errors_has_no_layout() {
         assert_eq!(format("def f(x = x\n\ndef g(").unwrap_err().len(), 2);
     }

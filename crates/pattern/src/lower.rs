@@ -416,7 +416,8 @@ impl<'a> Lowerer<'a> {
                 .filter(|at| {
                     let var = &self.pattern.vars[*at];
                     let own = chain && var.kind == Kind::Attribute && var.value.is_none();
-                    let made = (collection.made.contains(at) || own) && inside[*at] == everywhere[*at];
+                    let made =
+                        (collection.made.contains(at) || own) && inside[*at] == everywhere[*at];
                     inside[*at] > 0 && (made || var.list)
                 })
                 .map(|at| VarId(at as u32))

@@ -7,6 +7,8 @@ use super::WIDTH;
 pub(super) enum Doc {
     /// Words; may have lines of its own (a graph of a test).
     Text(String),
+    /// A comment on a line of its own.
+    Remark(String),
     /// A space, or a new line where the group around is broken.
     Line,
     /// Nothing, or a new line where the group around is broken.
@@ -36,7 +38,12 @@ impl Doc {
     fn broken(&self) -> bool {
         match self {
             Doc::Hard | Doc::Blank => true,
-            Doc::Text(_) | Doc::Line | Doc::Soft | Doc::Suffix(_) | Doc::Own(_) => false,
+            Doc::Text(_)
+            | Doc::Remark(_)
+            | Doc::Line
+            | Doc::Soft
+            | Doc::Suffix(_)
+            | Doc::Own(_) => false,
             Doc::Concat(docs) => docs.iter().any(Doc::broken),
             Doc::Indent(inner) | Doc::Group(inner) => inner.broken(),
         }
@@ -49,7 +56,7 @@ impl Doc {
             Doc::Text(text) => Some(text.chars().count()),
             Doc::Line => Some(1),
             Doc::Soft => Some(0),
-            Doc::Hard | Doc::Blank | Doc::Suffix(_) | Doc::Own(_) => None,
+            Doc::Hard | Doc::Blank | Doc::Remark(_) | Doc::Suffix(_) | Doc::Own(_) => None,
             Doc::Concat(docs) => docs.iter().map(Doc::flat).sum(),
             Doc::Indent(inner) | Doc::Group(inner) => inner.flat(),
         }
@@ -70,7 +77,7 @@ pub(super) fn print(doc: &Doc) -> String {
     while let Some(frame) = stack.pop() {
         let Frame { indent, broken, doc } = frame;
         match doc {
-            Doc::Text(text) => printer.text(text),
+            Doc::Text(text) | Doc::Remark(text) => printer.text(text),
             Doc::Line if !broken => printer.text(" "),
             Doc::Soft if !broken => {}
             Doc::Line | Doc::Soft | Doc::Hard => printer.new_line(indent),
@@ -125,7 +132,7 @@ fn fits(group: &Doc, after: &[Frame<'_>], column: usize) -> bool {
             },
             Doc::Soft if !broken => {}
             Doc::Line | Doc::Soft | Doc::Hard | Doc::Blank => return true,
-            Doc::Suffix(_) | Doc::Own(_) => {}
+            Doc::Remark(_) | Doc::Suffix(_) | Doc::Own(_) => {}
             Doc::Concat(docs) => stack.extend(docs.iter().rev().map(|doc| (broken, doc))),
             Doc::Indent(inner) => stack.push((broken, inner)),
             // What follows may be broken as early as it can.

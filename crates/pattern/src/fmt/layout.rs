@@ -299,7 +299,7 @@ impl<'t> Layout<'t> {
                     if !fresh {
                         docs.push(Doc::Hard);
                     }
-                    docs.push(Doc::text(comment));
+                    docs.push(Doc::Remark(comment.to_owned()));
                     (fresh, begun) = (false, false);
                 }
                 Found::Blank if begun => {}
