@@ -13,43 +13,51 @@ use "std/math.pat" { sigmoid, softplus, scaled, cast, relu }
 def over_root_two(x) = x * ({1 / sqrt(2)} ± 0.01%) | x / ({sqrt(2)} ± 0.01%)
 
 # 1 + erf(x / √2); JAX writes it as erfc(−x / √2)
-def erf_gate(x) = 1 + Erf(over_root_two(x)) | 1 - Erf(over_root_two(-x))
-                | 1 - Erf(x * ({-1 / sqrt(2)} ± 0.01%)) | 1 - Erf(-over_root_two(x))
+def erf_gate(x) = 1 + Erf(over_root_two(x))
+  | 1 - Erf(over_root_two(-x))
+  | 1 - Erf(x * ({-1 / sqrt(2)} ± 0.01%))
+  | 1 - Erf(-over_root_two(x))
 # the same, halved
 def half_erf_gate(x) = 0.5 + scaled<k = 0.5>(Erf(over_root_two(x))) | scaled<k = 0.5>(erf_gate(x))
 
-def gelu_erf(x) = 0.5 * x * erf_gate(x) | scaled<k = 0.5>(x * erf_gate(x))
-                | scaled<k = 0.5>(x) * erf_gate(x) | x * half_erf_gate(x)
+def gelu_erf(x) = 0.5 * x * erf_gate(x)
+  | scaled<k = 0.5>(x * erf_gate(x))
+  | scaled<k = 0.5>(x) * erf_gate(x)
+  | x * half_erf_gate(x)
 
 pattern Gelu in gelu (x) => (y) {
   dup h = cast?(x)
   y = cast?(gelu_erf(h)) | com.microsoft.Gelu(x)
   where? dtype(y) == dtype(x)
 } equals { y = Gelu<approximate = "none">(x) }
-  quant  { skip interior, consts }
+  quant { skip interior, consts }
 
 # √(2/π) · (x + 0.044715 x³), multiplied out in any way
 def cubic(x) = ({sqrt(2 / pi)} ± 0.01%) * (x + 0.044715 * x ^ 3)
-             | ({sqrt(2 / pi)} ± 0.01%) * (x + 0.044715 * x * x * x)
-             | ({sqrt(2 / pi)} ± 0.01%) * (x + 0.044715 * x * x ^ 2)
-             | x * ({sqrt(2 / pi)} ± 0.01%) * (1 + 0.044715 * x * x)
-             | x * ({sqrt(2 / pi)} ± 0.01%) * (1 + 0.044715 * x ^ 2)
+  | ({sqrt(2 / pi)} ± 0.01%) * (x + 0.044715 * x * x * x)
+  | ({sqrt(2 / pi)} ± 0.01%) * (x + 0.044715 * x * x ^ 2)
+  | x * ({sqrt(2 / pi)} ± 0.01%) * (1 + 0.044715 * x * x)
+  | x * ({sqrt(2 / pi)} ± 0.01%) * (1 + 0.044715 * x ^ 2)
 # twice that, as the argument of a sigmoid
-def double_cubic(x) = scaled<k = 2>(cubic(x)) | ({sqrt(8 / pi)} ± 0.01%) * (x + 0.044715 * x ^ 3)
-             | ({sqrt(8 / pi)} ± 0.01%) * (x + 0.044715 * x * x * x)
-             | x * ({sqrt(8 / pi)} ± 0.01%) * (1 + 0.044715 * x * x)
-             | x * ({sqrt(8 / pi)} ± 0.01%) * (1 + 0.044715 * x ^ 2)
+def double_cubic(x) = scaled<k = 2>(cubic(x))
+  | ({sqrt(8 / pi)} ± 0.01%) * (x + 0.044715 * x ^ 3)
+  | ({sqrt(8 / pi)} ± 0.01%) * (x + 0.044715 * x * x * x)
+  | x * ({sqrt(8 / pi)} ± 0.01%) * (1 + 0.044715 * x * x)
+  | x * ({sqrt(8 / pi)} ± 0.01%) * (1 + 0.044715 * x ^ 2)
 
-def gelu_tanh(x) = 0.5 * x * (1 + Tanh(cubic(x))) | scaled<k = 0.5>(x * (1 + Tanh(cubic(x))))
-                 | scaled<k = 0.5>(x) * (1 + Tanh(cubic(x))) | x * scaled<k = 0.5>(1 + Tanh(cubic(x)))
-                 | x * (0.5 + scaled<k = 0.5>(Tanh(cubic(x)))) | x * Sigmoid(double_cubic(x))
+def gelu_tanh(x) = 0.5 * x * (1 + Tanh(cubic(x)))
+  | scaled<k = 0.5>(x * (1 + Tanh(cubic(x))))
+  | scaled<k = 0.5>(x) * (1 + Tanh(cubic(x)))
+  | x * scaled<k = 0.5>(1 + Tanh(cubic(x)))
+  | x * (0.5 + scaled<k = 0.5>(Tanh(cubic(x))))
+  | x * Sigmoid(double_cubic(x))
 
 pattern GeluTanh in gelu (x) => (y) {
   dup h = cast?(x)
   y = cast?(gelu_tanh(h)) | com.microsoft.FastGelu(x)
   where? dtype(y) == dtype(x)
 } equals { y = Gelu<approximate = "tanh">(x) }
-  quant  { skip interior, consts }
+  quant { skip interior, consts }
 
 # x · σ(1.702 x)
 pattern QuickGelu in gelu (x) => (y) {
@@ -57,7 +65,7 @@ pattern QuickGelu in gelu (x) => (y) {
   y = cast?(h * sigmoid(scaled<k = 1.702>(h))) | com.microsoft.QuickGelu<alpha = 1.702>(x)
   where? dtype(y) == dtype(x)
 } equals { y = Swish<alpha = 1.702>(x) }
-  quant  { skip interior, consts }
+  quant { skip interior, consts }
 
 def silu(x) = x * sigmoid(x) | x / (1 + Exp(-x)) | 0.5 * x * (1 + Tanh(scaled<k = 0.5>(x)))
 
@@ -66,7 +74,7 @@ pattern Silu in silu (x) => (y) {
   y = cast?(silu(h)) | com.microsoft.QuickGelu<alpha = 1>(x)
   where? dtype(y) == dtype(x)
 } equals { y = Swish<alpha = 1>(x) }
-  quant  { skip interior, consts }
+  quant { skip interior, consts }
 
 def mish(x) = x * Tanh(softplus(x))
 
@@ -75,13 +83,13 @@ pattern Mish in mish (x) => (y) {
   y = cast?(mish(h))
   where? dtype(y) == dtype(x)
 } equals { y = Mish(x) }
-  quant  { skip interior, consts }
+  quant { skip interior, consts }
 
 def six(x) = Clip<min = 0, max = 6>(x) | Min(relu(x), 6) | relu(Min(x, 6))
 
 pattern Relu6 in clip (x) => (y) { y = six(x) }
   equals { y = Clip(x, {0}, {6}) }
-  quant  { skip interior, consts }
+  quant { skip interior, consts }
 
 # between zero and one
 def unit(x) = Clip<min = 0, max = 1>(x) | Min(relu(x), 1) | relu(Min(x, 1))
@@ -89,15 +97,19 @@ def unit(x) = Clip<min = 0, max = 1>(x) | Min(relu(x), 1) | relu(Min(x, 1))
 # Frameworks round 1/6 after a few digits.
 def sixth(x) = x * ({1 / 6} ± 0.01%) | x / 6
 def hard_sigmoid(x) = HardSigmoid<alpha = a, beta = 0.5>(x) if abs(6 * a - 1) < 0.001
-                    | sixth(six(x + 3)) | unit(0.5 + sixth(x)) | unit(sixth(x + 3))
+  | sixth(six(x + 3))
+  | unit(0.5 + sixth(x))
+  | unit(sixth(x + 3))
 
-def hard_swish(x) = x * hard_sigmoid(x) | x * ({1 / 6} ± 0.01%) * six(x + 3)
-                  | x * six(x + 3) / 6 | sixth(x) * six(x + 3)
+def hard_swish(x) = x * hard_sigmoid(x)
+  | x * ({1 / 6} ± 0.01%) * six(x + 3)
+  | x * six(x + 3) / 6
+  | sixth(x) * six(x + 3)
 
 pattern HardSwish in hard_swish (x) => (y) {
   y = hard_swish(x)
 } equals { y = HardSwish(x) }
-  quant  { skip interior, consts }
+  quant { skip interior, consts }
 
 # The gate of a Hardswish is part of it. Keras has α = 0.2, PyTorch 1/6.
 pattern HardSigmoid in hard_swish <alpha, beta> (x) => (y) {
@@ -106,34 +118,35 @@ pattern HardSigmoid in hard_swish <alpha, beta> (x) => (y) {
     | sixth(six(x + 3)) with alpha = 1 / 6, beta = 0.5
     | unit(sixth(x + 3)) with alpha = 1 / 6, beta = 0.5
 } equals { y = HardSigmoid<alpha = alpha, beta = beta>(x) }
-  quant  { skip interior, consts }
+  quant { skip interior, consts }
 
 # Bounds of any kind; ReLU6 is found as such.
 pattern Clip in clip (x, low?, high?) => (y) {
   y = Min(Max(x, low), high) if is_const(low) and is_const(high)
     | Max(Min(x, high), low) if is_const(low) and is_const(high)
 } equals { y = Clip(x, low, high) }
-  quant  { skip interior, consts }
+  quant { skip interior, consts }
 
 pattern Softplus in softplus (x) => (y) {
   y = softplus(x)
 } equals { y = Softplus(x) }
-  quant  { skip interior, consts }
+  quant { skip interior, consts }
 
 # x where it is positive, else α x; for α under one that is the greater of the two.
 pattern LeakyRelu in leaky_relu <alpha> (x) => (y) {
   y = Max(x, scaled<k = alpha>(x)) if alpha < 1
     | Where(Greater(x, 0), x, scaled<k = alpha>(x))
 } equals { y = LeakyRelu<alpha = alpha>(x) }
-  quant  { skip interior, consts }
+  quant { skip interior, consts }
 
 # A slope for each channel. Keras: relu(x) + (−α) · relu(−x).
 pattern PRelu in leaky_relu (x, const slope) => (y) {
-  y = relu(x) - slope * relu(-x) | relu(x) + slope * Min(x, 0)
+  y = relu(x) - slope * relu(-x)
+    | relu(x) + slope * Min(x, 0)
     | Where(Greater(x, 0), x, slope * x)
     | relu(x) + slope * scaled<k = 0.5>(x - Abs(x))
 } equals { y = PRelu(x, slope) }
-  quant  { skip interior, consts }
+  quant { skip interior, consts }
 
 test "the exact GELU, as PyTorch writes it"
   <ir_version: 8, opset_import: ["" : 13]>

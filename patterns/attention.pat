@@ -16,21 +16,37 @@ def mixed_heads(s) = Transpose<...>(Transpose<...>(s) @ const _mix +? const _shi
 
 # One step from the product to the softmax: scale, mask, bias, soft cap, least value, cast, windows,
 # a column for a sink.
-def score(s, m?) = s * _c | s / _c | s + m
-                 | s - top(s) | s - m
-                 | Where(_w, s, m) | Where(_w, m, s)
-                 | Max(s, _least) | Tanh(s) | cast(s) | Reshape<...>(s, ...)
-                 | Concat<axis = -1>(s, _sink) | mixed_heads(s)
+def score(s, m?) = s * _c
+  | s / _c
+  | s + m
+  | s - top(s)
+  | s - m
+  | Where(_w, s, m)
+  | Where(_w, m, s)
+  | Max(s, _least)
+  | Tanh(s)
+  | cast(s)
+  | Reshape<...>(s, ...)
+  | Concat<axis = -1>(s, _sink)
+  | mixed_heads(s)
 
 # One step from the softmax to the product: guards, casts, dropout, heads.
-def weight(p) = cast(p) | Where(IsNaN(p), _f, p) | Where(_w, p, _f) | Where(_w, _f, p)
-              | Identity(p) | Dropout<...>(p, ...) | p * _c | Reshape<...>(p, ...)
-              | Slice<axes = [-1], starts = [0], ends = _, steps = [1]>(p) | mixed_heads(p)
+def weight(p) = cast(p)
+  | Where(IsNaN(p), _f, p)
+  | Where(_w, p, _f)
+  | Where(_w, _f, p)
+  | Identity(p)
+  | Dropout<...>(p, ...)
+  | p * _c
+  | Reshape<...>(p, ...)
+  | Slice<axes = [-1], starts = [0], ends = _, steps = [1]>(p)
+  | mixed_heads(p)
 
 def softmax(s) = Softmax<axis = -1>(s) | softmax_steps(s) | com.microsoft.BiasSoftmax<...>(s, _bias)
 def softmax_steps(s) = div(exp(s), total<axes = [-1]>(exp(s)))
-def exp(s)     = Exp(s - top(s)) | Exp(s)
-def top(s)     = ReduceMax<axes = [-1], keepdims = 1>(s) | put_back(ReduceMax<axes = [-1], keepdims = 0>(s))
+def exp(s) = Exp(s - top(s)) | Exp(s)
+def top(s) = ReduceMax<axes = [-1], keepdims = 1>(s)
+  | put_back(ReduceMax<axes = [-1], keepdims = 0>(s))
 
 pattern Attention in attention (q, k?, v?, masks...) => (y) {
   either {
@@ -41,16 +57,22 @@ pattern Attention in attention (q, k?, v?, masks...) => (y) {
     # Some models give the weights out.
     shared p = softmax(s)
     shared z = weight*(p)
-    y = z @ v | v @ swap_last(z) | Einsum<...>(z, v) | com.microsoft.FusedMatMul<...>(z, v)
+    y = z @ v
+      | v @ swap_last(z)
+      | Einsum<...>(z, v)
+      | com.microsoft.FusedMatMul<...>(z, v)
       | com.microsoft.FusedMatMul<...>(v, z)
     where not is_const(v)
     # A product with a matrix of weights is a layer: softmax(x W) x is a pooling.
     where? not is_const(kt) or rank(kt) > 2
   } or {
-    y = Attention<...>(q, k, v, ...) | com.microsoft.MultiHeadAttention<...>(q, k?, v?, ...)
+    y = Attention<...>(q, k, v, ...)
+      | com.microsoft.MultiHeadAttention<...>(q, k?, v?, ...)
       | com.microsoft.GroupQueryAttention<...>(q, k?, v?, ...)
-      | com.microsoft.Attention<...>(q, ...) | com.microsoft.DecoderMaskedMultiHeadAttention<...>(q, ...)
-      | com.microsoft.PackedMultiHeadAttention<...>(q, ...) | com.microsoft.PackedAttention<...>(q, ...)
+      | com.microsoft.Attention<...>(q, ...)
+      | com.microsoft.DecoderMaskedMultiHeadAttention<...>(q, ...)
+      | com.microsoft.PackedMultiHeadAttention<...>(q, ...)
+      | com.microsoft.PackedAttention<...>(q, ...)
   }
 } quant {
   skip s, masks
@@ -66,9 +88,13 @@ pattern Softmax in softmax <axis> (x) => (y) {
 
 # Softmax over scores some of which are filled with a value that leaves nothing of them.
 pattern MaskedSoftmax in masked_softmax <fill> (x, mask) => (y) {
-  s = Where(mask, x, fill) | Where(mask, fill, x) | x + Where(mask, 0, fill) | x + Where(mask, fill, 0)
+  s = Where(mask, x, fill)
+    | Where(mask, fill, x)
+    | x + Where(mask, 0, fill)
+    | x + Where(mask, fill, 0)
     | Where(mask, x, ReduceMin<axes = [-1], keepdims = 1>(x) + fill)
-    | x + fill * mask | x + fill * (1 - mask)
+    | x + fill * (1 - mask)
+    | x + fill * mask
   y = Softmax<axis = -1>(s)
   where? fill <= -20
 } quant { skip s }
@@ -76,7 +102,8 @@ pattern MaskedSoftmax in masked_softmax <fill> (x, mask) => (y) {
 # Any of these ways from q, k and v to the result, for patterns that ask for more around it.
 def transposed(k) = swap_last(k) | Reshape<...>(swap_last(Reshape<...>(k, ...)), ...) | k
 def core(q, k, v) => (y) {
-  t = rescale<k = a>(q) @ rescale<k = b>(transposed(k)) | rescale<k = a>(q) @ transposed(rescale<k = b>(k))
+  t = rescale<k = a>(q) @ rescale<k = b>(transposed(k))
+    | rescale<k = a>(q) @ transposed(rescale<k = b>(k))
   y = weight*(softmax(score*(t, _m))) @ v
 }
 
@@ -98,9 +125,12 @@ pattern GroupedQueryAttention in grouped_query (q, k, v) => (y) {
   where k != v
 }
 
-def heads(x)  = Transpose<...>(Reshape<...>(linear(x), ...)) | Reshape<...>(Transpose<...>(Reshape<...>(linear(x), ...)), ...)
-def linear(x) = x @ const _w +? const _b | (x @ const _w +? const _b) * const _c
-              | Reshape<...>(Gemm<...>(Reshape<...>(x, ...), const _w, ...), ...) | Gemm<...>(x, const _w, ...)
+def heads(x) = Transpose<...>(Reshape<...>(linear(x), ...))
+  | Reshape<...>(Transpose<...>(Reshape<...>(linear(x), ...)), ...)
+def linear(x) = x @ const _w +? const _b
+  | (x @ const _w +? const _b) * const _c
+  | Reshape<...>(Gemm<...>(Reshape<...>(x, ...), const _w, ...), ...)
+  | Gemm<...>(x, const _w, ...)
 def merged(y) = linear(Reshape<...>(Transpose<...>(y), ...)) | linear(Reshape<...>(y, ...))
 
 # With the projections of query, key and value, and of the result.

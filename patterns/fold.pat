@@ -7,22 +7,38 @@
 #   before: c = Conv(x, w); y = BatchNormalization(c, γ, β, μ, σ²)
 #   after:  y = Conv(x, w · γ/√(σ² + ε), β − μ · γ/√(σ² + ε))
 
-rule fold_conv_bn priority 20 <eps, rest...> (x, const w, const b?, const γ, const β, const μ, const σ2) => (y) {
+rule fold_conv_bn priority 20 <eps, rest...> (
+  x,
+  const w,
+  const b?,
+  const γ,
+  const β,
+  const μ,
+  const σ2
+) => (y) {
   c = Conv<rest...>(x, w, b?)
   y = BatchNormalization<epsilon = eps, training_mode = 0, ...>(c, γ, β, μ, σ2)
 } ~> {
-  const k  = γ / Sqrt(σ2 + eps)
+  const k = γ / Sqrt(σ2 + eps)
   const w2 = w * Reshape(k, {[-1] ++ rep(1, rank(w) - 1) : int64})
   const b2 = β + ((b ?? {0}) - μ) * k
   y = Conv<rest...>(x, w2, b2)
 } verify { σ2 in uniform(0.1, 4); tol 1e-4 }
 
 # The output channels of a transposed convolution are the second axis of its weights.
-rule fold_conv_transpose_bn <eps, rest...> (x, const w, const b?, const γ, const β, const μ, const σ2) => (y) {
+rule fold_conv_transpose_bn <eps, rest...> (
+  x,
+  const w,
+  const b?,
+  const γ,
+  const β,
+  const μ,
+  const σ2
+) => (y) {
   c = ConvTranspose<group = 1, rest...>(x, w, b?)
   y = BatchNormalization<epsilon = eps, training_mode = 0, ...>(c, γ, β, μ, σ2)
 } ~> {
-  const k  = γ / Sqrt(σ2 + eps)
+  const k = γ / Sqrt(σ2 + eps)
   const w2 = w * Reshape(k, {[1, -1] ++ rep(1, rank(w) - 2) : int64})
   const b2 = β + ((b ?? {0}) - μ) * k
   y = ConvTranspose<rest...>(x, w2, b2)
@@ -44,7 +60,7 @@ rule fold_conv_scale <rest...> (x, const w, const b?, const c) => (y) {
   where rank(c) == rank(w) or rank(c) == rank(w) - 1
   where dim(c, 1 - rank(w)) == dim(w, 0), numel(c) == dim(w, 0)
 } ~> {
-  const k  = Reshape(c, {[-1] : int64})
+  const k = Reshape(c, {[-1] : int64})
   const w2 = w * Reshape(k, {[-1] ++ rep(1, rank(w) - 1) : int64})
   const b2 = (b ?? {0}) * k
   y = Conv<rest...>(x, w2, b2)
@@ -58,10 +74,12 @@ rule pad_into_conv <p, rest...> (x, const w, const b?) => (y) {
 
 rule pad_into_padded_conv <p, q, rest...> (x, const w, const b?) => (y) {
   y = Conv<auto_pad = "NOTSET", pads = q, rest...>(Pad<mode = "constant", pads = p>(x), w, b?)
-  where rank(x) == 4, len(p) == 8, len(q) == 4, min(p) >= 0, p[0] == 0, p[1] == 0, p[4] == 0, p[5] == 0
+  where rank(x) == 4, len(p) == 8, len(q) == 4, min(p) >= 0, p[0] == 0, p[1] == 0, p[4] == 0, p[
+    5
+  ] == 0
 } ~> { y = Conv<pads = [p[2] + q[0], p[3] + q[1], p[6] + q[2], p[7] + q[3]], rest...>(x, w, b) }
 
-rule matmul_add_to_gemm (float[M,K] x, const [K,N] w, const [N] b) => (y) {
+rule matmul_add_to_gemm (float[M, K] x, const [K, N] w, const [N] b) => (y) {
   y = x @ w + b
 } ~> { y = Gemm(x, w, b) }
 

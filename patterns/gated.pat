@@ -12,15 +12,20 @@ use "std/layout.pat" { halves }
 use "activations.pat" { gelu_erf, gelu_tanh, silu }
 
 def project(x) = x @ const _w +? const _b
-               | Gemm<...>(x, const _w, ...)
-               | Reshape<...>(Gemm<...>(Reshape<...>(x, ...), const _w, ...), ...)
-               | Conv<...>(x, const _w, ...)
-               | com.microsoft.MatMulNBits<...>(x, ...) | com.microsoft.FusedMatMul<...>(x, const _w)
+  | Gemm<...>(x, const _w, ...)
+  | Reshape<...>(Gemm<...>(Reshape<...>(x, ...), const _w, ...), ...)
+  | Conv<...>(x, const _w, ...)
+  | com.microsoft.MatMulNBits<...>(x, ...)
+  | com.microsoft.FusedMatMul<...>(x, const _w)
 
 def silu_of(g) = silu(g) | Swish<alpha = 1>(g) | com.microsoft.QuickGelu<alpha = 1>(g)
-def gelu_of(g) = gelu_erf(g) | gelu_tanh(g) | g * sigmoid(scaled<k = 1.702>(g))
-               | Gelu<...>(g) | com.microsoft.Gelu(g) | com.microsoft.FastGelu(g)
-               | com.microsoft.QuickGelu<alpha = 1.702>(g)
+def gelu_of(g) = gelu_erf(g)
+  | gelu_tanh(g)
+  | g * sigmoid(scaled<k = 1.702>(g))
+  | Gelu<...>(g)
+  | com.microsoft.Gelu(g)
+  | com.microsoft.FastGelu(g)
+  | com.microsoft.QuickGelu<alpha = 1.702>(g)
 
 # What goes into the gate and what it is multiplied with.
 def gate_and_up(x) => (g, u) {

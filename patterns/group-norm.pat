@@ -45,8 +45,7 @@ pattern GroupNorm in norm <groups, eps> (x, const scale?, const bias?) => (y) {
 
 # Over all axes but those of batch and channels.
 pattern InstanceNorm in norm <eps> (x, const scale?, const bias?) => (y) {
-  either { y = InstanceNormalization<epsilon = eps>(x, scale, bias) }
-  or {
+  either { y = InstanceNormalization<epsilon = eps>(x, scale, bias) } or {
     n = standardized<axes, eps>(x)
     y = n *? scale +? bias
     where rank(x) >= 4, axes == range(2 - rank(x), 0)

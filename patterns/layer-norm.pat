@@ -31,8 +31,10 @@ pattern LayerNorm in norm <axes, eps> (x, const scale?, const bias?) => (y) {
     v = variance<axes>(h, d)
     r = rsqrt(v + eps) *? scale | scale / root(v + eps)
     # Keras 3 negates the mean instead.
-    y = cast?(h * r + (bias - m * r)) | cast?(h * r - m * r)
-      | cast?(h * r + (-m * r + bias)) | cast?(h * r + -m * r)
+    y = cast?(h * r + (bias - m * r))
+      | cast?(h * r - m * r)
+      | cast?(h * r + (-m * r + bias))
+      | cast?(h * r + -m * r)
   } or {
     # What an optimizer that knows only RMSNormalization makes of it.
     dup h = cast?(x)
@@ -51,11 +53,25 @@ pattern LayerNorm in norm <axes, eps> (x, const scale?, const bias?) => (y) {
   where? rank(bias) == -axes[0] or rank(bias) > -axes[0] and prod(shape(bias)[:axes[0]]) == 1
 } equals {
   # The operator is for trailing axes; channels in the second axis are moved there and back.
-  const s = if scale is none then none else if len(axes) == 1 then Reshape(scale, {[-1] : int64}) else scale
-  const t = if bias is none then none else if len(axes) == 1 then Reshape(bias, {[-1] : int64}) else bias
-  y = if axes == range(axes[0], 0) then LayerNormalization<axis = axes[0], epsilon = eps>(x, s ?? {1 : [dim(x, -1)]}, t)
-      else Transpose<perm = [0, rank(x) - 1] ++ range(1, rank(x) - 1)>(
-        LayerNormalization<axis = -1, epsilon = eps>(Transpose<perm = [0] ++ range(2, rank(x)) ++ [1]>(x), s ?? {1 : [dim(x, 1)]}, t))
+  const s = if scale is none then none else if len(axes) == 1 then Reshape(
+    scale,
+    {[-1] : int64}
+  ) else scale
+  const t = if bias is none then none else if len(axes) == 1 then Reshape(
+    bias,
+    {[-1] : int64}
+  ) else bias
+  y = if axes == range(axes[0], 0) then LayerNormalization<axis = axes[0], epsilon = eps>(
+    x,
+    s ?? {1 : [dim(x, -1)]},
+    t
+  ) else Transpose<perm = [0, rank(x) - 1] ++ range(1, rank(x) - 1)>(
+    LayerNormalization<axis = -1, epsilon = eps>(
+      Transpose<perm = [0] ++ range(2, rank(x)) ++ [1]>(x),
+      s ?? {1 : [dim(x, 1)]},
+      t
+    )
+  )
 } quant {
   skip interior, bias
   symmetric scale when bits(scale) == 16

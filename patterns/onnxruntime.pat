@@ -41,7 +41,9 @@ rule skip_rms_norm <axes, eps> (x, skip, const scale) => (y, h) {
   h = x + skip
   y = RmsNorm<axes, eps>(h, scale)
   where axes == [-1], rank(x) == 3, rank(skip) == 3, shape(x) == shape(skip)
-} ~> { y, _m, _i, h = com.microsoft.SkipSimplifiedLayerNormalization<epsilon = eps>(x, skip, scale) }
+} ~> {
+  y, _m, _i, h = com.microsoft.SkipSimplifiedLayerNormalization<epsilon = eps>(x, skip, scale)
+}
 
 # α · x yᵀ with the transposes in the operator.
 rule fused_matmul <k> (x, z) => (y) {

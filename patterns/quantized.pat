@@ -11,7 +11,13 @@
 rule drop_requantize:
   QuantizeLinear<axis = k, block_size = n, a...>(
     DequantizeLinear<axis = k, block_size = n, ...>(
-      QuantizeLinear<axis = k, block_size = n, a...>(x, s, z?), s, z?), s, z?)
+      QuantizeLinear<axis = k, block_size = n, a...>(x, s, z?),
+      s,
+      z?
+    ),
+    s,
+    z?
+  )
   ~> QuantizeLinear<axis = k, block_size = n, a...>(x, s, z?)
 
 rule drop_quantize_dequantized (q, s, z?) => (y) {

@@ -15,7 +15,9 @@ pattern RmsNorm in norm <axes, eps> (x, const scale?) => (y) {
     dup h = cast?(x)
     m = mean_square<axes>(h) + eps
     n = div(h, root(m)) | h * rsqrt(m)
-    y = cast?(n * scale) | cast?(n) *? scale | cast?(h * rsqrt(m) * scale)
+    y = cast?(n * scale)
+      | cast?(n) *? scale
+      | cast?(h * rsqrt(m) * scale)
       | cast?(h * (scale / root(m)))
   } or {
     y = RMSNormalization<axis = a, epsilon = eps, ...>(x, scale)
@@ -27,10 +29,19 @@ pattern RmsNorm in norm <axes, eps> (x, const scale?) => (y) {
   where? rank(scale) == -axes[0] or rank(scale) > -axes[0] and prod(shape(scale)[:axes[0]]) == 1
 } equals {
   # As with layer norms: channels in the second axis are moved to the end and back.
-  const s = if scale is none then none else if len(axes) == 1 then Reshape(scale, {[-1] : int64}) else scale
-  y = if axes == range(axes[0], 0) then RMSNormalization<axis = axes[0], epsilon = eps>(x, s ?? {1 : [dim(x, -1)]})
-      else Transpose<perm = [0, rank(x) - 1] ++ range(1, rank(x) - 1)>(
-        RMSNormalization<axis = -1, epsilon = eps>(Transpose<perm = [0] ++ range(2, rank(x)) ++ [1]>(x), s ?? {1 : [dim(x, 1)]}))
+  const s = if scale is none then none else if len(axes) == 1 then Reshape(
+    scale,
+    {[-1] : int64}
+  ) else scale
+  y = if axes == range(axes[0], 0) then RMSNormalization<axis = axes[0], epsilon = eps>(
+    x,
+    s ?? {1 : [dim(x, -1)]}
+  ) else Transpose<perm = [0, rank(x) - 1] ++ range(1, rank(x) - 1)>(
+    RMSNormalization<axis = -1, epsilon = eps>(
+      Transpose<perm = [0] ++ range(2, rank(x)) ++ [1]>(x),
+      s ?? {1 : [dim(x, 1)]}
+    )
+  )
 } quant { skip interior }
   verify { eps in [1e-12, 1e-5, 1e-3] }
 

@@ -24,9 +24,12 @@ def rotate_back(x) => (r) {
 }
 
 # two tensors interleaved along the last axis
-def stacked(a, b) = Reshape<...>(Concat<axis = -1>(Unsqueeze<axes = [-1]>(a), Unsqueeze<axes = [-1]>(b)), ...)
-                  | Reshape<...>(ConcatFromSequence<axis = -1, new_axis = 1>(SequenceConstruct(a, b)), ...)
-                  | Reshape<...>(Concat<axis = -1>(Reshape<...>(a, ...), Reshape<...>(b, ...)), ...)
+def stacked(a, b) = Reshape<...>(
+  Concat<axis = -1>(Unsqueeze<axes = [-1]>(a), Unsqueeze<axes = [-1]>(b)),
+  ...
+)
+  | Reshape<...>(ConcatFromSequence<axis = -1, new_axis = 1>(SequenceConstruct(a, b)), ...)
+  | Reshape<...>(Concat<axis = -1>(Reshape<...>(a, ...), Reshape<...>(b, ...)), ...)
 
 # (−x₁, x₀, −x₃, x₂, …)
 def rotate_pairs(x) = stacked(-odd(x), even(x))

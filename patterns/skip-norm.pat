@@ -15,7 +15,13 @@ pattern SkipLayerNorm in skip_norm <axes, eps> (x, skip, const scale, const bias
     where not is_const(skip), not is_const(x)
   } or {
     # ONNX Runtime's operator: nothing may read its sum.
-    y, _mean, _deviation, h = com.microsoft.SkipLayerNormalization<epsilon = eps>(x, skip, scale, bias?, ...)
+    y, _mean, _deviation, h = com.microsoft.SkipLayerNormalization<epsilon = eps>(
+      x,
+      skip,
+      scale,
+      bias?,
+      ...
+    )
     let axes = [-1]
   }
 }
@@ -26,7 +32,12 @@ pattern SkipRmsNorm in skip_norm <axes, eps> (x, skip, const scale) => (y, h?) {
     y = RmsNorm<axes, eps>(h, scale)
     where not is_const(skip), not is_const(x)
   } or {
-    y, _mean, _deviation, h = com.microsoft.SkipSimplifiedLayerNormalization<epsilon = eps>(x, skip, scale, ...)
+    y, _mean, _deviation, h = com.microsoft.SkipSimplifiedLayerNormalization<epsilon = eps>(
+      x,
+      skip,
+      scale,
+      ...
+    )
     let axes = [-1]
   }
 }

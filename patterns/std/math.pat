@@ -4,42 +4,53 @@
 #   before: r = Sqrt(v); i = Div(1, r); y = Mul(x, i)
 #   after:  y = div(x, Sqrt(v))
 
-def square(x)     = x ^ 2 | x * x
-def root(x)       = Sqrt(x) | x ^ 0.5
-def recip(x)      = Reciprocal(x) | 1 / x | x ^ -1
-def rsqrt(x)      = recip(root(x)) | x ^ -0.5 | Sqrt(recip(x))
-def div(a, b)     = a / b | a * recip(b)
+def square(x) = x ^ 2 | x * x
+def root(x) = Sqrt(x) | x ^ 0.5
+def recip(x) = Reciprocal(x) | 1 / x | x ^ -1
+def rsqrt(x) = recip(root(x)) | x ^ -0.5 | Sqrt(recip(x))
+def div(a, b) = a / b | a * recip(b)
 
 # x times k, written as a product or a quotient
-def scaled<k>(x)  = x * k | x / c with k = 1 / c
+def scaled<k>(x) = x * k | x / c with k = 1 / c
 def rescale<k>(x) = scaled<k>(x) | x with k = 1
 
-def sigmoid(x)    = Sigmoid(x) | recip(1 + Exp(-x)) | 0.5 * (1 + Tanh(scaled<k = 0.5>(x)))
-                  | 0.5 + scaled<k = 0.5>(Tanh(scaled<k = 0.5>(x)))
+def sigmoid(x) = Sigmoid(x)
+  | recip(1 + Exp(-x))
+  | 0.5 * (1 + Tanh(scaled<k = 0.5>(x)))
+  | 0.5 + scaled<k = 0.5>(Tanh(scaled<k = 0.5>(x)))
 # In the second form the exponential cannot overflow; in the third the tail is cut off for it.
-def softplus(x)   = Softplus(x) | Log(1 + Exp(x)) | relu(x) + Log(1 + Exp(-Abs(x)))
-                  | Where(_big, x, Log(1 + Exp(x)))
-def relu(x)       = Relu(x) | Max(x, 0) | Clip<min = 0>(x)
+def softplus(x) = Softplus(x)
+  | Log(1 + Exp(x))
+  | relu(x) + Log(1 + Exp(-Abs(x)))
+  | Where(_big, x, Log(1 + Exp(x)))
+def relu(x) = Relu(x) | Max(x, 0) | Clip<min = 0>(x)
 
 # from one float type to another; exporters leave casts that do nothing
-def cast(x)       = Cast<...>(x) | CastLike<...>(x, _)
+def cast(x) = Cast<...>(x) | CastLike<...>(x, _)
 
 # A result over some axes, which stay with length 1 or are put back afterwards.
-def put_back(m)   = Expand<...>(Reshape<...>(m, ...), ...) | Expand<...>(Unsqueeze<...>(m, ...), ...)
-                  | Unsqueeze<...>(m, ...) | Reshape<...>(m, ...)
+def put_back(m) = Expand<...>(Reshape<...>(m, ...), ...)
+  | Expand<...>(Unsqueeze<...>(m, ...), ...)
+  | Unsqueeze<...>(m, ...)
+  | Reshape<...>(m, ...)
 def total<axes>(x) = ReduceSum<axes, keepdims = 1>(x) | put_back(ReduceSum<axes, keepdims = 0>(x))
-def mean<axes>(x) = ReduceMean<axes, keepdims = 1>(x) | put_back(ReduceMean<axes, keepdims = 0>(x))
-                  | scaled<k = n>(total<axes>(x)) if len(axes) == 1 and n * dim(x, axes[0]) ~= 1
-                  | put_back(dropped_mean<axes>(x))
+def mean<axes>(x) = ReduceMean<axes, keepdims = 1>(x)
+  | put_back(ReduceMean<axes, keepdims = 0>(x))
+  | scaled<k = n>(total<axes>(x)) if len(axes) == 1 and n * dim(x, axes[0]) ~= 1
+  | put_back(dropped_mean<axes>(x))
 def mean_square<axes>(x) = mean<axes>(square(x))
-                  | scaled<k = n>(ReduceSumSquare<axes, keepdims = 1>(x)) if len(axes) == 1 and n * dim(x, axes[0]) ~= 1
+  | scaled<k = n>(ReduceSumSquare<axes, keepdims = 1>(x)) if len(axes) == 1
+    and n * dim(x, axes[0]) ~= 1
 
 # E[x²] − E[x]². JAX computes it without the axes, and puts them back in the end.
 def moments<axes>(x) = mean_square<axes>(x) - square(mean<axes>(x))
 def dropped_moments<axes>(x) = dropped_mean<axes>(square(x)) - square(dropped_mean<axes>(x))
 def dropped_mean<axes>(x) = ReduceMean<axes, keepdims = 0>(x)
-                  | scaled<k = n>(ReduceSum<axes, keepdims = 0>(x)) if len(axes) == 1 and n * dim(x, axes[0]) ~= 1
+  | scaled<k = n>(ReduceSum<axes, keepdims = 0>(x)) if len(axes) == 1 and n * dim(x, axes[0]) ~= 1
 
 # The variance of x, of which d is the distance from the mean. Rounding can make E[x²] − E[x]² negative.
-def variance<axes>(x, d) = mean_square<axes>(d) | moments<axes>(x) | Max(moments<axes>(x), 0)
-                  | put_back(dropped_moments<axes>(x)) | put_back(Max(dropped_moments<axes>(x), 0))
+def variance<axes>(x, d) = mean_square<axes>(d)
+  | moments<axes>(x)
+  | Max(moments<axes>(x), 0)
+  | put_back(dropped_moments<axes>(x))
+  | put_back(Max(dropped_moments<axes>(x), 0))
