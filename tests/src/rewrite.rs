@@ -5,7 +5,7 @@
 //! `fuse`, `outline` or `expand NAME,..`; without the latter, all rules of the section are applied. Every result is valid, and
 //! gives the outputs that the graph gave before, wherever the embedded engine runs it.
 
-mod properties;
+pub(crate) mod properties;
 
 use std::fmt::Write as _;
 

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{TestCaseResult, TestRunner};
 
 use super::naive::{OPERATORS, Shape, Way, shape, takes_two, ways, written};
+use crate::rewrite::properties as rewrite;
 
 /// A graph as rows: operator, and two earlier values to choose inputs from.
 type Rows = Vec<(usize, prop::sample::Index, prop::sample::Index)>;
@@ -98,6 +99,12 @@ const TOGETHER: u32 = 1000;
 const SHUFFLED: u32 = 2000;
 const NAMES: u32 = 500;
 const GROUPS: u32 = 500;
+
+/// With the properties of rewriting.
+const _: () = assert!(
+    NAIVE + TOGETHER + SHUFFLED + rewrite::INCREMENTAL + rewrite::MEANING >= 10_000,
+    "the properties are tried on ten thousand cases at least"
+);
 
 /// Tries a property on so many cases; what the checker refuses does not count.
 #[expect(
