@@ -134,6 +134,19 @@ pub fn run_for(model: &Model, target: Target) -> Vec<Violation> {
     found.violations
 }
 
+/// What is wrong with the nodes of a graph on its own: a piece of a model that is not whole yet. Of
+/// functions that the model brings along it knows nothing.
+pub fn run_graph(graph: &Graph) -> Vec<Violation> {
+    let types = infer::run_graph(graph);
+    let mut found = Found { violations: Vec::new(), target: Target::Onnx };
+    let scope = Scope { path: Vec::new(), graph, types: &types, outer: None };
+    for node in graph.nodes() {
+        node::check(&scope, node, &BTreeSet::new(), &mut found);
+        quantized::check(&scope, node, &mut found);
+    }
+    found.violations
+}
+
 /// A graph with the way to it and the graphs around it.
 struct Scope<'a> {
     path: Vec<String>,

@@ -12,6 +12,7 @@ mod graph;
 pub mod infer;
 mod model;
 pub mod onnx;
+pub mod opset;
 pub mod schema;
 mod tensor;
 pub mod text;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use marquetry_engine::Native;
-use marquetry_ir::onnx;
+use marquetry_ir::{onnx, opset};
 use marquetry_matcher::rewrite::{
     RewriteError, RewriteOptions, Rewritten, Step, Until, Way, rewrite,
 };
@@ -32,15 +32,28 @@ pub(crate) fn run(args: &Rewrite, cli: &Cli) -> Result<Answer, Failure> {
     steps.extend(patterns(&library, &args.outline, Way::Outline)?);
     steps.extend(patterns(&library, &args.expand, Way::Expand)?);
     let until = if args.once { Until::Once } else { Until::Fixpoint };
-    let output = if args.dry_run { None } else { args.output.as_deref() };
-    apply(&args.model, &args.patterns, output, &steps, until, cli)
+    let job = Job {
+        model: &args.model,
+        patterns: &args.patterns,
+        output: if args.dry_run { None } else { args.output.as_deref() },
+        raise_opset: args.raise_opset,
+        until,
+    };
+    job.run(&steps, cli)
 }
 
 pub(crate) fn run_outline(args: &Outline, cli: &Cli) -> Result<Answer, Failure> {
     let library = load::library(&args.patterns.files, cli)?;
     let names = if args.only.is_empty() { vec![ALL.to_owned()] } else { args.only.clone() };
     let steps = patterns(&library, &names, Way::Outline)?;
-    apply(&args.model, &args.patterns, Some(&args.output), &steps, Until::Fixpoint, cli)
+    let job = Job {
+        model: &args.model,
+        patterns: &args.patterns,
+        output: Some(&args.output),
+        raise_opset: None,
+        until: Until::Fixpoint,
+    };
+    job.run(&steps, cli)
 }
 
 fn rules<'l>(library: &'l Library, names: &[String]) -> Result<Vec<Step<'l>>, Failure> {
@@ -93,37 +106,49 @@ fn choose<'l>(
     Ok(known.iter().filter(wanted).collect())
 }
 
-fn apply(
-    path: &Path,
-    files: &PatternFiles,
-    output: Option<&Path>,
-    steps: &[Step<'_>],
+/// What is read, what is done, and what is written.
+struct Job<'a> {
+    model: &'a Path,
+    patterns: &'a PatternFiles,
+    output: Option<&'a Path>,
+    raise_opset: Option<i64>,
     until: Until,
-    cli: &Cli,
-) -> Result<Answer, Failure> {
-    if let Some(output) = output {
-        let mut inputs: Vec<PathBuf> = vec![path.to_owned()];
-        inputs.extend(files.files.iter().filter(|path| path.as_os_str() != "std").cloned());
-        outputs::apart(&[output], &inputs)?;
-        outputs::writable(output)?;
+}
+
+impl Job<'_> {
+    fn run(&self, steps: &[Step<'_>], cli: &Cli) -> Result<Answer, Failure> {
+        if let Some(output) = self.output {
+            let mut inputs: Vec<PathBuf> = vec![self.model.to_owned()];
+            let files = self.patterns.files.iter().filter(|path| path.as_os_str() != "std");
+            inputs.extend(files.cloned());
+            outputs::apart(&[output], &inputs)?;
+            outputs::writable(output)?;
+        }
+        let mut model = load::model(self.model, cli)?;
+        if let Some(output) = self.output {
+            outputs::apart(&[output], &outputs::sidecars(self.model, &model))?;
+        }
+        if let Some(to) = self.raise_opset {
+            opset::raise(&mut model, to).map_err(|obstacle| {
+                Failure::new(Exit::Unsupported, "opset_not_raised", &obstacle)
+                    .at(self.model.display())
+                    .hint("export the model for the newer opset, or leave `--raise-opset` out")
+            })?;
+        }
+        let options = RewriteOptions { until: self.until, ..RewriteOptions::default() };
+        let rewritten = rewrite(&mut model, steps, &Native, &options)
+            .map_err(|error| failure(self.model, &error))?;
+        if let Some(output) = self.output {
+            onnx::write(&model, output).map_err(|error| load::write_failure(output, &error))?;
+        }
+        let mut answer = Answer::new(text(&rewritten, steps), json(&rewritten, self.output));
+        for pattern in &rewritten.exhausted {
+            answer.note(format!(
+                "the search for `{pattern}` was given up in some places: too many ways to try"
+            ));
+        }
+        Ok(answer)
     }
-    let mut model = load::model(path, cli)?;
-    if let Some(output) = output {
-        outputs::apart(&[output], &outputs::sidecars(path, &model))?;
-    }
-    let options = RewriteOptions { until, ..RewriteOptions::default() };
-    let rewritten =
-        rewrite(&mut model, steps, &Native, &options).map_err(|error| failure(path, &error))?;
-    if let Some(output) = output {
-        onnx::write(&model, output).map_err(|error| load::write_failure(output, &error))?;
-    }
-    let mut answer = Answer::new(text(&rewritten, steps), json(&rewritten, output));
-    for pattern in &rewritten.exhausted {
-        answer.note(format!(
-            "the search for `{pattern}` was given up in some places: too many ways to try"
-        ));
-    }
-    Ok(answer)
 }
 
 fn failure(path: &Path, error: &RewriteError) -> Failure {

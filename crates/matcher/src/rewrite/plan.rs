@@ -1,5 +1,6 @@
 //! From a match to an edit: builds, checks types, and says what becomes of the rest.
 
+use marquetry_ir::check::{self, Severity};
 use marquetry_ir::schema::canonical_domain;
 use marquetry_ir::{Dim, Evaluate, Node, TensorType, Type, ValueId};
 use marquetry_pattern::core::{Pattern, VarId};
@@ -73,6 +74,9 @@ impl Planner<'_, '_> {
                 (sketch, Some(Box::new(function)))
             }
         };
+        if function.is_none() {
+            valid(&sketch)?;
+        }
         let declare = self.check_types(found, &mut sketch)?;
         self.keep_outputs(found, &sketch)?;
         if let (Some(verify), None) = (self.verify, &function) {
@@ -183,6 +187,18 @@ impl Planner<'_, '_> {
             Some((*inner, *input?))
         };
         found.measured.iter().filter_map(same).collect()
+    }
+}
+
+/// Refuses nodes that the validator would not let pass.
+fn valid(sketch: &Sketch) -> Result<(), Refusal> {
+    let mut violations = check::run_graph(&sketch.graph).into_iter();
+    match violations.find(|violation| violation.severity == Severity::Error) {
+        None => Ok(()),
+        Some(violation) => {
+            let hint = violation.hint();
+            Err(Refusal::Invalid { problem: violation.to_string(), hint })
+        }
     }
 }
 

@@ -90,6 +90,14 @@ pub enum Refusal {
         /// What the right side gives.
         new: String,
     },
+    /// A node of the right side would not be valid here.
+    #[error("{problem}")]
+    Invalid {
+        /// What is wrong with it.
+        problem: String,
+        /// What can be done.
+        hint: Option<&'static str>,
+    },
     /// There would be as many nodes as before: an output of the graph keeps its name, and what it is
     /// replaced by keeps its own.
     #[error("`{output}` is an output of its graph and `{by}` must keep its name too")]
@@ -135,6 +143,7 @@ impl Refusal {
             Self::Evaluate(_) => "not_evaluated",
             Self::Dtype { .. } => "dtype_differs",
             Self::Shape { .. } => "shape_differs",
+            Self::Invalid { .. } => "invalid_node",
             Self::OutputKept { .. } => "output_kept",
             Self::NotVerified(_) => "not_verified",
             Self::OtherOpset { .. } => "other_opset",
@@ -147,8 +156,8 @@ impl Refusal {
         Some(match self {
             Self::OperatorNotInOpset { since: Some(since), domain, .. } if domain.is_empty() => {
                 format!(
-                    "convert the model to opset {since} or later first, or outline the pattern \
-                     instead"
+                    "raise the opset of the model to {since} first (`--raise-opset {since}`), or \
+                     outline the pattern instead"
                 )
             }
             Self::OperatorNotInOpset { .. } => "import another version of the domain".to_owned(),
@@ -165,6 +174,7 @@ impl Refusal {
             Self::Dtype { .. } => {
                 "write the type of constants, `{0.5 : float[1]}`, or add a `Cast`".to_owned()
             }
+            Self::Invalid { hint, .. } => return hint.map(str::to_owned),
             Self::Shape { .. } => "add a `where` that excludes this case".to_owned(),
             Self::NotVerified(_) => "see what `marquetry pattern verify` says of it".to_owned(),
             Self::WrongKind { .. }

@@ -107,10 +107,11 @@ impl Lowering<'_> {
         });
         let encodings: Vec<_> = encodings.filter(|(_, _, needed)| *needed > from).collect();
         let Some(to) = encodings.iter().map(|(_, _, needed)| *needed).max() else { return Ok(()) };
-        match opset::obstacle(&self.model, from, to) {
+        match marquetry_ir::opset::obstacle(&self.model.graph, from, to) {
             None => {
                 self.graph().opsets.set("", to);
-                self.model.ir_version = self.model.ir_version.max(opset::ir_version(to));
+                self.model.ir_version =
+                    self.model.ir_version.max(marquetry_ir::opset::ir_version(to));
                 self.notes.push(format!("opset raised from {from} to {to}"));
                 Ok(())
             }
