@@ -157,6 +157,7 @@ impl<'s> Session<'s> {
             steps: self.options.steps,
         };
         let mut taken: BTreeSet<(PlaceId, NodeId)> = BTreeSet::new();
+        let mut told: BTreeSet<(usize, PlaceId, NodeId)> = BTreeSet::new();
         let mut accepted = Vec::new();
         for found in &found.matches {
             let at = of_way[found.pattern];
@@ -181,7 +182,15 @@ impl<'s> Session<'s> {
                     taken.extend(found.nodes.iter().map(|node| (found.place, *node)));
                     accepted.push(Accepted { step: at, place: found.place, edit, output, lineage });
                 }
-                Err(reason) => self.refuse(at, output, reason),
+                Err(reason) => {
+                    // Parts of a match that was refused mostly are refused for the same reason.
+                    let node = |node: &NodeId| (at, found.place, *node);
+                    let part = found.nodes.iter().all(|it| told.contains(&node(it)));
+                    told.extend(found.nodes.iter().map(node));
+                    if !part {
+                        self.refuse(at, output, reason);
+                    }
+                }
             }
         }
         if way == Way::Expand {

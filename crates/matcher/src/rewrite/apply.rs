@@ -279,7 +279,8 @@ impl<'g> Surgery<'g> {
     }
 
     fn declare(&mut self, value: ValueId, ty: &Type) {
-        if self.graph.value(value).ty.is_none() {
+        // Files below version 10 of the format have no types of values in functions.
+        if self.graph.value(value).ty.is_none() && !self.in_function {
             self.graph.value_mut(value).ty = Some(ty.clone());
             if !self.outputs.contains(&value) && !self.graph.declared.contains(&value) {
                 self.graph.declared.push(value);

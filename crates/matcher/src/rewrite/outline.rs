@@ -1,8 +1,9 @@
 //! Replaces a match by the call of a function that the model brings along: any runtime inlines it, and
 //! a tool that knows the function sees the pattern.
 //!
-//! Constants of few elements that are no header inputs, such as ε, stand inside the function: what two
-//! matches have different makes two functions. Weights, and all that is computed, are inputs. No
+//! Numbers that are no header inputs, such as ε, and shapes, axes and permutations stand inside the
+//! function: what two matches have different makes two functions. Weights, and all that is computed, are
+//! inputs. No
 //! attribute of the header becomes one of the function: where it is read from a tensor, such as ε, or
 //! in two places, no attribute could take its place.
 
@@ -19,7 +20,7 @@ use crate::found::{Bound, Match};
 /// The domain of functions that stand for patterns.
 pub const DOMAIN: &str = "marquetry.patterns";
 
-/// Constants of more elements than this are inputs of the function.
+/// Integers of more elements than this are inputs of the function.
 const INSIDE: usize = 64;
 
 /// The version of the file format from which on models bring functions along.
@@ -36,7 +37,9 @@ pub(crate) fn outline(
     let header: BTreeSet<ValueId> = inputs_of_header(found);
     let content = |id: ValueId| -> Option<Tensor> {
         let content = extract::content(graph, types, id)?;
-        (content.len() <= INSIDE && !header.contains(&id)).then_some(content)
+        // Numbers and axes; vectors of floats are mostly weights.
+        let inside = content.len() == 1 || (content.len() <= INSIDE && !content.dtype().is_float());
+        (inside && !header.contains(&id)).then_some(content)
     };
     let mut body = extract(graph, types, &found.nodes, &outputs, Constants::Nodes, &content);
     sort_inputs(&mut body, found);
@@ -93,12 +96,34 @@ fn outputs(
                 let measures = node.is_onnx("Shape") || node.is_onnx("Size");
                 !(inside(reader.node) || moves && measures)
             });
-            if read || graph.is_output(value) {
+            // Where its shape comes back into the match, the nodes that compute it stay.
+            if graph.is_output(value) || (read && !leads_back(graph, found, value)) {
                 outputs.push(value);
             }
         }
     }
     outputs
+}
+
+/// Whether something that the match reads is computed from one of its inner values.
+fn leads_back(graph: &Graph, found: &Match, value: ValueId) -> bool {
+    let inside = |node: NodeId| found.nodes.contains(&node);
+    let mut waiting = vec![value];
+    let mut seen = BTreeSet::new();
+    while let Some(value) = waiting.pop() {
+        for reader in graph.uses(value) {
+            if inside(reader.node) || !seen.insert(reader.node) {
+                continue;
+            }
+            for output in graph.outputs(reader.node).into_iter().flatten() {
+                if graph.uses(output).into_iter().any(|reader| inside(reader.node)) {
+                    return true;
+                }
+                waiting.push(output);
+            }
+        }
+    }
+    false
 }
 
 fn inputs_of_header(found: &Match) -> BTreeSet<ValueId> {

@@ -87,7 +87,7 @@ impl Planner<'_, '_> {
             pattern: step.pattern.name.clone(),
             anchor: found.anchor,
             nodes: found.nodes.clone(),
-            exits: self.exits(plan, found),
+            exits: self.exits(plan, found, &sketch),
             measured,
             declare,
             sketch,
@@ -162,11 +162,12 @@ impl Planner<'_, '_> {
         rows
     }
 
-    fn exits(&self, plan: &Plan<'_>, found: &Match) -> Vec<ValueId> {
+    fn exits(&self, plan: &Plan<'_>, found: &Match, sketch: &Sketch) -> Vec<ValueId> {
         let shared = plan.pattern.vars().filter(|(_, var)| var.shared).map(|(id, _)| id);
         let shared = self.rows(found, shared).into_iter();
         let shared = shared.filter_map(|row| self.index.id_within(row, found.place));
         let mut exits: Vec<ValueId> = found.outputs.iter().copied().chain(shared).collect();
+        exits.extend(sketch.outputs.iter().map(|(home, _)| *home));
         exits.sort_unstable();
         exits.dedup();
         exits
