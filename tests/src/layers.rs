@@ -10,7 +10,7 @@ const USES: &[(&str, &[&str])] = &[
     ("matcher", &["ir", "pattern"]),
     ("engine", &["ir"]),
     ("quant", &["ir", "matcher", "engine"]),
-    ("testing", &["ir", "pattern", "matcher"]),
+    ("testing", &["ir", "pattern", "matcher", "engine", "marquetry"]),
     ("marquetry", &["ir", "pattern", "matcher", "engine", "quant"]),
 ];
 
@@ -58,7 +58,10 @@ fn violations(name: &str, manifest: &str) -> Vec<String> {
     let Some((_, allowed)) = USES.iter().find(|(listed, _)| *listed == name) else {
         return vec![format!("`{name}` is not in the diagram")];
     };
-    let ours = |package: &str| package.strip_prefix("marquetry-").map(str::to_owned);
+    let ours = |package: &str| match package {
+        "marquetry" => Some(package.to_owned()),
+        _ => package.strip_prefix("marquetry-").map(str::to_owned),
+    };
     dependencies(manifest)
         .into_iter()
         .filter(|package| match ours(package) {

@@ -16,6 +16,11 @@ fn write_a_pattern() {
     docs::check(&root().join("examples"), "write-a-pattern", "README.md");
 }
 
+#[test]
+fn rules() {
+    docs::check(&root().join("examples"), "rules", "README.md");
+}
+
 /// Every file in the folders of examples passes its own tests.
 #[test]
 fn pattern_files_pass_their_tests() {

@@ -27,9 +27,11 @@
 mod edit;
 mod graph;
 mod matching;
+mod rewriting;
+mod same;
 mod write;
 
-use marquetry_ir::Model;
+use marquetry_ir::{Evaluate, Model};
 use marquetry_pattern::ast::{ExpectKind, Test, TestKind};
 use marquetry_pattern::core::Pattern;
 use marquetry_pattern::{Label, Library, Span};
@@ -46,6 +48,9 @@ pub type ReadModel<'a> = &'a dyn Fn(&str, &str) -> Result<Model, String>;
 pub struct Setting<'a> {
     /// Reads models that tests name; without it such tests fail.
     pub read: Option<ReadModel<'a>>,
+    /// Runs operators on constants where a test rewrites; without it nothing is folded, and rules that
+    /// fold are refused.
+    pub evaluate: Option<&'a dyn Evaluate>,
 }
 
 /// A test that was run.
@@ -150,12 +155,9 @@ pub fn run<'l>(library: &'l Library, test: &'l Test, setting: &Setting<'_>) -> R
                     ExpectKind::Rejects { pattern, because } => {
                         matching::rejects(library, graph, expect.span, pattern, because.as_ref())
                     }
-                    ExpectKind::Becomes { graph, .. } => Err(Box::new(Failure::new(
-                        "not_built",
-                        graph.span,
-                        "rewriting is not built yet",
-                        "cannot be run",
-                    ))),
+                    ExpectKind::Becomes { by, graph: after } => {
+                        rewriting::becomes(library, test, graph, by, after, setting)
+                    }
                 };
                 failures.extend(failure.err().map(|failure| *failure));
             }
@@ -173,4 +175,11 @@ pub fn run_all<'l>(library: &'l Library, setting: &Setting<'_>) -> Vec<Ran<'l>> 
 /// The pattern that a test names.
 fn named<'l>(library: &'l Library, name: &marquetry_pattern::ast::Name) -> &'l Pattern {
     library.tested(name).expect("the library refuses tests of what is not there")
+}
+
+/// The first line of a graph: a place that can be drawn.
+fn first_line(graph: &marquetry_pattern::ast::Name) -> Span {
+    let length = graph.text.lines().next().map_or(0, str::len);
+    let start = graph.span.start as usize;
+    Span::new(graph.span.source, start, start + length)
 }

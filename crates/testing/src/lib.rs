@@ -1,4 +1,5 @@
-//! Snapshot tests for patterns: a graph as text, a pattern as text, and what is found.
+//! Snapshot tests for patterns and rules: a graph as text, a pattern as text, and what is found or what
+//! becomes of it.
 //!
 //! ```
 //! use marquetry_testing::assert_matches;
@@ -12,18 +13,45 @@
 //!     "
 //! );
 //! ```
+//!
+//! ```
+//! use marquetry_testing::assert_rewrite;
+//!
+//! assert_rewrite!(
+//!     "rule double_neg: Neg(Neg(x)) ~> x",
+//!     "g (float[8] x) => (float[8] y) { a = Neg (x) b = Neg (a) y = Relu (b) }",
+//!     @r"
+//!     double_neg at b: 2 nodes become 0
+//!
+//!     g (float[8] x) => (float[8] y) {
+//!        y = Relu (x)
+//!     }
+//!     "
+//! );
+//! ```
+//!
+//! Without the inline text, the snapshot is a file beside the test. `cargo insta review` accepts what has
+//! changed. The tests inside a pattern file run with [`assert_pattern_tests!`], or without any Rust with
+//! `marquetry pattern test`. Pattern texts may `use` the shipped definitions, such as `"std/math.pat"`.
+
+mod drawn;
+mod rewriting;
+mod suite;
 
 use std::fmt::Write;
 
 use marquetry_ir::{Graph, Model, Opsets, ValueId, infer, text};
 use marquetry_matcher::{Bound, Group, Groups, Options, Schemas, Spelling, find, group};
-use marquetry_pattern::{Diagnostic, Library};
+use marquetry_pattern::{Files, Library};
+
+pub use self::rewriting::rewritten;
+pub use self::suite::run_file;
 
 #[doc(hidden)]
 pub use insta as __insta;
 
 /// The operator set that a graph without a header is written for.
-pub const OPSET: i64 = 23;
+pub const OPSET: i64 = marquetry_matcher::testing::OPSET;
 
 /// Snapshots what a pattern finds in a graph, inline (`@"…"`) or in a file beside the test.
 ///
@@ -36,17 +64,73 @@ macro_rules! assert_matches {
     };
 }
 
+/// Snapshots what becomes of a graph, inline (`@"…"`) or in a file beside the test.
+///
+/// The rules of the text are applied until nothing changes, or, where it has no rules, patterns are
+/// replaced by what they are said to equal. `by "…"` says what is applied instead: names of rules,
+/// `fuse P`, `outline P` and `expand P`, with commas between them.
+///
+/// ```
+/// use marquetry_testing::assert_rewrite;
+///
+/// assert_rewrite!(
+///     "pattern Silu (x) => (y) { y = x * Sigmoid(x) }",
+///     "g (float[8] a) => (float[8] b) { s = Sigmoid (a) b = Mul (s, a) }",
+///     by "outline Silu",
+///     @r#"
+///     outline Silu at b: 2 nodes become 1
+///
+///     g (float[8] a) => (float[8] b) {
+///        b = marquetry.patterns.Silu (a)
+///     }
+///     "#
+/// );
+/// ```
+#[macro_export]
+macro_rules! assert_rewrite {
+    ($rules:expr, $graph:expr, by $by:expr $(, @$snapshot:literal)? $(,)?) => {
+        $crate::__insta::assert_snapshot!($crate::rewritten($rules, $graph, $by) $(, @$snapshot)?)
+    };
+    ($rules:expr, $graph:expr $(, @$snapshot:literal)? $(,)?) => {
+        $crate::__insta::assert_snapshot!($crate::rewritten($rules, $graph, "") $(, @$snapshot)?)
+    };
+}
+
+/// Runs the `test` blocks of a pattern file, whose path is relative to the folder of the crate's manifest.
+///
+/// What is not as expected is drawn in the message of the panic. `marquetry pattern test --bless` writes
+/// what is found into the file.
+///
+/// ```
+/// # fn in_a_test() {
+/// marquetry_testing::assert_pattern_tests!("../../examples/write-a-pattern/gelu.pat");
+/// # }
+/// # in_a_test();
+/// ```
+#[macro_export]
+macro_rules! assert_pattern_tests {
+    ($file:expr $(,)?) => {
+        $crate::run_file(::std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join($file))
+    };
+}
+
 /// What the patterns of a text find in a graph, as [`render`] shows it.
 ///
 /// # Panics
 ///
 /// Where one of the texts is wrong: it is the test then that is wrong.
 pub fn matches(patterns: &str, graph: &str) -> String {
-    let library = Library::parse("test.pat", patterns, &Schemas);
-    let library =
-        library.unwrap_or_else(|errors| panic!("the pattern is wrong: {}", list(&errors)));
+    let library = library(patterns);
     let model = model(graph);
     render(&model, &groups(&model, &library))
+}
+
+/// The library of a text, which may use the shipped files.
+fn library(text: &str) -> Library {
+    let mut files = marquetry::library::FILES.to_vec();
+    files.push(("test.pat", text));
+    let library = Library::load(&Files(&files), &["test.pat"], &Schemas);
+    library.unwrap_or_else(|errors| panic!("the pattern is wrong:\n{}", drawn::errors(&errors)))
 }
 
 /// The model of a text: a whole one, or a graph without a header, which is of opset [`OPSET`] then.
@@ -135,12 +219,4 @@ fn bound(graph: &Graph, content: &Bound) -> String {
             format!("[{}]", items.join(", "))
         }
     }
-}
-
-fn list(errors: &[Diagnostic]) -> String {
-    errors
-        .iter()
-        .map(|error| format!("{}: {}", error.code, error.fact()))
-        .collect::<Vec<_>>()
-        .join("; ")
 }

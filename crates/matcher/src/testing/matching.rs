@@ -82,20 +82,13 @@ pub(super) fn refused(graph: &Name, error: GraphError) -> Failure {
         GraphError::Invalid(violation) => {
             let fact = format!("the graph is not valid: {}: {}", violation.place, violation.fact);
             let label = format!("has the error {}", violation.code());
-            let failure = Failure::new("graph_invalid", first_line(graph), fact, &label);
+            let failure = Failure::new("graph_invalid", super::first_line(graph), fact, &label);
             match violation.hint() {
                 Some(hint) => failure.hint(hint),
                 None => failure,
             }
         }
     }
-}
-
-/// The first line of a graph: a place that can be drawn.
-fn first_line(graph: &Name) -> Span {
-    let length = graph.text.lines().next().map_or(0, str::len);
-    let start = graph.span.start as usize;
-    Span::new(graph.span.source, start, start + length)
 }
 
 /// `matches P { … }`.

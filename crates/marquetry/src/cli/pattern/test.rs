@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use marquetry::library;
+use marquetry_engine::Native;
 use marquetry_ir::{Model, onnx};
 use marquetry_matcher::testing::{self, Failure as Unmet, Ran, Setting};
 use marquetry_pattern::ast::Test;
@@ -96,7 +97,8 @@ impl Suite {
 
     fn run(&self, args: &PatternTest) -> Vec<Ran<'_>> {
         let read = |file: &str, model: &str| self.model(file, model);
-        let setting = Setting { read: Some(&read) };
+        let native = Native;
+        let setting = Setting { read: Some(&read), evaluate: Some(&native) };
         let tests = self.tests(args).into_iter();
         tests.map(|test| testing::run(&self.library, test, &setting)).collect()
     }
