@@ -12,4 +12,5 @@ mod onnx;
 mod pattern;
 mod quantize;
 mod rewrite;
+mod shipped;
 mod text;

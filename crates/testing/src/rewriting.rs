@@ -28,8 +28,11 @@ pub fn rewritten(rules: &str, graph: &str, by: &str) -> String {
     let mut out = String::new();
     for applied in &done.applied {
         let (way, name, output) = (word(applied.way), &applied.pattern, &applied.output);
-        let (matched, built) = (applied.matched, applied.built);
-        writeln!(out, "{way}{name} at {output}: {matched} nodes become {built}")
+        let nodes = match applied.matched {
+            1 => "1 node becomes".to_owned(),
+            count => format!("{count} nodes become"),
+        };
+        writeln!(out, "{way}{name} at {output}: {nodes} {}", applied.built)
             .expect("a string takes any text");
     }
     for refused in &done.refused {

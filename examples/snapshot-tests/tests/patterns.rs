@@ -13,7 +13,10 @@ fn the_activation_is_found_with_its_convolution() {
             s = Sigmoid (c)
             out = Mul (s, c)
         }",
-        @""
+        @r"
+        ConvSilu: rest=<> x=image w=w b=b y=out c=c
+          c=Conv s=Sigmoid out=Mul
+        "
     );
 }
 
@@ -26,7 +29,16 @@ fn a_constant_is_subtracted_by_adding() {
             a = Sub (x, c)
             y = Sub (a, z)
         }",
-        @""
+        @r"
+        sub_to_add at a: 1 node becomes 1
+
+        g (float[2] x, float[2] z) => (float[2] y) <
+           float a_d = {-0.5}
+        > {
+           a = Add (x, a_d)
+           y = Sub (a, z)
+        }
+        "
     );
 }
 
