@@ -95,13 +95,13 @@ rule pack_qkv (x, const wq, const wk, const wv) => (q, k, v) {
 }
 
 test "a normalization goes into the weights"
-  <ir_version: 8, opset_import: ["" : 13]>
+  <ir_version: 8, opset_import: ["" : 15]>
   g (float[1,1,2,2] x) => (float[1,1,2,2] y)
   <float[1,1,1,1] w = {3}, float[1] s = {2}, float[1] b = {1}, float[1] m = {0}, float[1] v = {3.99999}> {
     c = Conv (x, w)
     y = BatchNormalization (c, s, b, m, v)
   }
-  becomes <ir_version: 8, opset_import: ["" : 13]>
+  becomes <ir_version: 8, opset_import: ["" : 15]>
   g (float[1,1,2,2] x) => (float[1,1,2,2] y) <float[1,1,1,1] w2 = {3}, float[1] b2 = {1}> {
     y = Conv (x, w2, b2)
   }
