@@ -244,7 +244,7 @@ fn the_reference_is_right() {
         if formatted != text {
             writeln!(wrong, "laid out, this is\n{formatted}").unwrap();
         }
-        for ran in testing::run_all(&library, &testing::Setting { read: None }) {
+        for ran in testing::run_all(&library, &testing::Setting::default()) {
             tests += 1;
             // What the runner of tests cannot do yet, it says itself.
             if ran.failures.iter().any(|failure| failure.code != "not_built") {
