@@ -393,8 +393,19 @@ impl<'a> Lowerer<'a> {
             for expr in &absence.kept {
                 crate::reach::count(&self.pattern, *expr, &mut kept);
             }
+            // `z?` written twice is there twice, or not at all.
+            let itself = |at: usize| {
+                absence.branch.is_none()
+                    && absence.dropped.iter().any(|expr| {
+                        matches!(self.pattern.expr(*expr).kind, ExprKind::Var(var) if var.index() == at)
+                    })
+            };
             let absent: Vec<VarId> = (0..inside.len())
-                .filter(|at| inside[*at] > 0 && kept[*at] == 0 && inside[*at] == everywhere[*at])
+                .filter(|at| {
+                    let only_here =
+                        inside[*at] > 0 && kept[*at] == 0 && inside[*at] == everywhere[*at];
+                    only_here || itself(*at)
+                })
                 .map(|at| VarId(at as u32))
                 .collect();
             match (&mut self.pattern.exprs[absence.at.index()].kind, absence.branch) {
