@@ -84,6 +84,11 @@ pub(super) fn layer_norm(call: &Call<'_>) -> Outputs {
         }
         let outer: Vec<usize> =
             x.dims()[..at].iter().copied().chain(vec![1; x.dims().len() - at]).collect();
+        if width == 0 {
+            // The mean of nothing is no number.
+            let rows = outer.iter().product();
+            (means, inverses) = (vec![f32::NAN; rows], vec![f32::NAN; rows]);
+        }
         Ok(vec![numbers::<T>(x.dims(), items)?, tensor(outer.clone(), means)?, tensor(outer, inverses)?])
     })
 }
