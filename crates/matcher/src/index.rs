@@ -20,7 +20,7 @@ macro_rules! row_type {
                 self.0 as usize
             }
 
-            fn new(index: usize) -> Self {
+            pub(crate) fn new(index: usize) -> Self {
                 Self(u32::try_from(index).expect("a model holds fewer than 2^32 entries"))
             }
         }

@@ -12,6 +12,7 @@ mod datum;
 mod describe;
 mod find;
 mod found;
+pub mod generate;
 mod group;
 mod index;
 pub mod lift;
@@ -20,6 +21,7 @@ mod plan;
 pub mod rewrite;
 mod search;
 pub mod testing;
+pub mod verify;
 pub mod why;
 
 pub use find::{Options, find};

@@ -40,7 +40,7 @@ pub(crate) struct Plan<'p> {
 }
 
 /// A condition that takes part in the search while it is active.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Constraint<'p> {
     /// `where`, `where?`, `if`.
     Guard { condition: &'p GExpr, soft: bool },
@@ -428,7 +428,7 @@ fn repeated(kind: &ExprKind) -> Vec<ExprId> {
 }
 
 /// The scopes that an expression makes hold, those inside them included.
-fn scopes_below(pattern: &Pattern, expr: ExprId) -> Vec<ScopeId> {
+pub(crate) fn scopes_below(pattern: &Pattern, expr: ExprId) -> Vec<ScopeId> {
     let mut found: Vec<ScopeId> = Vec::new();
     let mut seen = vec![false; pattern.exprs.len()];
     let mut waiting = vec![expr];

@@ -1,0 +1,281 @@
+//! Attributes of the nodes, and inputs that patterns spell as attributes.
+
+use marquetry_ir::schema::{AttributeKind, Parameter, ParameterKind, Schema};
+use marquetry_ir::{Attribute, AttributeValue, DType, Tensor};
+use marquetry_pattern::core::{AttributePattern, Others};
+
+use super::Stuck;
+use super::domain::{self, Around};
+use super::fill::{Fill, Filled, Input};
+use super::sketch::SketchNode;
+use crate::compute::World as _;
+use crate::datum::Datum;
+
+impl<'a, 'p> Fill<'a, 'p> {
+    /// The attributes of a node as patterns see them.
+    pub(super) fn attributes(
+        &mut self,
+        node: &'a SketchNode<'p>,
+        schema: &'static Schema,
+    ) -> Result<Vec<(&'static str, Datum)>, Stuck> {
+        let mut chosen: Vec<(&'static str, Datum)> = Vec::new();
+        for (name, pattern) in &node.attributes {
+            let names = schema.attribute_names();
+            let Some(name) = names.into_iter().find(|known| known == name) else {
+                return Err(Stuck::Rejected);
+            };
+            if let Some(content) = self.attribute(node, schema, name, pattern)? {
+                chosen.push((name, content));
+            }
+        }
+        let Some(op) = node.op else { return Ok(chosen) };
+        for attribute in &schema.attributes {
+            let named = chosen.iter().any(|(name, _)| *name == attribute.name);
+            if attribute.required && !named {
+                let candidates = self.domain(node, schema, attribute.name)?;
+                let content = self.first_fit(candidates)?;
+                chosen.push((attribute.name, content));
+            }
+        }
+        if op.others != Others::Default {
+            // A node on its own does not say how many results it has.
+            if node.operator.name == "Split" && !chosen.iter().any(|(name, _)| *name == "split") {
+                let candidates = self.domain(node, schema, "split")?;
+                chosen.push(("split", self.first_fit(candidates)?));
+            }
+            for (name, content) in domain::others(&node.operator.name, &mut self.random) {
+                let known = schema.attribute(name).is_some();
+                if known && !chosen.iter().any(|(other, _)| *other == name) {
+                    chosen.push((name, content));
+                }
+            }
+        }
+        Ok(chosen)
+    }
+
+    fn first_fit(&mut self, candidates: Vec<Datum>) -> Result<Datum, Stuck> {
+        if candidates.is_empty() {
+            return Err(Stuck::Rejected);
+        }
+        Ok(self.random.pick(&candidates).clone())
+    }
+
+    /// The content of one attribute; `None` to leave it out.
+    fn attribute(
+        &mut self,
+        node: &'a SketchNode<'p>,
+        schema: &'static Schema,
+        name: &'static str,
+        pattern: &'p AttributePattern,
+    ) -> Result<Option<Datum>, Stuck> {
+        Ok(match pattern {
+            AttributePattern::Any => {
+                let candidates = self.domain(node, schema, name)?;
+                Some(self.first_fit(candidates)?)
+            }
+            AttributePattern::Bind(var) => {
+                let candidates = self.domain(node, schema, name);
+                let known = super::solve::Sight { fill: self, scene: &node.scene, finished: false };
+                let free = known.look_up(*var) == Datum::Unbound;
+                let candidates = if free { candidates? } else { Vec::new() };
+                Some(self.need_var(*var, &node.scene, candidates)?)
+            }
+            AttributePattern::Value(value) => match self.need(value, &node.scene)? {
+                Datum::None => None,
+                content => Some(content),
+            },
+            AttributePattern::List(items) => {
+                let mut list = Vec::new();
+                for item in items {
+                    list.push(match item {
+                        AttributePattern::Bind(var) => {
+                            let most = self.first_dims(node).iter().copied().max().unwrap_or(1);
+                            let ints = (0..=most as i64).map(Datum::Int).collect();
+                            self.need_var(*var, &node.scene, ints)?
+                        }
+                        AttributePattern::Value(value) => self.need(value, &node.scene)?,
+                        AttributePattern::Any => Datum::Int(1),
+                        _ => return Err(Stuck::Unsupported(format!("`{name}` is a nested list"))),
+                    });
+                }
+                Some(Datum::List(list))
+            }
+            AttributePattern::OneOf(_) | AttributePattern::Graph(_) => {
+                unreachable!("decided when the graph was sketched")
+            }
+        })
+    }
+
+    fn first_dims(&self, node: &SketchNode<'p>) -> Vec<usize> {
+        let first = node.inputs.iter().flatten().find_map(|row| self.fact(*row));
+        first.map(|(_, dims)| dims.to_vec()).unwrap_or_default()
+    }
+
+    fn domain(
+        &mut self,
+        node: &SketchNode<'p>,
+        schema: &'static Schema,
+        name: &'static str,
+    ) -> Result<Vec<Datum>, Stuck> {
+        let dims = self.first_dims(node);
+        let around = Around {
+            operator: &node.operator.name,
+            dims: &dims,
+            base: self.base,
+            outputs: node.outputs.len(),
+        };
+        let attribute = schema.attribute(name);
+        let kind = attribute.map_or(AttributeKind::Ints, |attribute| attribute.kind);
+        let found = domain::domain(name, kind, &around, &mut self.random);
+        let default = attribute.and_then(|attribute| attribute.default.as_ref());
+        let default = default.map(|value| crate::search::datum(name, value));
+        match (found, default) {
+            (Some(mut found), default) => {
+                found.extend(default);
+                Ok(found)
+            }
+            (None, Some(default)) => Ok(vec![default]),
+            (None, None) => Err(Stuck::Unsupported(format!(
+                "nothing is known of `{name}` of `{}`",
+                node.operator.name
+            ))),
+        }
+    }
+
+    /// Writes an attribute as this opset spells it.
+    pub(super) fn spell(
+        &mut self,
+        node: &SketchNode<'p>,
+        schema: &'static Schema,
+        name: &'static str,
+        content: &Datum,
+        filled: &mut Filled,
+    ) -> Result<(), Stuck> {
+        let content = self.turned(node, name, content.clone());
+        if let Some(attribute) = schema.attribute(name) {
+            let default = attribute.default.as_ref().map(|value| crate::search::datum(name, value));
+            let is_default =
+                default.is_some_and(|it| it.equals(&content, false) == Datum::Bool(true));
+            if is_default && (!self.ask.commute || self.random.once_in(2)) {
+                return Ok(());
+            }
+            let value = value_of(attribute.kind, &content).ok_or(Stuck::Rejected)?;
+            filled.attributes.push(Attribute::new(name, value));
+            return Ok(());
+        }
+        let Some(parameter) = schema.parameter(name) else { return Err(Stuck::Rejected) };
+        let slot = parameter.input.and_then(|input| schema.input(input)).ok_or(Stuck::Rejected)?;
+        let tensor = self.parameter(node, parameter, &content)?;
+        put(&mut filled.inputs, slot, Input::Constant(tensor));
+        Ok(())
+    }
+
+    /// Axes are counted from either end.
+    fn turned(&mut self, node: &SketchNode<'p>, name: &str, content: Datum) -> Datum {
+        if !matches!(name, "axis" | "axes") || !self.ask.commute || !self.random.once_in(3) {
+            return content;
+        }
+        let inserted = if node.operator.name == "Unsqueeze" { 1 } else { 0 };
+        let rank = self.first_dims(node).len() as i64 + inserted;
+        let turn = |axis: i64| if axis < 0 { axis + rank } else { axis };
+        match &content {
+            Datum::Int(axis) => Datum::Int(turn(*axis)),
+            Datum::List(axes) => {
+                let axes: Option<Vec<i64>> = axes.iter().map(Datum::as_int).collect();
+                axes.map_or(content, |axes| Datum::ints(axes.into_iter().map(turn)))
+            }
+            _ => content,
+        }
+    }
+
+    fn parameter(
+        &self,
+        node: &SketchNode<'p>,
+        parameter: &Parameter,
+        content: &Datum,
+    ) -> Result<Tensor, Stuck> {
+        let first = node.inputs.first().copied().flatten().and_then(|row| self.fact(row));
+        let dtype = first.map_or(self.base, |(dtype, _)| dtype);
+        let int = |content: &Datum| content.as_int().ok_or(Stuck::Rejected);
+        match parameter.kind {
+            ParameterKind::Int => self.tensor(DType::Int64, &[], &[int(content)? as f64]),
+            ParameterKind::Ints => {
+                let items = content.as_list().ok_or(Stuck::Rejected)?;
+                let items: Vec<i64> = items.iter().map(int).collect::<Result<_, _>>()?;
+                Tensor::from_i64s([items.len()], &items).map_err(|_| Stuck::Rejected)
+            }
+            ParameterKind::Float | ParameterKind::Scalar => {
+                let number = content.as_float().ok_or(Stuck::Rejected)?.number;
+                let float = parameter.kind == ParameterKind::Float;
+                self.tensor(if float { DType::Float } else { dtype }, &[], &[number])
+            }
+            ParameterKind::Floats => Err(Stuck::Rejected),
+        }
+    }
+
+    /// Inputs that the operator needs and no pattern names.
+    pub(super) fn complete(
+        &mut self,
+        node: &'a SketchNode<'p>,
+        schema: &'static Schema,
+        filled: &mut Filled,
+    ) -> Result<(), Stuck> {
+        let (least, _) = schema.input_arity();
+        for slot in 0..least {
+            if filled.inputs.get(slot).is_some_and(Option::is_some) {
+                continue;
+            }
+            let Some(formal) = schema.formal_input(slot) else { return Err(Stuck::Rejected) };
+            let parameter =
+                schema.parameters.iter().find(|parameter| parameter.input == Some(formal.name));
+            let Some(parameter) = parameter else {
+                return Err(Stuck::Unsupported(format!(
+                    "nothing is known of `{}` of `{}`",
+                    formal.name, node.operator.name
+                )));
+            };
+            let content = if parameter.attribute == "shape" {
+                let dims = self.first_dims(node);
+                Datum::ints(self.reshape(&dims))
+            } else {
+                let candidates = self.domain(node, schema, parameter.attribute)?;
+                self.first_fit(candidates)?
+            };
+            let tensor = self.parameter(node, parameter, &content)?;
+            put(&mut filled.inputs, slot, Input::Constant(tensor));
+        }
+        Ok(())
+    }
+}
+
+fn put(inputs: &mut Vec<Option<Input>>, slot: usize, input: Input) {
+    while inputs.len() <= slot {
+        inputs.push(None);
+    }
+    inputs[slot] = Some(input);
+}
+
+fn value_of(kind: AttributeKind, content: &Datum) -> Option<AttributeValue> {
+    let int = |datum: &Datum| match datum {
+        Datum::Bool(truth) => Some(i64::from(*truth)),
+        Datum::Dtype(dtype) => Some(dtype.number().into()),
+        other => other.as_int(),
+    };
+    Some(match kind {
+        AttributeKind::Int => AttributeValue::Int(int(content)?),
+        AttributeKind::Float => AttributeValue::Float(content.as_float()?.number as f32),
+        AttributeKind::Ints => {
+            AttributeValue::Ints(content.as_list()?.iter().map(int).collect::<Option<_>>()?)
+        }
+        AttributeKind::Floats => {
+            let floats = content.as_list()?.iter();
+            let floats = floats.map(|item| Some(item.as_float()?.number as f32));
+            AttributeValue::Floats(floats.collect::<Option<_>>()?)
+        }
+        AttributeKind::String => match content {
+            Datum::Text(text) => AttributeValue::String(text.clone().into()),
+            _ => return None,
+        },
+        _ => return None,
+    })
+}

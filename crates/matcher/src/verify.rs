@@ -1,0 +1,482 @@
+//! Whether a pattern is what its meaning says, and a rule's left side what its right side is.
+//!
+//! Graphs are generated from the pattern, matched by the real matcher and replaced by the real
+//! rewriter; both are run and compared. Half of the samples are in `double`, where only the algebra
+//! counts; the others in the types of real models, where a difference that is gone in `double` and
+//! is no larger than that of the left side is rounding. Integers and truths are compared exactly,
+//! infinities and NaN by position.
+//!
+//! Sampling is no proof. What was not reached is counted and named, and nothing that was not compared
+//! counts as verified. Wrong patterns made on purpose show whether the samples would notice.
+
+mod compare;
+mod each;
+mod mutate;
+mod run;
+mod shrink;
+mod suggest;
+mod values;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use marquetry_ir::{DType, Evaluate, Graph, Model, infer};
+use marquetry_pattern::Span;
+use marquetry_pattern::core::Pattern;
+use marquetry_pattern::replacement::Verify;
+
+pub use self::compare::Difference;
+use self::compare::{Judgement, Sides};
+pub use self::each::Each;
+use self::run::Inputs;
+use self::suggest::Candidates;
+use self::values::Class;
+use crate::found::Match;
+use crate::generate::{Alternative, Ask, Drawn, Generator, Random, Stuck, Variant};
+use crate::rewrite::{Refusal, Step, Way, replace};
+
+/// How to verify.
+#[derive(Clone, Copy, Debug)]
+pub struct VerifyOptions {
+    /// Samples for each pattern, at least; a pattern may say so itself.
+    pub samples: Option<u64>,
+    /// Decides everything that is random.
+    pub seed: u64,
+    /// Whether to test the samples with wrong patterns.
+    pub mutants: bool,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self { samples: None, seed: 1, mutants: true }
+    }
+}
+
+/// Samples where neither the pattern nor the caller says how many.
+const SAMPLES: u64 = 128;
+
+/// Draws for one variant, for each sample that is wanted of it.
+const PATIENCE: u64 = 12;
+
+/// Draws for a mutant.
+const MUTANT_DRAWS: usize = 60;
+
+/// Less than one draw in this many that satisfies the conditions is too few.
+const ACCEPTANCE: u64 = 100;
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Every sample agrees.
+    Verified,
+    /// A sample does not.
+    Wrong,
+    /// Too little was compared, in words.
+    NotVerified(String),
+    /// The file says not to, and why.
+    Off(String),
+    /// There is neither a meaning nor a right side.
+    Nothing,
+}
+
+/// What is known of a pattern after it was verified.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// The name of the pattern.
+    pub pattern: String,
+    /// What came of it.
+    pub status: Status,
+    /// Ways to write the body that were compared, and how many were tried.
+    pub variants: (usize, usize),
+    /// Whether these are all ways there are.
+    pub complete: bool,
+    /// Comparisons in all.
+    pub samples: u64,
+    /// Comparisons in `double`, and the largest relative error.
+    pub algebra: (u64, f64),
+    /// Comparisons in the types of real models, and the largest relative error.
+    pub native: (u64, f64),
+    /// Comparisons that differ by rounding only.
+    pub rounding: u64,
+    /// Wrong patterns that were noticed, of how many.
+    pub mutants: (usize, usize),
+    /// Wrong patterns that were not noticed: where, and what was changed.
+    pub survivors: Vec<(Span, String)>,
+    /// Alternatives that no comparison took: where, which, and why.
+    pub not_reached: Vec<NotReached>,
+    /// Why samples were not compared, with how many.
+    pub skipped: BTreeMap<String, u64>,
+    /// Where both sides differ.
+    pub counterexample: Option<Counterexample>,
+}
+
+/// An alternative that no comparison took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotReached {
+    /// Where it is written.
+    pub span: Span,
+    /// Which one.
+    pub what: String,
+}
+
+/// A graph on which both sides differ.
+#[derive(Clone, Debug)]
+pub struct Counterexample {
+    /// What differs.
+    pub difference: Difference,
+    /// A `test` block that fails as long as the pattern is wrong.
+    pub test: String,
+    /// Samples that failed, of how many.
+    pub failed: (u64, u64),
+    /// A condition that removes all failures.
+    pub suggestion: Option<String>,
+    /// The number of the variant.
+    pub variant: usize,
+}
+
+/// Verifies a pattern or a rule.
+pub fn verify(pattern: &Pattern, evaluate: &dyn Evaluate, options: &VerifyOptions) -> Verdict {
+    let mut verdict = Verdict::new(pattern);
+    let Some(way) = way(pattern) else {
+        verdict.status = Status::Nothing;
+        return verdict;
+    };
+    if let Some(Verify::Off(reason)) = &pattern.verify {
+        verdict.status = Status::Off(reason.clone());
+        return verdict;
+    }
+    let trial = Trial { pattern, way, evaluate, seed: options.seed };
+    trial.run(options, &mut verdict);
+    if options.mutants && verdict.status == Status::Verified {
+        trial.mutants(&mut verdict);
+    }
+    verdict
+}
+
+/// What verification replaces the body by.
+fn way(pattern: &Pattern) -> Option<Way> {
+    if pattern.replacement.is_some() {
+        return Some(Way::Rule);
+    }
+    pattern.equals.as_ref().map(|_| Way::Fuse)
+}
+
+/// The tolerance that a pattern asks for.
+fn tolerance(pattern: &Pattern) -> Option<f64> {
+    match &pattern.verify {
+        Some(Verify::On { tolerance, .. }) => *tolerance,
+        _ => None,
+    }
+}
+
+impl Verdict {
+    fn new(pattern: &Pattern) -> Self {
+        Self {
+            pattern: pattern.name.clone(),
+            status: Status::Verified,
+            variants: (0, 0),
+            complete: false,
+            samples: 0,
+            algebra: (0, 0.0),
+            native: (0, 0.0),
+            rounding: 0,
+            mutants: (0, 0),
+            survivors: Vec::new(),
+            not_reached: Vec::new(),
+            skipped: BTreeMap::new(),
+            counterexample: None,
+        }
+    }
+
+    fn skip(&mut self, reason: impl Into<String>) {
+        *self.skipped.entry(reason.into()).or_default() += 1;
+    }
+}
+
+/// One pattern under trial.
+struct Trial<'a, 'p> {
+    pattern: &'p Pattern,
+    way: Way,
+    evaluate: &'a dyn Evaluate,
+    seed: u64,
+}
+
+/// A graph with what it was replaced by.
+struct Pair {
+    drawn: Drawn,
+    right: Option<Graph>,
+    found: Match,
+    /// The rewriter would not replace it, because the types differ.
+    refused: Option<Difference>,
+}
+
+/// Why there is no pair.
+enum Skip {
+    Stuck(Stuck),
+    NoMatch,
+    Refused(Refusal),
+}
+
+/// A sample that fails.
+struct Failure {
+    pair: Pair,
+    inputs: Inputs,
+    difference: Difference,
+    variant: usize,
+}
+
+impl<'a, 'p> Trial<'a, 'p> {
+    fn generator(&self) -> Generator<'a, 'p> {
+        Generator::new(self.pattern, self.evaluate, self.seed)
+    }
+
+    fn step(&self) -> Step<'p> {
+        Step { pattern: self.pattern, way: self.way }
+    }
+
+    /// Draws a graph, matches it and replaces the match.
+    fn pair(&self, variant: &Variant, sample: u64, ask: Ask) -> Result<Pair, Skip> {
+        let mut drawn = self.generator().draw(variant, sample, ask).map_err(Skip::Stuck)?;
+        let mut random = Random::new(&[self.seed, 5, sample]);
+        values::narrow_constants(&mut drawn, self.pattern, &mut random, self.evaluate);
+        let types = infer::run(&drawn.model);
+        let options = crate::Options::default();
+        let matches = crate::find(&drawn.model, &types, [self.pattern], &options);
+        let found = matches.matches.iter().find(|found| found.outputs == drawn.outputs).cloned();
+        let Some(found) = found else { return Err(Skip::NoMatch) };
+        let mut model: Model = drawn.model.clone();
+        match replace(&mut model, &types, &matches, &found, self.step(), self.evaluate) {
+            Ok(_) => Ok(Pair { drawn, right: Some(model.graph), found, refused: None }),
+            Err(refusal @ (Refusal::Dtype { .. } | Refusal::Shape { .. })) => {
+                let refused = Some(Difference::Type(refusal.to_string()));
+                Ok(Pair { drawn, right: None, found, refused })
+            }
+            Err(refusal) => Err(Skip::Refused(refusal)),
+        }
+    }
+
+    fn inputs(&self, pair: &Pair, class: Class, sample: u64) -> Option<Inputs> {
+        let mut random = Random::new(&[self.seed, 6, sample, class as u64]);
+        let graph = &pair.drawn.model.graph;
+        values::inputs(&pair.drawn, graph, self.pattern, class, &mut random, self.evaluate)
+    }
+
+    fn judge(&self, pair: &Pair, inputs: &Inputs) -> Judgement {
+        if let Some(refused) = &pair.refused {
+            return Judgement::Different(refused.clone());
+        }
+        let Some(right) = &pair.right else { return Judgement::NotRun("not replaced".to_owned()) };
+        let sides = Sides { left: &pair.drawn.model.graph, right };
+        sides.judge((inputs, inputs), self.evaluate, tolerance(self.pattern))
+    }
+
+    fn run(&self, options: &VerifyOptions, verdict: &mut Verdict) {
+        let ask = Ask { commute: true, body: true, readers: true, ..Ask::default() };
+        let generator = self.generator();
+        let variants = generator.variants(ask);
+        let own = match &self.pattern.verify {
+            Some(Verify::On { samples, .. }) => *samples,
+            _ => None,
+        };
+        let wanted = options.samples.or(own).unwrap_or(SAMPLES);
+        let each = wanted.div_ceil(variants.variants.len().max(1) as u64).clamp(2, 1 << 16);
+        let (mut draws, mut accepted) = (0_u64, 0_u64);
+        let mut reached: BTreeSet<Alternative> = BTreeSet::new();
+        let mut candidates = Candidates::new(self.pattern);
+        let mut failure: Option<Failure> = None;
+        let (mut failed, mut compared) = (0, 0);
+        let mut covered = 0;
+        for (at, variant) in variants.variants.iter().enumerate() {
+            let mut left = each;
+            let mut seen = false;
+            for sample in 0..each.saturating_mul(PATIENCE) {
+                if left == 0 || (failure.is_some() && compared > 4 * SAMPLES) {
+                    break;
+                }
+                draws += 1;
+                // By turns in `double` and in whatever real models use.
+                let dtype = left.is_multiple_of(2).then_some(DType::Double);
+                let pair = match self.pair(variant, sample, Ask { dtype, ..ask }) {
+                    Ok(pair) => pair,
+                    Err(Skip::Stuck(Stuck::Rejected)) => continue,
+                    Err(skip) => {
+                        accepted += 1;
+                        verdict.skip(skip.text());
+                        if matches!(skip, Skip::Stuck(_)) {
+                            break;
+                        }
+                        continue;
+                    }
+                };
+                accepted += 1;
+                let mut agreed = false;
+                let mut wrong = false;
+                let turn = Class::ALL[1 + (sample as usize + at) % (Class::ALL.len() - 1)];
+                for class in [Class::Normal, turn] {
+                    let Some(inputs) = self.inputs(&pair, class, sample) else { continue };
+                    let judgement = self.judge(&pair, &inputs);
+                    let count =
+                        if dtype.is_some() { &mut verdict.algebra } else { &mut verdict.native };
+                    match judgement {
+                        Judgement::Same(worst) => *count = (count.0 + 1, count.1.max(worst)),
+                        Judgement::Rounding(worst) => {
+                            if worst.is_finite() {
+                                count.1 = count.1.max(worst);
+                            }
+                            count.0 += 1;
+                            verdict.rounding += 1;
+                        }
+                        Judgement::NotRun(reason) => {
+                            verdict.skip(reason);
+                            continue;
+                        }
+                        Judgement::Different(difference) => {
+                            wrong = true;
+                            let smaller = |known: &Failure| {
+                                shrink::size(&pair.drawn.model.graph)
+                                    < shrink::size(&known.pair.drawn.model.graph)
+                            };
+                            if failure.as_ref().is_none_or(smaller) {
+                                let pair = pair.copy();
+                                failure = Some(Failure { pair, inputs, difference, variant: at });
+                            }
+                        }
+                    }
+                    agreed = true;
+                    if wrong {
+                        break;
+                    }
+                }
+                if agreed {
+                    compared += 1;
+                    failed += u64::from(wrong);
+                    left -= 1;
+                    seen = true;
+                    reached.extend(pair.drawn.alternatives());
+                    if wrong || compared <= SAMPLES {
+                        candidates.add(&pair.drawn.model, &pair.found, wrong);
+                    }
+                }
+            }
+            covered += usize::from(seen);
+        }
+        verdict.variants = (covered, variants.variants.len());
+        verdict.complete = variants.complete;
+        verdict.samples = compared;
+        let all = generator.alternatives(&variants, ask);
+        for alternative in all.difference(&reached) {
+            let (span, what) = generator.describe(*alternative);
+            let missed = NotReached { span, what };
+            if !verdict.not_reached.contains(&missed) {
+                verdict.not_reached.push(missed);
+            }
+        }
+        verdict.status = if failure.is_some() {
+            Status::Wrong
+        } else if compared == 0 {
+            Status::NotVerified("no sample could be compared".to_owned())
+        } else if accepted * ACCEPTANCE < draws {
+            Status::NotVerified(format!("only {accepted} of {draws} draws satisfy the conditions"))
+        } else {
+            Status::Verified
+        };
+        if let Some(failure) = failure {
+            verdict.counterexample = Some(self.shrink(failure, (failed, compared), &candidates));
+        }
+    }
+
+    /// Makes a failing sample small.
+    fn shrink(
+        &self,
+        mut failure: Failure,
+        failed: (u64, u64),
+        candidates: &Candidates<'_>,
+    ) -> Counterexample {
+        let pair = &failure.pair;
+        let still = |inputs: &Inputs| match self.judge(pair, inputs) {
+            Judgement::Different(difference) => Some(difference),
+            _ => None,
+        };
+        let positive: Vec<_> = pair
+            .drawn
+            .given
+            .iter()
+            .filter(|given| given.positive)
+            .map(|given| given.value)
+            .collect();
+        shrink::values(&mut failure.inputs, &positive, self.evaluate, &mut |inputs| {
+            still(inputs).is_some()
+        });
+        let difference = still(&failure.inputs).unwrap_or(failure.difference);
+        let graph = &pair.drawn.model.graph;
+        let test = shrink::test(self.pattern, graph, &failure.inputs, &difference.to_string());
+        let suggestion = candidates.best().map(|(text, _)| text);
+        Counterexample { difference, test, failed, suggestion, variant: failure.variant }
+    }
+
+    /// Tries whether wrong patterns are noticed.
+    fn mutants(&self, verdict: &mut Verdict) {
+        for mutant in mutate::mutants(self.pattern) {
+            let trial = Trial { pattern: &mutant.pattern, ..*self };
+            verdict.mutants.1 += 1;
+            if trial.is_noticed(mutant.span) {
+                verdict.mutants.0 += 1;
+            } else {
+                verdict.survivors.push((mutant.span, mutant.what.to_owned()));
+            }
+        }
+    }
+
+    fn is_noticed(&self, span: Span) -> bool {
+        let ask = Ask { body: true, readers: true, ..Ask::default() };
+        let generator = self.generator();
+        let variants = generator.variants(ask).variants;
+        // Those with the number in them come first; a condition that is gone may be felt anywhere.
+        let (near, far): (Vec<_>, Vec<_>) =
+            variants.iter().partition(|variant| generator.mentions(variant, ask, span));
+        let order: Vec<&Variant> = if near.is_empty() { far } else { near };
+        for draw in 0..MUTANT_DRAWS {
+            let Some(variant) = order.get(draw % order.len().max(1)) else { return false };
+            let sample = draw as u64;
+            // Conditions on types are felt in other types than `double`.
+            let dtype = (draw % 3 != 2).then_some(DType::Double);
+            let pair = match self.pair(variant, sample, Ask { dtype, ..ask }) {
+                Ok(pair) => pair,
+                // It would not be emitted, but only because something else looks.
+                Err(Skip::Refused(
+                    Refusal::Evaluate(_) | Refusal::WrongKind { .. } | Refusal::NotKnown { .. },
+                )) => return true,
+                Err(_) => continue,
+            };
+            for class in [Class::Normal, Class::Edges] {
+                let Some(inputs) = self.inputs(&pair, class, sample) else { continue };
+                if let Judgement::Different(_) = self.judge(&pair, &inputs) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}
+
+impl Pair {
+    fn copy(&self) -> Self {
+        Self {
+            drawn: self.drawn.clone(),
+            right: self.right.clone(),
+            found: self.found.clone(),
+            refused: self.refused.clone(),
+        }
+    }
+}
+
+impl Skip {
+    fn text(&self) -> String {
+        match self {
+            Self::Stuck(Stuck::Rejected) => "the conditions do not hold".to_owned(),
+            Self::Stuck(Stuck::Dead) => "the alternatives exclude each other".to_owned(),
+            Self::Stuck(Stuck::Unsupported(reason)) => reason.clone(),
+            Self::NoMatch => "the pattern does not match what was made from it".to_owned(),
+            Self::Refused(refusal) => format!("not replaced: {refusal}"),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Whether two runs agree, and whether that is a matter of algebra or of rounding.
+
+use std::fmt;
+
+use marquetry_ir::{DType, Evaluate, EvaluateError, Graph, Tensor};
+
+use super::run::{Inputs, run, widened, widened_inputs};
+
+/// Relative error that is left to algebra in `double`.
+const ALGEBRA: f64 = 1e-9;
+
+/// The same where a number went through an attribute, which is a `float`.
+const SINGLE: f64 = 1e-6;
+
+/// How much less accurate than the left side the right side may be in the native type.
+const LOSS: f64 = 32.0;
+
+/// What is not the same.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Difference {
+    /// The rewriter refuses: the types are not the same.
+    Type(String),
+    /// An output has another element type.
+    Dtype(DType, DType),
+    /// An output has another shape.
+    Shape(Vec<usize>, Vec<usize>),
+    /// An element, by output and position: left and right.
+    Element {
+        /// The position of the output.
+        output: usize,
+        /// The position of the element.
+        index: usize,
+        /// On the left.
+        left: f64,
+        /// On the right.
+        right: f64,
+    },
+    /// The right side cannot be run, and the left can.
+    Failed(String),
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Type(what) => f.write_str(what),
+            Self::Dtype(left, right) => write!(f, "the left side is `{left}`, the right `{right}`"),
+            Self::Shape(left, right) => {
+                write!(f, "the left side has shape {left:?}, the right {right:?}")
+            }
+            Self::Element { index, left, right, .. } => {
+                write!(f, "element {index} is {left:?} on the left and {right:?} on the right")
+            }
+            Self::Failed(reason) => write!(f, "the right side fails: {reason}"),
+        }
+    }
+}
+
+/// The outcome of one comparison.
+#[derive(Clone, Debug)]
+pub(super) enum Judgement {
+    /// They agree, up to this relative error.
+    Same(f64),
+    /// They differ by rounding only, by this much.
+    Rounding(f64),
+    Different(Difference),
+    /// One of the operators cannot be run here, or the left side does not allow these inputs.
+    NotRun(String),
+}
+
+/// Both sides of a rule as graphs with as many inputs and outputs.
+pub(super) struct Sides<'g> {
+    pub(super) left: &'g Graph,
+    pub(super) right: &'g Graph,
+}
+
+impl Sides<'_> {
+    /// Compares the sides on these inputs. `tolerance` is for the native type; without it, that of the
+    /// type holds.
+    pub(super) fn judge(
+        &self,
+        inputs: (&Inputs, &Inputs),
+        evaluate: &dyn Evaluate,
+        tolerance: Option<f64>,
+    ) -> Judgement {
+        let left = match run(self.left, evaluate, inputs.0) {
+            Ok(outputs) => outputs,
+            Err(error) => return Judgement::NotRun(error.to_string()),
+        };
+        let right = match run(self.right, evaluate, inputs.1) {
+            Ok(outputs) => outputs,
+            Err(error @ EvaluateError::Unsupported { .. }) => {
+                return Judgement::NotRun(error.to_string());
+            }
+            Err(error) => return Judgement::Different(Difference::Failed(error.to_string())),
+        };
+        let algebra = left.iter().all(|output| output.dtype() == DType::Double);
+        let native = if algebra { self.algebra() } else { native(&left) };
+        let bound = tolerance.unwrap_or(native).max(if algebra { 0.0 } else { native });
+        let found = match differ(&left, &right, bound) {
+            Err(difference) => difference,
+            Ok(worst) => return Judgement::Same(worst),
+        };
+        let Difference::Element { .. } = found else { return Judgement::Different(found) };
+        let rounded = left.iter().all(|output| output.dtype().is_float());
+        if algebra || !rounded {
+            return Judgement::Different(found);
+        }
+        self.rounding(inputs, evaluate, bound, (&left, &right))
+            .unwrap_or(Judgement::Different(found))
+    }
+
+    /// Whether a difference is gone in `double`, and the right side is about as accurate as the left.
+    fn rounding(
+        &self,
+        inputs: (&Inputs, &Inputs),
+        evaluate: &dyn Evaluate,
+        bound: f64,
+        (left, right): (&[Tensor], &[Tensor]),
+    ) -> Option<Judgement> {
+        let wide = |graph, inputs| {
+            run(&widened(graph, evaluate), evaluate, &widened_inputs(inputs, evaluate)).ok()
+        };
+        let (reference, other) = (wide(self.left, inputs.0)?, wide(self.right, inputs.1)?);
+        differ(&reference, &other, bound).ok()?;
+        let (before, after) = (error(left, &reference), error(right, &reference));
+        (after <= LOSS * before + bound).then_some(Judgement::Rounding(after))
+    }
+
+    /// The tolerance in `double`: attributes that no `float` holds exactly cost some digits.
+    fn algebra(&self) -> f64 {
+        let inexact = |graph: &Graph| {
+            graph.nodes().any(|node| {
+                graph.node(node).attributes.iter().any(|attribute| match attribute.value {
+                    // Few bits: a number like 0.5, not one like 0.1.
+                    marquetry_ir::AttributeValue::Float(number) => number.to_bits() & 0xfff != 0,
+                    _ => false,
+                })
+            })
+        };
+        if inexact(self.left) || inexact(self.right) { SINGLE } else { ALGEBRA }
+    }
+}
+
+fn native(outputs: &[Tensor]) -> f64 {
+    let of = |output: &Tensor| match output.dtype() {
+        DType::Float16 => 2e-3,
+        DType::BFloat16 => 2e-2,
+        DType::Double => ALGEBRA,
+        _ => 1e-5,
+    };
+    outputs.iter().map(of).fold(0.0, f64::max)
+}
+
+/// The largest finite number of a tensor.
+fn scale(numbers: &[f64]) -> f64 {
+    numbers.iter().map(|x| x.abs()).filter(|x| x.is_finite()).fold(0.0, f64::max)
+}
+
+/// The largest difference from a reference, relative to its largest number; infinite where one is
+/// finite and the other is not.
+fn error(outputs: &[Tensor], reference: &[Tensor]) -> f64 {
+    let mut worst: f64 = 0.0;
+    for (output, reference) in outputs.iter().zip(reference) {
+        let (Some(output), Some(reference)) = (output.to_f64s(), reference.to_f64s()) else {
+            return f64::INFINITY;
+        };
+        let size = scale(&reference).max(f64::MIN_POSITIVE);
+        for (x, y) in output.iter().zip(&reference) {
+            worst = worst.max(match (x.is_finite(), y.is_finite()) {
+                (true, true) => (x - y).abs() / size,
+                (false, false) => 0.0,
+                _ => f64::INFINITY,
+            });
+        }
+    }
+    worst
+}
+
+/// The first difference beyond a bound, or the largest relative one.
+pub(super) fn differ(left: &[Tensor], right: &[Tensor], bound: f64) -> Result<f64, Difference> {
+    let mut worst: f64 = 0.0;
+    for (output, (left, right)) in left.iter().zip(right).enumerate() {
+        if left.dtype() != right.dtype() {
+            return Err(Difference::Dtype(left.dtype(), right.dtype()));
+        }
+        if left.dims() != right.dims() {
+            return Err(Difference::Shape(left.dims().to_vec(), right.dims().to_vec()));
+        }
+        let (Some(a), Some(b)) = (left.to_f64s(), right.to_f64s()) else {
+            if left == right {
+                continue;
+            }
+            return Err(Difference::Element { output, index: 0, left: f64::NAN, right: f64::NAN });
+        };
+        let size = scale(&a).max(scale(&b));
+        for (index, (&x, &y)) in a.iter().zip(&b).enumerate() {
+            let same = if !left.dtype().is_float() {
+                x == y
+            } else if x.is_finite() && y.is_finite() {
+                if size > 0.0 {
+                    worst = worst.max((x - y).abs() / size);
+                }
+                (x - y).abs() <= bound * size
+            } else {
+                x == y || (x.is_nan() && y.is_nan())
+            };
+            if !same {
+                return Err(Difference::Element { output, index, left: x, right: y });
+            }
+        }
+    }
+    Ok(worst)
+}

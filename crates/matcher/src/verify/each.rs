@@ -1,0 +1,80 @@
+//! Checks single replacements in a model.
+
+use std::collections::BTreeMap;
+
+use marquetry_ir::{Evaluate, Graph, Model, infer};
+use marquetry_pattern::core::Pattern;
+
+use super::compare::{Judgement, Sides};
+use super::run::Inputs;
+use super::values::made_up;
+use crate::generate::Random;
+use crate::rewrite::VerifyEach;
+
+/// Lengths of axes that have no number.
+const LENGTHS: [usize; 4] = [3, 5, 2, 7];
+
+/// Inputs that are tried for each replacement.
+const RUNS: u64 = 2;
+
+/// Elements of one input at most: what is larger is not run, and is not refused.
+const LARGEST: usize = 1 << 20;
+
+/// Runs what was matched and what is to replace it on small random inputs, with the constants and
+/// shapes of the model. What cannot be run is let through.
+#[derive(Clone, Copy)]
+pub struct Each<'e> {
+    /// Runs the operators.
+    pub evaluate: &'e dyn Evaluate,
+    /// Decides the inputs.
+    pub seed: u64,
+}
+
+impl VerifyEach for Each<'_> {
+    fn verify(&self, pattern: &Pattern, before: &Graph, after: &Graph) -> Result<(), String> {
+        let tolerance = super::tolerance(pattern);
+        for run in 0..RUNS {
+            let mut random = Random::new(&[self.seed, run]);
+            let Some(inputs) = self.inputs(before, &mut random) else { return Ok(()) };
+            // The values of the two graphs have ids of their own.
+            let pairs = before.inputs.iter().zip(&after.inputs);
+            let others: Inputs = pairs.map(|(a, b)| (*b, inputs[a].clone())).collect();
+            let sides = Sides { left: before, right: after };
+            if let Judgement::Different(difference) =
+                sides.judge((&inputs, &others), self.evaluate, tolerance)
+            {
+                return Err(difference.to_string());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Each<'_> {
+    fn inputs(&self, graph: &Graph, random: &mut Random) -> Option<Inputs> {
+        let model = Model::new(10, graph.clone());
+        let types = infer::run(&model);
+        let mut symbols: BTreeMap<String, usize> = BTreeMap::new();
+        let mut inputs = Inputs::new();
+        for &input in &graph.inputs {
+            let dtype = types.dtype(input)?;
+            let mut dims = Vec::new();
+            for dim in types.shape(input)? {
+                dims.push(match dim {
+                    marquetry_ir::Dim::Known(length) => usize::try_from(*length).ok()?,
+                    marquetry_ir::Dim::Symbol(name) => {
+                        let next = LENGTHS[symbols.len() % LENGTHS.len()];
+                        *symbols.entry(name.to_string()).or_insert(next)
+                    }
+                    marquetry_ir::Dim::Unknown => return None,
+                });
+            }
+            let count = dims.iter().try_fold(1_usize, |count, dim| count.checked_mul(*dim))?;
+            if count > LARGEST {
+                return None;
+            }
+            inputs.insert(input, made_up(dtype, &dims, random, self.evaluate)?);
+        }
+        Some(inputs)
+    }
+}

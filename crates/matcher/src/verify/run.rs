@@ -1,0 +1,119 @@
+//! Runs a small graph node by node, in its own types or in `double`.
+
+use std::collections::BTreeMap;
+
+use marquetry_ir::{
+    AttributeValue, DType, Evaluate, EvaluateError, Graph, Kind, Operation, Tensor, ValueId,
+};
+
+use crate::generate::tensor;
+
+/// Contents of the inputs of a graph.
+pub(super) type Inputs = BTreeMap<ValueId, Tensor>;
+
+/// The outputs of a graph on these inputs.
+pub(super) fn run(
+    graph: &Graph,
+    evaluate: &dyn Evaluate,
+    inputs: &Inputs,
+) -> Result<Vec<Tensor>, EvaluateError> {
+    let failed = |node: &marquetry_ir::Node, reason: &str| EvaluateError::Unsupported {
+        op_type: node.op_type.clone(),
+        opset: graph.opsets.version(&node.domain).unwrap_or(0),
+        reason: reason.to_owned(),
+    };
+    let mut known = inputs.clone();
+    for id in graph.values() {
+        let value = graph.value(id);
+        if let (Kind::Initializer, Some(constant)) = (value.kind, &value.constant) {
+            known.insert(id, constant.clone());
+        }
+    }
+    for id in graph.order().unwrap_or_default() {
+        let node = graph.node(id);
+        if node.bodies().next().is_some() {
+            return Err(failed(node, "it holds graphs"));
+        }
+        let mut operands = Vec::new();
+        for input in graph.inputs(id) {
+            operands.push(match input {
+                None => None,
+                Some(value) => match known.get(&value) {
+                    Some(tensor) => Some(tensor.clone()),
+                    None => return Err(failed(node, "an input is not known")),
+                },
+            });
+        }
+        let outputs = graph.outputs(id);
+        let mut attributes = node.attributes.clone();
+        let says = |name: &str| node.attribute(name).is_some();
+        if node.is_onnx("Split") && operands.len() < 2 && !says("split") && !says("num_outputs") {
+            // Elsewhere the number of results says it.
+            let count = AttributeValue::Int(outputs.len() as i64);
+            attributes.push(marquetry_ir::Attribute::new("num_outputs", count));
+        }
+        let operation = Operation {
+            domain: &node.domain,
+            op_type: &node.op_type,
+            opset: graph.opsets.version(&node.domain).unwrap_or(1),
+            attributes: &attributes,
+        };
+        let results = evaluate.evaluate(operation, &operands)?;
+        for (output, result) in outputs.into_iter().zip(results) {
+            if let Some(output) = output {
+                known.insert(output, result);
+            }
+        }
+    }
+    let outputs = graph.outputs.iter().map(|output| known.get(output).cloned());
+    outputs.collect::<Option<Vec<_>>>().ok_or_else(|| EvaluateError::Failed {
+        op_type: graph.name.clone(),
+        reason: "an output is not computed".to_owned(),
+    })
+}
+
+/// The same graph with all floats in `double`.
+pub(super) fn widened(graph: &Graph, evaluate: &dyn Evaluate) -> Graph {
+    let mut graph = graph.clone();
+    let values: Vec<ValueId> = graph.values().collect();
+    for value in values {
+        let value = graph.value_mut(value);
+        if let Some(constant) = &value.constant {
+            value.constant = Some(wide(constant, evaluate));
+        }
+    }
+    let double = i64::from(DType::Double.number());
+    let nodes: Vec<_> = graph.nodes().collect();
+    for node in nodes {
+        for attribute in &mut graph.node_mut(node).attributes {
+            match &mut attribute.value {
+                AttributeValue::Int(number)
+                    if matches!(attribute.name.as_str(), "to" | "dtype" | "output_dtype") =>
+                {
+                    let dtype = i32::try_from(*number).map(DType::from_number);
+                    if dtype.is_ok_and(is_narrow) {
+                        *number = double;
+                    }
+                }
+                AttributeValue::Tensor(tensor) => *tensor = wide(tensor, evaluate),
+                _ => {}
+            }
+        }
+    }
+    graph
+}
+
+/// The same inputs with all floats in `double`.
+pub(super) fn widened_inputs(inputs: &Inputs, evaluate: &dyn Evaluate) -> Inputs {
+    inputs.iter().map(|(value, tensor)| (*value, wide(tensor, evaluate))).collect()
+}
+
+fn is_narrow(dtype: DType) -> bool {
+    matches!(dtype, DType::Float | DType::Float16 | DType::BFloat16)
+}
+
+fn wide(narrow: &Tensor, evaluate: &dyn Evaluate) -> Tensor {
+    let numbers = is_narrow(narrow.dtype()).then(|| narrow.to_f64s()).flatten();
+    let wide = numbers.and_then(|numbers| tensor(evaluate, DType::Double, narrow.dims(), &numbers));
+    wide.unwrap_or_else(|| narrow.clone())
+}
