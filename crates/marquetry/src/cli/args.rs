@@ -185,6 +185,10 @@ pub(crate) struct Rewrite {
     /// Says what would be done, and writes nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Runs each match and what replaces it on small random inputs, with the constants and shapes of
+    /// the model; where they differ, nothing is replaced.
+    #[arg(long)]
+    pub(crate) verify_each: bool,
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -333,6 +337,8 @@ pub(crate) enum Pattern {
     },
     /// Runs the tests that stand in pattern files.
     Test(PatternTest),
+    /// Runs bodies and meanings, and both sides of rules, on samples.
+    Verify(PatternVerify),
     /// Serves editors: the language server protocol on standard input and output.
     Lsp,
     /// Turns a piece of a model into a pattern that finds it, with a test that it passes.
@@ -381,6 +387,24 @@ pub(crate) struct PatternTest {
     /// Runs them again whenever a file is saved.
     #[arg(long, conflicts_with = "bless", requires = "files")]
     pub(crate) watch: bool,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PatternVerify {
+    /// Pattern files or folders of them; without any, the shipped library.
+    pub(crate) files: Vec<PathBuf>,
+    /// Verifies these patterns and rules only.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,..")]
+    pub(crate) only: Vec<String>,
+    /// Samples for each pattern, at least, instead of what it says itself.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) samples: Option<u64>,
+    /// Decides everything that is random.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) seed: u64,
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

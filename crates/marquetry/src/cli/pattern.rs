@@ -4,6 +4,7 @@ mod check;
 mod fmt;
 mod lift;
 mod test;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ pub(crate) fn run(args: &Pattern, cli: &Cli) -> Result<Answer, Failure> {
         Pattern::Test(args) => test::run(args, cli),
         Pattern::Lsp => Ok(super::lsp::run()),
         Pattern::Lift(args) => lift::run(args, cli),
+        Pattern::Verify(args) => verify::run(args, cli),
     }
 }
 
@@ -26,6 +28,7 @@ impl Pattern {
         match self {
             Self::Check { json, .. } | Self::Fmt { json, .. } => *json,
             Self::Test(args) => args.json,
+            Self::Verify(args) => args.json,
             Self::Lsp => false,
             Self::Lift(args) => args.json,
         }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use marquetry_engine::Native;
 use marquetry_ir::{onnx, opset};
 use marquetry_matcher::rewrite::{
-    RewriteError, RewriteOptions, Rewritten, Step, Until, Way, rewrite,
+    RewriteError, RewriteOptions, Rewritten, Step, Until, VerifyEach, Way, rewrite,
 };
+use marquetry_matcher::verify::Each;
 use marquetry_pattern::Library;
 use marquetry_pattern::core::Pattern;
 use serde_json::{Value, json};
@@ -17,6 +18,9 @@ use super::answer::{Answer, plural};
 use super::args::{Cli, Outline, PatternFiles, Rewrite};
 use super::failure::{Exit, Failure};
 use super::{load, outputs};
+
+/// What the inputs of `--verify-each` are drawn from.
+const SEED: u64 = 1;
 
 /// Stands for all names that there are.
 const ALL: &str = "all";
@@ -38,6 +42,7 @@ pub(crate) fn run(args: &Rewrite, cli: &Cli) -> Result<Answer, Failure> {
         output: if args.dry_run { None } else { args.output.as_deref() },
         raise_opset: args.raise_opset,
         until,
+        verify_each: args.verify_each,
     };
     job.run(&steps, cli)
 }
@@ -52,6 +57,7 @@ pub(crate) fn run_outline(args: &Outline, cli: &Cli) -> Result<Answer, Failure> 
         output: Some(&args.output),
         raise_opset: None,
         until: Until::Fixpoint,
+        verify_each: false,
     };
     job.run(&steps, cli)
 }
@@ -113,6 +119,7 @@ struct Job<'a> {
     output: Option<&'a Path>,
     raise_opset: Option<i64>,
     until: Until,
+    verify_each: bool,
 }
 
 impl Job<'_> {
@@ -135,7 +142,9 @@ impl Job<'_> {
                     .hint("export the model for the newer opset, or leave `--raise-opset` out")
             })?;
         }
-        let options = RewriteOptions { until: self.until, ..RewriteOptions::default() };
+        let each = self.verify_each.then_some(Each { evaluate: &Native, seed: SEED });
+        let verify = each.as_ref().map(|each| each as &dyn VerifyEach);
+        let options = RewriteOptions { until: self.until, verify, ..RewriteOptions::default() };
         let rewritten = rewrite(&mut model, steps, &Native, &options)
             .map_err(|error| failure(self.model, &error))?;
         if let Some(output) = self.output {
