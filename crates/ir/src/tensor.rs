@@ -4,7 +4,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use half::{bf16, f16};
 
-use crate::{DType, Metadata};
+use crate::{DType, Float8, Metadata};
 
 /// A constant tensor: element type, shape and content.
 ///
@@ -269,7 +269,7 @@ impl Tensor {
     }
 
     /// The elements of a numeric tensor as `f64`; `None` for strings, complex numbers and float
-    /// formats of 8 bits or less.
+    /// formats of 8 bits or less other than the two of [`Float8`].
     pub fn to_f64s(&self) -> Option<Vec<f64>> {
         let bytes = self.bytes();
         match self.dtype {
@@ -278,6 +278,10 @@ impl Tensor {
             DType::Float16 => Some(widen(bytes, |b| f16::from_le_bytes(b).into())),
             DType::BFloat16 => Some(widen(bytes, |b| bf16::from_le_bytes(b).into())),
             DType::Uint64 => Some(widen(bytes, |b| u64::from_le_bytes(b) as f64)),
+            DType::Float8E4M3Fn | DType::Float8E5M2 => {
+                let format = Float8::of(self.dtype)?;
+                Some(bytes.iter().map(|&code| format.decode(code).into()).collect())
+            }
             _ => Some(self.to_i64s()?.into_iter().map(|x| x as f64).collect()),
         }
     }

@@ -5,8 +5,10 @@
 
 mod answer;
 mod args;
+mod calibrate;
 mod check;
 mod compare;
+mod encodings;
 mod explain;
 mod failure;
 mod inspect;
@@ -19,6 +21,7 @@ mod pattern;
 mod print;
 mod quantize;
 mod rewrite;
+mod stats;
 mod watch;
 mod why;
 
@@ -50,6 +53,9 @@ fn once(cli: &Cli) -> ExitCode {
         Verb::Rewrite(args) => rewrite::run(args, cli),
         Verb::Outline(args) => rewrite::run_outline(args, cli),
         Verb::Quantize(args) => quantize::run(args, cli),
+        Verb::Calibrate(args) => calibrate::run(args, cli),
+        Verb::Stats(args) => stats::run(args),
+        Verb::Encodings(args) => encodings::run(args, cli),
         Verb::Run(args) => quantize::run_pipeline(args, cli),
         Verb::Compare(args) => compare::run(args, cli),
         Verb::Pattern(args) => pattern::run(args, cli),
@@ -92,6 +98,14 @@ impl Verb {
             Self::Rewrite(args) => args.json,
             Self::Outline(args) => args.json,
             Self::Quantize(args) => args.json,
+            Self::Calibrate(args) => args.json,
+            Self::Stats(args::Stats::Merge { json, .. } | args::Stats::Show { json, .. }) => *json,
+            Self::Encodings(
+                args::Encodings::Export { json, .. }
+                | args::Encodings::Import { json, .. }
+                | args::Encodings::Convert { json, .. }
+                | args::Encodings::Check { json, .. },
+            ) => *json,
             Self::Run(args) => args.json,
             Self::Compare(args) => args.json,
             Self::Pattern(args) => args.json(),

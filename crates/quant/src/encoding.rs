@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DType, Granularity, Spec};
+use crate::{DType, Granularity, NumericError, Spec, lpbq};
 
 /// The scale and the offset of one cell: `x ≈ scale · (q + offset)` with `q` in `0..=steps`.
 ///
-/// This is the unsigned grid of AIMET, in which `offset` is an integer not above zero.
+/// This is the unsigned grid of AIMET, in which `offset` is an integer not above zero, and −1.5 where
+/// a grid of two bits is shifted by half a step.
 /// The stored integers of ONNX are `q` shifted by [`Encoding::lowest`].
+/// An 8-bit float is `x ≈ scale · q`, and its offset is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
     /// The distance of two neighbouring grid points, above zero.
@@ -31,8 +33,12 @@ pub struct Encoding {
     /// The shape of the scale grid: the tensor's rank, and empty for one cell of a tensor whose
     /// rank varies.
     pub shape: Vec<usize>,
-    /// The cells in C order of `shape`.
+    /// The cells in C order of `shape`; none where quantizing is a cast.
     pub cells: Vec<Cell>,
+    /// Low-power blocks only: the float scale of every channel, of which the scales of its blocks
+    /// are small integer multiples.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channel_scales: Vec<f32>,
 }
 
 impl Encoding {
@@ -45,7 +51,32 @@ impl Encoding {
             granularity: spec.granularity,
             shape,
             cells,
+            channel_scales: Vec::new(),
         }
+    }
+
+    /// The encoding of a cast to float16 or bfloat16, which has no cells.
+    pub fn cast(spec: &Spec) -> Encoding {
+        let granularity = Granularity::PerTensor;
+        Encoding::new(&Spec { granularity, ..*spec }, Vec::new(), Vec::new())
+    }
+
+    /// The encoding of `spec`, whose cells are those of a grid; the scales of low-power blocks are
+    /// put on their integer grid.
+    ///
+    /// # Errors
+    ///
+    /// `BadBlock` where the widths of low-power blocks make no sense.
+    pub(crate) fn finished(
+        spec: &Spec,
+        shape: Vec<usize>,
+        cells: Vec<Cell>,
+    ) -> Result<Encoding, NumericError> {
+        let mut encoding = Encoding::new(spec, shape, cells);
+        if let Granularity::Lpbq { channel, .. } = spec.granularity {
+            lpbq::compress(&mut encoding, channel)?;
+        }
+        Ok(encoding)
     }
 
     /// The number of steps of the grid, one less than its points.
@@ -56,19 +87,25 @@ impl Encoding {
     /// The smallest value of a cell's grid.
     pub fn min(&self, cell: usize) -> f64 {
         let Cell { scale, offset } = self.cells[cell];
-        scale * offset
+        match self.dtype.float8() {
+            Some(format) => -scale * f64::from(format.max()),
+            None => scale * offset,
+        }
     }
 
     /// The largest value of a cell's grid.
     pub fn max(&self, cell: usize) -> f64 {
         let Cell { scale, offset } = self.cells[cell];
-        scale * (offset + self.steps())
+        match self.dtype.float8() {
+            Some(format) => scale * f64::from(format.max()),
+            None => scale * (offset + self.steps()),
+        }
     }
 
     /// The stored integer of the lowest grid point: 0 for unsigned types, −2ᵇ⁻¹ for signed ones,
     /// one more where the grid is strictly symmetric.
     pub fn lowest(&self) -> i64 {
-        if !self.dtype.is_signed() {
+        if !self.dtype.is_signed() || !self.dtype.is_integer() {
             return 0;
         }
         -(1 << (self.dtype.bits() - 1)) + i64::from(self.strict)
@@ -80,8 +117,16 @@ impl Encoding {
         self.lowest() + self.steps() as i64
     }
 
+    /// Whether zero lies between two grid points, which no zero point can say.
+    pub fn is_shifted(&self) -> bool {
+        self.cells.iter().any(|cell| cell.offset.fract() != 0.0)
+    }
+
     /// The stored integer that means zero.
     pub fn zero_point(&self, cell: usize) -> i64 {
+        if !self.dtype.is_integer() {
+            return 0;
+        }
         // Offsets are integers of at most 32 bits; a saturating conversion keeps others harmless.
         self.lowest().saturating_sub(self.cells[cell].offset as i64)
     }

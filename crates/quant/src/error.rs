@@ -56,6 +56,9 @@ pub enum NumericError {
         /// The type.
         dtype: DType,
     },
+    /// A grid that lies half a step off, which no zero point can say.
+    #[error("zero lies between two points of the grid")]
+    Shifted,
     /// An encoding was asked for before any tensor was seen.
     #[error("no tensor was observed")]
     NothingObserved,
@@ -75,6 +78,7 @@ impl NumericError {
             NumericError::GridMismatch { .. } => "grid_mismatch",
             NumericError::NotAnInteger { .. } => "not_an_integer_type",
             NumericError::OutOfRange { .. } => "integer_out_of_range",
+            NumericError::Shifted => "shifted_grid",
             NumericError::NothingObserved => "nothing_observed",
             NumericError::Unmergeable => "unmergeable_statistics",
         }
@@ -88,6 +92,7 @@ impl NumericError {
             NumericError::GridMismatch { .. } => {
                 Some("use a per-tensor granularity where the shape varies")
             }
+            NumericError::Shifted => Some("leave `shifted` out, or export encodings only"),
             NumericError::NothingObserved => Some("run at least one calibration sample"),
             NumericError::Unmergeable => {
                 Some("collect all shards with the same model, granularity and scheme")

@@ -11,11 +11,14 @@
 //! [`export`] lowers the plan.
 
 pub mod encoding;
+pub mod encodings;
 mod error;
 pub mod export;
 mod flow;
 pub mod grid;
+pub mod import;
 mod kernel;
+pub mod lpbq;
 pub mod observer;
 pub mod pack;
 pub mod pass;
@@ -26,8 +29,10 @@ pub mod qdq;
 pub mod range;
 pub mod recipe;
 pub mod report;
+mod scheme;
 mod seal;
 pub mod spec;
+pub mod statistics;
 mod suggest;
 
 pub use encoding::{Cell, Encoding};
@@ -36,6 +41,7 @@ pub use pass::{Context, Pass, PassError, State, Summary};
 pub use pipeline::Pipeline;
 pub use plan::{Plan, Quantizer, Reason, Role};
 pub use policy::Policy;
+pub use range::FixedRange;
 pub use recipe::{Recipe, RecipeError, Standard};
 pub use report::Report;
-pub use spec::{DType, Granularity, Scheme, Spec};
+pub use spec::{Compat, DType, Granularity, Scheme, Spec};

@@ -3,11 +3,16 @@
 //! Memory is bounded by the statistics, never by the number of samples.
 
 mod aimet_histogram;
+mod exact_sum;
+mod histogram;
 mod min_max;
+mod moments;
 mod statistics;
 
 pub use aimet_histogram::AimetHistogram;
+pub use histogram::{Bins, Histogram};
 pub use min_max::{CellRange, MinMax};
+pub use moments::{CellMoments, Moments};
 pub use statistics::Statistics;
 
 use crate::{Encoding, NumericError, Spec};
@@ -44,4 +49,32 @@ pub trait Observer: Send + Sized {
     ///
     /// `NothingObserved` before the first update.
     fn finish(&self, spec: &Spec) -> Result<Encoding, NumericError>;
+}
+
+/// Floats in JSON, which has no infinities: those are written as strings.
+mod any_float {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(x: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+        if x.is_finite() {
+            return serializer.serialize_f32(*x);
+        }
+        serializer.serialize_str(if *x > 0.0 { "inf" } else { "-inf" })
+    }
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(f32),
+        Word(String),
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<f32, D::Error> {
+        match Written::deserialize(input)? {
+            Written::Number(x) => Ok(x),
+            Written::Word(word) if word == "inf" => Ok(f32::INFINITY),
+            Written::Word(word) if word == "-inf" => Ok(f32::NEG_INFINITY),
+            Written::Word(word) => Err(de::Error::custom(format!("`{word}` is no number"))),
+        }
+    }
 }

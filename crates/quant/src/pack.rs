@@ -7,13 +7,14 @@ use crate::{DType, NumericError};
 ///
 /// # Errors
 ///
-/// `NotAnInteger` for floating types, `OutOfRange` for an integer the type cannot hold.
+/// `NotAnInteger` for types that are casts, `OutOfRange` for an integer the type cannot hold.
 pub fn pack(stored: &[i64], dtype: DType) -> Result<Vec<u8>, NumericError> {
-    if !dtype.is_integer() {
+    if dtype.is_cast() {
         return Err(NumericError::NotAnInteger { dtype });
     }
     let bits = dtype.bits();
-    let lowest = if dtype.is_signed() { -(1i64 << (bits - 1)) } else { 0 };
+    // The codes of an 8-bit float are bytes.
+    let lowest = if dtype.is_signed() && dtype.is_integer() { -(1i64 << (bits - 1)) } else { 0 };
     let highest = lowest + (1i64 << bits) - 1;
     if let Some(&value) = stored.iter().find(|value| !(lowest..=highest).contains(value)) {
         return Err(NumericError::OutOfRange { value, dtype });
@@ -37,9 +38,9 @@ pub fn pack(stored: &[i64], dtype: DType) -> Result<Vec<u8>, NumericError> {
 ///
 /// # Errors
 ///
-/// `NotAnInteger` for floating types, `Length` where `bytes` is too short or too long.
+/// `NotAnInteger` for types that are casts, `Length` where `bytes` is too short or too long.
 pub fn unpack(bytes: &[u8], dtype: DType, len: usize) -> Result<Vec<i64>, NumericError> {
-    if !dtype.is_integer() {
+    if dtype.is_cast() {
         return Err(NumericError::NotAnInteger { dtype });
     }
     let bits = dtype.bits() as usize;
@@ -65,7 +66,7 @@ pub fn unpack(bytes: &[u8], dtype: DType, len: usize) -> Result<Vec<i64>, Numeri
     // Sign extension: move the sign bit to the top and back.
     let unused = 32 - dtype.bits();
     let signed = |word: u32| i64::from((word << unused) as i32 >> unused);
-    Ok(match dtype.is_signed() {
+    Ok(match dtype.is_signed() && dtype.is_integer() {
         true => unsigned.into_iter().map(signed).collect(),
         false => unsigned.into_iter().map(i64::from).collect(),
     })

@@ -7,8 +7,10 @@ mod export;
 mod fold_batch_norm;
 mod fold_constants;
 mod group;
+mod observe;
 mod place;
 mod quantize_bias;
+mod scheme_name;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -20,18 +22,22 @@ use marquetry_ir::{Model, ValueId};
 use marquetry_matcher::Groups;
 use serde::Serialize;
 
-pub use calibrate::{Calibrate, NanPolicy, Samples, SchemeName};
+pub use calibrate::Calibrate;
 pub use check::Check;
 pub use equalize::{Equalize, EqualizeBy};
 pub use export::{EncodingsFile, Export};
 pub use fold_batch_norm::FoldBatchNorm;
 pub use fold_constants::FoldConstants;
 pub use group::{FindGroups, Group};
+pub use observe::{NanPolicy, Observe, Samples};
 pub use place::{Place, WeightGranularity, WeightSpec};
 pub use quantize_bias::QuantizeBias;
+pub use scheme_name::SchemeName;
 pub(crate) use weights::read as read_constant;
 
+use crate::encodings::EncodingsError;
 use crate::observer::Statistics;
+use crate::statistics::StatisticsError;
 use crate::{DType, NumericError, Plan, Policy};
 
 /// What passes work on.
@@ -249,6 +255,24 @@ pub enum PassError {
         /// What is wrong.
         what: String,
     },
+    /// An encoding that no version of ONNX can express.
+    #[error("`{value}` cannot be written with QuantizeLinear and DequantizeLinear: {what}")]
+    NotInOnnx {
+        /// The name of the value.
+        value: String,
+        /// What stands in the way.
+        what: String,
+    },
+    /// A granularity that the type of weights does not go with.
+    #[error("weights of type `{dtype}` cannot be {granularity}: {what}")]
+    Granularity {
+        /// The granularity.
+        granularity: String,
+        /// The type.
+        dtype: DType,
+        /// What stands in the way.
+        what: &'static str,
+    },
     /// An encoding that neither the model's operator set nor ONNX Runtime's own operators know.
     #[error(
         "`{value}` needs opset {needed}, and `{obstacle}` changed between opset {found} and that"
@@ -263,12 +287,12 @@ pub enum PassError {
         /// An operator that would mean something else there.
         obstacle: String,
     },
-    /// A file of a version that is not written.
-    #[error("encodings of version `{version}` are not written")]
-    EncodingsVersion {
-        /// The version that was asked for.
-        version: String,
-    },
+    /// A file of statistics that does not fit.
+    #[error(transparent)]
+    Statistics(StatisticsError),
+    /// Encodings that cannot be written.
+    #[error(transparent)]
+    Encodings(EncodingsError),
 }
 
 impl PassError {
@@ -285,8 +309,11 @@ impl PassError {
             PassError::Type { .. } => "type_not_available",
             PassError::Scheme { .. } => "bad_scheme",
             PassError::BadEncoding { .. } => "bad_encoding",
+            PassError::NotInOnnx { .. } => "not_in_onnx",
+            PassError::Granularity { .. } => "bad_granularity",
             PassError::Opset { .. } => "opset_too_old",
-            PassError::EncodingsVersion { .. } => "encodings_version",
+            PassError::Statistics(source) => source.code(),
+            PassError::Encodings(source) => source.code(),
         }
     }
 
@@ -305,10 +332,17 @@ impl PassError {
                 Some(format!("use one of `{}`", names.join("`, `")))
             }
             PassError::Scheme { .. } => Some("percentages lie between 50 and 100".into()),
+            PassError::NotInOnnx { .. } => {
+                Some("ask for another type, or export encodings only".into())
+            }
+            PassError::Granularity { .. } => {
+                Some("use symmetric `int4` or `int2`, or `block:N`".into())
+            }
             PassError::Opset { needed, .. } => Some(format!(
                 "export the model at opset {needed}, or ask for 8 bits per tensor or channel"
             )),
-            PassError::EncodingsVersion { .. } => Some("use `1.0.0`".into()),
+            PassError::Statistics(source) => Some(source.hint()),
+            PassError::Encodings(source) => Some(source.hint()),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use marquetry_ir::{Use, ValueId};
 use serde::Serialize;
 
-use crate::{Encoding, Spec};
+use crate::{Encoding, FixedRange, Spec};
 
 /// A line of the story of a site: who decided, and what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -59,10 +59,12 @@ pub struct Quantizer {
     pub spec: Spec,
     /// The readers that get the quantized value, sorted; the others keep the float.
     pub readers: Vec<Use>,
+    /// Whether the value is an output of the graph that callers get quantized and back.
+    pub output: bool,
     /// What it became.
     pub encoding: Option<Encoding>,
-    /// A range that is known without looking, instead of statistics.
-    pub fixed_range: Option<(f64, f64)>,
+    /// A range that is known without looking, or one end of it, instead of statistics.
+    pub fixed_range: Option<FixedRange>,
     /// Whether later passes must leave the encoding alone.
     pub frozen: bool,
     /// Whether it is exported.
@@ -80,6 +82,7 @@ impl Quantizer {
             role,
             spec,
             readers: Vec::new(),
+            output: false,
             encoding: None,
             fixed_range: None,
             frozen: false,

@@ -1,8 +1,10 @@
 //! Quantization of slices: to integers, back, and both at once.
 
-use crate::NumericError;
+use half::{bf16, f16};
+
 use crate::encoding::Encoding;
 use crate::grid::Grid;
+use crate::{DType, NumericError};
 
 /// What happens half way between two grid points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,13 +56,15 @@ pub fn quantize_one(x: f32, scale: f32, zero_point: i64, lowest: i64, highest: i
     (q + zero_point).clamp(lowest, highest)
 }
 
-/// The stored integers of a tensor of shape `dims`, by the rules of ONNX.
+/// The stored integers of a tensor of shape `dims`, by the rules of ONNX; for 8-bit floats, their
+/// codes.
 ///
 /// The scale is narrowed to single precision first, as the exported model holds it.
 ///
 /// # Errors
 ///
-/// `Length` where `data` does not fit `dims`, `GridMismatch` where the encoding does not.
+/// `Length` where `data` does not fit `dims`, `GridMismatch` where the encoding does not,
+/// `NotAnInteger` where quantizing is a cast, `Shifted` where zero is no grid point.
 pub fn quantize(
     data: &[f32],
     dims: &[usize],
@@ -68,6 +72,16 @@ pub fn quantize(
 ) -> Result<Vec<i64>, NumericError> {
     let grid = grid_for(data.len(), dims, encoding)?;
     let mut out = Vec::with_capacity(data.len());
+    if let Some(format) = encoding.dtype.float8() {
+        grid.runs(|cell, run| {
+            let scale = encoding.cells[cell].scale as f32;
+            out.extend(data[run].iter().map(|&x| i64::from(format.encode(x / scale, true))));
+        });
+        return Ok(out);
+    }
+    if encoding.is_shifted() {
+        return Err(NumericError::Shifted);
+    }
     let (lowest, highest) = (encoding.lowest(), encoding.highest());
     grid.runs(|cell, run| {
         let scale = encoding.cells[cell].scale as f32;
@@ -89,6 +103,17 @@ pub fn dequantize(
 ) -> Result<Vec<f32>, NumericError> {
     let grid = grid_for(stored.len(), dims, encoding)?;
     let mut out = Vec::with_capacity(stored.len());
+    if let Some(format) = encoding.dtype.float8() {
+        grid.runs(|cell, run| {
+            let scale = encoding.cells[cell].scale as f32;
+            // Codes are bytes.
+            out.extend(stored[run].iter().map(|&code| format.decode(code as u8) * scale));
+        });
+        return Ok(out);
+    }
+    if encoding.is_shifted() {
+        return Err(NumericError::Shifted);
+    }
     grid.runs(|cell, run| {
         let scale = encoding.cells[cell].scale as f32;
         let zero_point = encoding.zero_point(cell);
@@ -108,7 +133,14 @@ pub fn fake_quantize(
     encoding: &Encoding,
     rounding: Rounding,
 ) -> Result<Vec<f32>, NumericError> {
-    if rounding == Rounding::HalfEven {
+    match encoding.dtype {
+        DType::Float16 => return Ok(data.iter().map(|&x| f16::from_f32(x).to_f32()).collect()),
+        DType::BFloat16 => return Ok(data.iter().map(|&x| bf16::from_f32(x).to_f32()).collect()),
+        _ => {}
+    }
+    // A shifted grid has no stored integers, and 8-bit floats have one rounding only.
+    let even = rounding == Rounding::HalfEven && !encoding.is_shifted();
+    if even || encoding.dtype.float8().is_some() {
         return dequantize(&quantize(data, dims, encoding)?, dims, encoding);
     }
     let grid = grid_for(data.len(), dims, encoding)?;
@@ -121,6 +153,9 @@ pub fn fake_quantize(
 }
 
 fn grid_for(len: usize, dims: &[usize], encoding: &Encoding) -> Result<Grid, NumericError> {
+    if encoding.dtype.is_cast() {
+        return Err(NumericError::NotAnInteger { dtype: encoding.dtype });
+    }
     let grid = Grid::new(dims, encoding.granularity)?;
     grid.check(len)?;
     if grid.cells() != encoding.cells.len() {
@@ -156,6 +191,31 @@ mod tests {
         let x = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e30, -1e30, 127.4];
         let q = quantize(&x, &[6], &int8(1.0)).unwrap();
         assert_eq!(q, [127, -128, 0, 127, -128, 127]);
+    }
+
+    #[test]
+    fn floats_are_cast_or_scaled() {
+        let x = [1.0, 0.3, -70000.0, 1e-9];
+        let per_tensor = |dtype| Spec { symmetric: true, ..Spec::activation(dtype) };
+        let half = Encoding::cast(&per_tensor(DType::Float16));
+        let half = fake_quantize(&x, &[4], &half, Rounding::HalfEven).unwrap();
+        assert_eq!(half, [1.0, 0.300_048_83, f32::NEG_INFINITY, 0.0]);
+        let cells = vec![Cell { scale: 0.5, offset: 0.0 }];
+        let fp8 = Encoding::new(&per_tensor(DType::Float8E4M3Fn), vec![], cells);
+        let fp8 = fake_quantize(&x, &[4], &fp8, Rounding::HalfEven).unwrap();
+        assert_eq!(fp8, [1.0, 0.3125, -224.0, 0.0]);
+    }
+
+    #[test]
+    fn a_grid_without_zero_is_simulated_and_not_stored() {
+        let spec = Spec { symmetric: true, shifted: true, ..Spec::activation(DType::Int2) };
+        let cell = crate::range::grid_of_range(&spec, -3.0, 1.0);
+        assert_eq!(cell, Cell { scale: 2.0, offset: -1.5 });
+        let encoding = Encoding::new(&spec, vec![], vec![cell]);
+        let x = [-9.0, -2.0, -0.1, 0.1, 9.0];
+        let y = fake_quantize(&x, &[5], &encoding, Rounding::HalfUpShifted).unwrap();
+        assert_eq!(y, [-3.0, -1.0, -1.0, 1.0, 3.0]);
+        assert_eq!(quantize(&x, &[5], &encoding), Err(NumericError::Shifted));
     }
 
     #[test]

@@ -3,14 +3,59 @@
 //! The arithmetic is that of AIMET-ONNX 2.42, down to the order of the operations, because two
 //! tools that calibrate alike must export the same bytes.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use crate::encoding::{Cell, steps};
-use crate::{DType, NumericError, Spec};
+use crate::{DType, Spec};
 
 /// The largest magnitude a range may have: 0.99 of the largest float.
 const LIMIT: f64 = 0.99 * f32::MAX as f64;
 
 /// No range of a fixed-range quantizer is narrower.
 const MIN_FIXED_RANGE: f64 = 0.01;
+
+/// A range that is known without looking, or one end of it: 0…1 behind a Softmax, 0… behind a Relu.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FixedRange {
+    /// The smallest value; as observed where left out.
+    pub min: Option<f64>,
+    /// The largest value; as observed where left out.
+    pub max: Option<f64>,
+}
+
+impl FixedRange {
+    /// Both ends.
+    pub fn of(min: f64, max: f64) -> FixedRange {
+        FixedRange { min: Some(min), max: Some(max) }
+    }
+
+    /// Both ends, where both are known.
+    pub fn known(self) -> Option<(f64, f64)> {
+        self.min.zip(self.max)
+    }
+
+    /// The grid for these ends and, where one is open, that of an observed encoding.
+    pub fn grid(self, spec: &Spec, observed: Option<(f64, f64)>) -> Cell {
+        let (lo, hi) = observed.unwrap_or_default();
+        grid_of_fixed_range(spec, self.min.unwrap_or(lo), self.max.unwrap_or(hi))
+    }
+}
+
+impl fmt::Display for FixedRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = |end: Option<f64>| end.map_or("…".to_owned(), |end| end.to_string());
+        write!(f, "[{}, {}]", end(self.min), end(self.max))
+    }
+}
+
+/// The scale of an 8-bit float that spans `lo..=hi`.
+fn grid_of_float8(largest: f32, lo: f64, hi: f64) -> Cell {
+    let magnitude = hi.max(-lo);
+    Cell { scale: (magnitude / f64::from(largest)).max(f32::MIN_POSITIVE.into()), offset: 0.0 }
+}
 
 /// The grid that spans `lo..=hi`, widened to hold zero.
 ///
@@ -21,7 +66,14 @@ pub fn grid_of_range(spec: &Spec, lo: f32, hi: f32) -> Cell {
     let steps = steps(spec.dtype.bits(), spec.symmetric && spec.strict);
     let lo = if lo < 0.0 { f64::from(lo).max(-LIMIT) } else { 0.0 };
     let hi = if hi > 0.0 { f64::from(hi).min(LIMIT) } else { 0.0 };
+    if let Some(format) = spec.dtype.float8() {
+        return grid_of_float8(format.max(), lo, hi);
+    }
     let floor = f64::from(f32::EPSILON).min(0.01 / steps);
+    if spec.symmetric && spec.shifted && spec.dtype.bits() == 2 {
+        // Four points, two on either side of a zero that is none of them.
+        return Cell { scale: (hi.max(-lo) / 1.5).max(floor), offset: -1.5 };
+    }
 
     let centred = spec.symmetric && !(spec.unsigned && lo >= 0.0);
     let (mut scale, offset) = if centred {
@@ -50,6 +102,9 @@ pub fn grid_of_range(spec: &Spec, lo: f32, hi: f32) -> Cell {
 pub fn grid_of_fixed_range(spec: &Spec, lo: f64, hi: f64) -> Cell {
     let lo = lo.min(0.0);
     let hi = hi.max(0.0).max(lo + MIN_FIXED_RANGE);
+    if let Some(format) = spec.dtype.float8() {
+        return grid_of_float8(format.max(), lo, hi);
+    }
     let bits = spec.dtype.bits();
     if spec.symmetric {
         let negative = (1u64 << (bits - 1)) as f64;
@@ -59,36 +114,6 @@ pub fn grid_of_fixed_range(spec: &Spec, lo: f64, hi: f64) -> Cell {
     }
     let scale = (hi - lo) / steps(bits, false);
     Cell { scale, offset: (lo / scale).round_ties_even() }
-}
-
-/// What the block scales of one channel became: `scale[b] = ints[b] · channel_scale`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BlockScales {
-    /// The float scale of the channel.
-    pub channel_scale: f32,
-    /// The integer scale of every block, from 1 to 2ᵇ.
-    pub ints: Vec<u32>,
-    /// Their products, the scales that blocks are quantized with.
-    pub scales: Vec<f32>,
-}
-
-/// Puts the block scales of one channel on an integer grid of `bits` bits.
-///
-/// # Errors
-///
-/// `BadBlock` where there is no block or `bits` is not in 1..=16.
-pub fn compress_block_scales(scales: &[f32], bits: u32) -> Result<BlockScales, NumericError> {
-    if scales.is_empty() || !(1..=16).contains(&bits) {
-        return Err(NumericError::BadBlock { size: scales.len() });
-    }
-    let levels = (1u32 << bits) as f32;
-    let channel_scale = scales.iter().fold(0.0f32, |largest, &scale| largest.max(scale)) / levels;
-    let ints: Vec<u32> = scales
-        .iter()
-        .map(|scale| (scale / channel_scale).round_ties_even().clamp(1.0, levels) as u32)
-        .collect();
-    let scales = ints.iter().map(|&int| int as f32 * channel_scale).collect();
-    Ok(BlockScales { channel_scale, ints, scales })
 }
 
 /// The grid of an int32 bias whose accumulator has the scale `scale`: zero is the middle.
@@ -110,15 +135,6 @@ mod tests {
         assert_eq!(softmax, Cell { scale: 1.0 / 255.0, offset: 0.0 });
         let narrow = grid_of_fixed_range(&Spec::activation(DType::UInt8), 0.0, 0.0);
         assert_eq!(narrow.scale, 0.01 / 255.0);
-    }
-
-    #[test]
-    fn block_scales_are_never_zero() {
-        let blocks = compress_block_scales(&[1.6, 0.01, 0.8], 4).unwrap();
-        assert_eq!(blocks.ints, [16, 1, 8]);
-        assert_eq!(blocks.scales[0], 1.6);
-        assert!(compress_block_scales(&[], 4).is_err());
-        assert!(compress_block_scales(&[1.0], 40).is_err());
     }
 
     #[test]

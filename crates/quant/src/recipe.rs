@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::pass::{
     Calibrate, Check, EncodingsFile, Equalize, EqualizeBy, Export, FoldBatchNorm, FoldConstants,
-    Group, Pass, Place, QuantizeBias, SchemeName, WeightGranularity, WeightSpec,
+    Group, Observe, Pass, Place, QuantizeBias, SchemeName, WeightGranularity, WeightSpec,
 };
-use crate::{DType, Pipeline, Policy, suggest};
+use crate::{Compat, DType, Pipeline, Policy, suggest};
 
 /// Why a pipeline or a policy cannot be used as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,6 +123,8 @@ pub enum Step {
     Group(Group),
     /// Decides which values carry a quantizer.
     Place(Place),
+    /// Writes what was observed to a file.
+    Observe(Observe),
     /// Gives every site its encoding.
     Calibrate(Calibrate),
     /// Quantizes biases to int32.
@@ -146,12 +148,16 @@ pub struct Standard {
     pub equalize: bool,
     /// How statistics become a range.
     pub scheme: SchemeName,
+    /// Whose numbers are computed.
+    pub compat: Compat,
     /// How many samples are run; all where left out.
     pub samples: Option<usize>,
+    /// A file of statistics to take the ranges from.
+    pub statistics: Option<PathBuf>,
     /// Where the quantized model goes.
     pub qdq: PathBuf,
     /// Where encodings go, if they are wanted.
-    pub encodings: Option<PathBuf>,
+    pub encodings: Option<EncodingsFile>,
 }
 
 impl Standard {
@@ -164,7 +170,9 @@ impl Standard {
             granularity: WeightGranularity::PerChannel,
             equalize: true,
             scheme: SchemeName::MinMax,
+            compat: Compat::Default,
             samples: None,
+            statistics: None,
             qdq: qdq.into(),
             encodings: None,
         }
@@ -180,11 +188,7 @@ impl Standard {
             ..WeightSpec::default()
         };
         let place = Place { activations: self.activations, weights, ..Place::default() };
-        let encodings = self.encodings.clone();
-        let export = Export {
-            qdq: Some(self.qdq.clone()),
-            encodings: encodings.map(|path| EncodingsFile { path, version: "1.0.0".to_owned() }),
-        };
+        let export = Export { qdq: Some(self.qdq.clone()), encodings: self.encodings.clone() };
         let by = match self.granularity {
             WeightGranularity::PerTensor => EqualizeBy::Weights,
             _ => EqualizeBy::Activations,
@@ -197,7 +201,9 @@ impl Standard {
             Step::Place(place),
             Step::Calibrate(Calibrate {
                 scheme: self.scheme,
+                compat: self.compat,
                 samples: self.samples,
+                statistics: self.statistics.clone(),
                 ..Calibrate::default()
             }),
             Step::QuantizeBias,
@@ -246,6 +252,7 @@ impl Recipe {
                 Step::Equalize(pass) => Box::new(pass),
                 Step::Group(pass) => Box::new(pass),
                 Step::Place(pass) => Box::new(pass),
+                Step::Observe(pass) => Box::new(pass),
                 Step::Calibrate(pass) => Box::new(pass),
                 Step::QuantizeBias => Box::new(QuantizeBias),
                 Step::Check => Box::new(Check),
@@ -294,7 +301,7 @@ mod tests {
     fn printing_is_the_inverse_of_parsing() {
         let mut standard = Standard::new("out.onnx");
         standard.granularity = WeightGranularity::PerBlock(32);
-        standard.encodings = Some("out.encodings".into());
+        standard.encodings = Some(EncodingsFile::default());
         let text = standard.recipe().to_ron();
         assert_eq!(Recipe::parse(&text).unwrap().to_ron(), text);
         assert!(text.contains("activations: UInt8"), "{text}");

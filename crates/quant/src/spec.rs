@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use marquetry_ir::Float8;
 use serde::{Deserialize, Serialize};
 
 /// The type a tensor is stored in once it is quantized.
@@ -31,11 +32,15 @@ pub enum DType {
     Float16,
     /// The upper half of a float: a cast, with neither scale nor zero point.
     BFloat16,
+    /// 8-bit float of 4 exponent bits without infinities: a scale and no zero point.
+    Float8E4M3Fn,
+    /// 8-bit float of 5 exponent bits: a scale and no zero point.
+    Float8E5M2,
 }
 
 impl DType {
     /// Every type, in the order in which errors list them.
-    pub const ALL: [DType; 12] = [
+    pub const ALL: [DType; 14] = [
         DType::Int2,
         DType::Int4,
         DType::Int8,
@@ -48,6 +53,8 @@ impl DType {
         DType::UInt32,
         DType::Float16,
         DType::BFloat16,
+        DType::Float8E4M3Fn,
+        DType::Float8E5M2,
     ];
 
     /// Width in bits.
@@ -55,7 +62,7 @@ impl DType {
         match self {
             DType::Int2 | DType::UInt2 => 2,
             DType::Int4 | DType::UInt4 => 4,
-            DType::Int8 | DType::UInt8 => 8,
+            DType::Int8 | DType::UInt8 | DType::Float8E4M3Fn | DType::Float8E5M2 => 8,
             DType::Int16 | DType::UInt16 | DType::Float16 | DType::BFloat16 => 16,
             DType::Int32 | DType::UInt32 => 32,
         }
@@ -68,7 +75,21 @@ impl DType {
 
     /// Whether this type has a scale and a zero point.
     pub fn is_integer(self) -> bool {
-        !matches!(self, DType::Float16 | DType::BFloat16)
+        !self.is_cast() && self.float8().is_none()
+    }
+
+    /// Whether quantizing is a cast, with neither scale nor zero point.
+    pub fn is_cast(self) -> bool {
+        matches!(self, DType::Float16 | DType::BFloat16)
+    }
+
+    /// The layout of an 8-bit float, which has a scale and no zero point.
+    pub fn float8(self) -> Option<Float8> {
+        match self {
+            DType::Float8E4M3Fn => Some(Float8::E4M3FN),
+            DType::Float8E5M2 => Some(Float8::E5M2),
+            _ => None,
+        }
     }
 
     /// Reads the lower-case ONNX spelling, `int8`, that the command line uses.
@@ -91,6 +112,8 @@ impl DType {
             DType::UInt32 => "uint32",
             DType::Float16 => "float16",
             DType::BFloat16 => "bfloat16",
+            DType::Float8E4M3Fn => "float8e4m3fn",
+            DType::Float8E5M2 => "float8e5m2",
         }
     }
 }
@@ -156,10 +179,24 @@ pub enum Scheme {
     /// The smallest and the largest value seen.
     #[default]
     MinMax,
-    /// The range of the best signal to quantization noise on AIMET's histogram.
+    /// The range of the best signal to quantization noise, where what is clipped counts three times.
     TfEnhanced,
-    /// The range that holds this percentage of the values of AIMET's histogram.
+    /// The range that leaves out `100 − p` percent of the values at either end.
     Percentile(f64),
+    /// The range of the least squared error.
+    Mse,
+    /// The range whose quantized distribution tells most about the original one.
+    Entropy,
+}
+
+/// Whose numbers are computed where there is more than one opinion.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Compat {
+    /// Ours.
+    #[default]
+    Default,
+    /// AIMET-ONNX's, to the bit, pathologies included.
+    Aimet,
 }
 
 impl fmt::Display for Scheme {
@@ -168,6 +205,8 @@ impl fmt::Display for Scheme {
             Scheme::MinMax => f.write_str("min_max"),
             Scheme::TfEnhanced => f.write_str("tf_enhanced"),
             Scheme::Percentile(percentage) => write!(f, "percentile:{percentage}"),
+            Scheme::Mse => f.write_str("mse"),
+            Scheme::Entropy => f.write_str("entropy"),
         }
     }
 }
@@ -190,6 +229,9 @@ pub struct Spec {
     /// With `symmetric`: where nothing negative was seen, all steps are above zero.
     #[serde(default)]
     pub unsigned: bool,
+    /// With `symmetric` and two bits: the grid lies half a step higher, −1.5…1.5 instead of −2…1.
+    #[serde(default)]
+    pub shifted: bool,
     /// How many elements share one scale.
     #[serde(default = "per_tensor")]
     pub granularity: Granularity,
@@ -210,6 +252,7 @@ impl Spec {
             symmetric: false,
             strict: false,
             unsigned: false,
+            shifted: false,
             granularity: Granularity::PerTensor,
             scheme: Scheme::MinMax,
         }

@@ -1,7 +1,7 @@
 //! Conversions between element types.
 
 use half::{bf16, f16};
-use marquetry_ir::{DType, Tensor};
+use marquetry_ir::{DType, Float8, Tensor};
 
 use super::Fault;
 use super::call::{Call, Outputs};
@@ -11,7 +11,23 @@ use crate::array::{bools, elements, tensor, tensor_as};
 pub(super) fn cast_to(call: &Call<'_>) -> Outputs {
     let to = call.int("to").and_then(|to| i32::try_from(to).ok()).map(DType::from_number);
     let to = to.ok_or_else(|| Fault::invalid("there is no type to cast to"))?;
-    Ok(vec![cast(call.input(0)?, to)?])
+    let x = call.input(0)?;
+    if let Some(format) = Float8::of(to) {
+        return Ok(vec![to_float8(x, to, format, call.int("saturate") != Some(0))?]);
+    }
+    Ok(vec![cast(x, to)?])
+}
+
+/// Rounded half to even; what is too large saturates or becomes infinity or NaN.
+pub(crate) fn to_float8(
+    x: &Tensor,
+    to: DType,
+    format: Float8,
+    saturate: bool,
+) -> Result<Tensor, Fault> {
+    let reals = x.to_f32s().ok_or_else(|| Fault::dtype(x))?;
+    let codes: Vec<u8> = reals.iter().map(|&x| format.encode(x, saturate)).collect();
+    Ok(Tensor::new(to, x.dims(), codes)?)
 }
 
 pub(super) fn cast_like(call: &Call<'_>) -> Outputs {

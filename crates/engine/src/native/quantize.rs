@@ -1,7 +1,7 @@
 //! Quantization: `saturate(round_half_even(x / scale) + zero_point)` and back, in every integer type
 //! and per tensor, along an axis or in blocks.
 
-use marquetry_ir::{DType, Tensor};
+use marquetry_ir::{DType, Float8, Tensor};
 
 use super::Fault;
 use super::call::{Call, Outputs, axis};
@@ -117,6 +117,9 @@ pub(super) fn quantize(call: &Call<'_>) -> Outputs {
         (None, Some(number)) => DType::from_number(number.try_into().unwrap_or(0)),
         (None, None) => DType::Uint8,
     };
+    if let Some(format) = Float8::of(dtype) {
+        return quantize_float8(call, x, scale, dtype, format);
+    }
     let narrow = dtype.bits().is_some_and(|bits| bits <= 16);
     let (least, most) = limits(dtype).filter(|_| narrow).ok_or_else(|| {
         Fault::Unsupported(format!("it is not written for elements of type `{dtype}`"))
@@ -148,12 +151,48 @@ pub(super) fn quantize(call: &Call<'_>) -> Outputs {
     Ok(vec![integers(x.dims(), quantized.collect(), dtype)?])
 }
 
+/// The nearest 8-bit float of `x / scale`. Its zero point can only be zero.
+fn quantize_float8(
+    call: &Call<'_>,
+    x: &Tensor,
+    scale: &Tensor,
+    dtype: DType,
+    format: Float8,
+) -> Outputs {
+    let granularity = Granularity::new(call, x, scale)?;
+    let scales = scale.to_f32s().ok_or_else(|| Fault::dtype(scale))?;
+    let xs = x.to_f32s().ok_or_else(|| Fault::dtype(x))?;
+    let saturate = call.int("saturate") != Some(0);
+    let codes = xs.iter().enumerate();
+    let codes: Vec<u8> =
+        codes.map(|(at, &x)| format.encode(x / scales[granularity.of(at)], saturate)).collect();
+    Ok(vec![Tensor::new(dtype, x.dims(), codes)?])
+}
+
+fn dequantize_float8(
+    call: &Call<'_>,
+    x: &Tensor,
+    scale: &Tensor,
+    dtype: DType,
+    format: Float8,
+) -> Outputs {
+    let granularity = Granularity::new(call, x, scale)?;
+    let scales = scale.to_f32s().ok_or_else(|| Fault::dtype(scale))?;
+    let codes = x.bytes().iter().enumerate();
+    let reals: Vec<f32> =
+        codes.map(|(at, &code)| format.decode(code) * scales[granularity.of(at)]).collect();
+    Ok(vec![cast(&tensor(x.dims(), reals)?, dtype)?])
+}
+
 pub(super) fn dequantize(call: &Call<'_>) -> Outputs {
     let (x, scale) = (call.input(0)?, call.input(1)?);
     let dtype = match call.int("output_dtype").filter(|&number| number != 0) {
         Some(number) => DType::from_number(number.try_into().unwrap_or(0)),
         None => scale.dtype(),
     };
+    if let Some(format) = Float8::of(x.dtype()) {
+        return dequantize_float8(call, x, scale, dtype, format);
+    }
     let granularity = Granularity::new(call, x, scale)?;
     let zeros = zero_points(call, scale)?;
     let scales = scale.to_f64s().ok_or_else(|| Fault::dtype(scale))?;

@@ -69,6 +69,14 @@ pub(crate) enum Verb {
     Outline(Outline),
     /// Makes a model smaller: calibrates on samples, writes a quantized model.
     Quantize(Box<Quantize>),
+    /// Runs samples and writes statistics, for `quantize --stats`; parts of it run anywhere.
+    Calibrate(Box<Calibrate>),
+    /// Works on files of statistics.
+    #[command(subcommand)]
+    Stats(Stats),
+    /// Works on files of encodings: AIMET's 0.6.1, 1.0.0 and 2.0.0.
+    #[command(subcommand)]
+    Encodings(Encodings),
     /// Runs a pipeline from a file.
     Run(Run),
     /// How far the tensors of two models are apart on the same samples.
@@ -228,24 +236,18 @@ pub(crate) struct Quantize {
     /// Where the quantized model goes.
     #[arg(short, long, value_name = "FILE.onnx")]
     pub(crate) output: PathBuf,
-    /// How ranges are chosen.
-    #[arg(long, default_value = "min_max")]
-    pub(crate) scheme: String,
-    /// The type of weights: int8, uint8, int4, …
-    #[arg(long, default_value = "int8", value_name = "TYPE")]
-    pub(crate) weights: String,
-    /// The type of activations: uint8, int8, uint16, int16.
-    #[arg(long, default_value = "uint8", value_name = "TYPE")]
-    pub(crate) activations: String,
-    /// One scale per tensor, or per output channel of a weight.
-    #[arg(long, default_value = "channel", value_name = "tensor|channel|block:N")]
-    pub(crate) granularity: String,
+    #[command(flatten)]
+    pub(crate) numbers: Numbers,
     /// Leaves the ranges of channels as they are, instead of bringing them together between layers.
     #[arg(long)]
     pub(crate) no_equalize: bool,
-    /// Also writes AIMET encodings.
+    /// Takes the ranges from a file that `calibrate` wrote, instead of running samples. Implies
+    /// `--no-equalize`, because statistics are those of the model as it is.
     #[arg(long, value_name = "FILE")]
-    pub(crate) encodings: Option<PathBuf>,
+    pub(crate) stats: Option<PathBuf>,
+    /// Also writes AIMET encodings: FILE, or FILE@VERSION with 0.6.1, 1.0.0 or 2.0.0.
+    #[arg(long, value_name = "FILE[@VERSION]")]
+    pub(crate) encodings: Option<String>,
     #[command(flatten)]
     pub(crate) patterns: PatternFiles,
     /// Prints the pipeline that these options mean, and does nothing else.
@@ -254,6 +256,135 @@ pub(crate) struct Quantize {
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What is quantized to what.
+#[derive(Debug, Args)]
+pub(crate) struct Numbers {
+    /// How ranges are chosen: min_max, tf_enhanced, percentile:99.9, mse, entropy.
+    #[arg(long, default_value = "min_max")]
+    pub(crate) scheme: String,
+    /// The type of weights: int8, uint8, int4, int2, int16, float8e4m3fn, float16, …
+    #[arg(long, default_value = "int8", value_name = "TYPE")]
+    pub(crate) weights: String,
+    /// The type of activations: uint8, int8, uint16, int16, float16, …
+    #[arg(long, default_value = "uint8", value_name = "TYPE")]
+    pub(crate) activations: String,
+    /// One scale per tensor, per output channel of a weight, or per block of N of its elements.
+    #[arg(long, default_value = "channel", value_name = "tensor|channel|block:N|lpbq:N")]
+    pub(crate) granularity: String,
+    /// Computes another tool's numbers to the bit.
+    #[arg(long, value_name = "aimet")]
+    pub(crate) compat: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Calibrate {
+    /// The float model.
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) samples: Samples,
+    /// Where the statistics go.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Runs part I of N of the samples; `stats merge` puts the parts together.
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<String>,
+    #[command(flatten)]
+    pub(crate) numbers: Numbers,
+    #[command(flatten)]
+    pub(crate) patterns: PatternFiles,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Encodings {
+    /// Writes the encodings of a quantized model.
+    Export {
+        /// The quantized model.
+        model: PathBuf,
+        /// Where the encodings go; versions are 0.6.1, 1.0.0 and 2.0.0.
+        #[arg(short, long, value_name = "FILE[@VERSION]")]
+        output: String,
+        /// Also writes the model without its quantizers.
+        #[arg(long, value_name = "FILE.onnx")]
+        float: Option<PathBuf>,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Quantizes a float model as a file of encodings, or of ONNX Runtime's tensor overrides, says.
+    Import {
+        /// The float model.
+        model: PathBuf,
+        /// The encodings.
+        encodings: PathBuf,
+        /// Where the quantized model goes.
+        #[arg(short, long, value_name = "FILE.onnx")]
+        output: PathBuf,
+        /// Leaves out what does not fit the model, instead of refusing it.
+        #[arg(long)]
+        lenient: bool,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Writes encodings in another version of the format.
+    Convert {
+        /// The encodings.
+        file: PathBuf,
+        /// Where they go.
+        #[arg(short, long, value_name = "FILE[@VERSION]")]
+        output: String,
+        /// The float model, which knows what the file does not say.
+        #[arg(long, value_name = "FILE.onnx")]
+        model: Option<PathBuf>,
+        /// Leaves out what does not fit the model, instead of refusing it.
+        #[arg(long)]
+        lenient: bool,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Says which tensors of a model have no encoding in a file.
+    Check {
+        /// The float model.
+        model: PathBuf,
+        /// The encodings.
+        file: PathBuf,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Stats {
+    /// Puts the parts of a calibration together; the bytes are those of one run over all samples.
+    Merge {
+        /// Files that `calibrate --shard` wrote, in any order.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Where the statistics go.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// Merges what there is, although parts are missing.
+        #[arg(long)]
+        allow_partial: bool,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What is in a file of statistics.
+    Show {
+        /// The file.
+        file: PathBuf,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -32,6 +32,8 @@ pub(crate) struct Job<'a> {
     /// The float model.
     pub(crate) model: &'a Path,
     pub(crate) samples: &'a args::Samples,
+    /// Whether there is nothing to do without samples.
+    pub(crate) samples_needed: bool,
     /// Pattern files instead of the shipped library.
     pub(crate) patterns: &'a [PathBuf],
     /// Further files that are read, such as the pipeline.
@@ -54,14 +56,22 @@ impl Job<'_> {
         outputs::apart(&outputs, &inputs)?;
         let library = load::library(self.patterns, cli)?;
         let engine = engine(cli);
-        let samples = samples(self.samples, &model)?;
+        let samples = match self.samples_needed || self.samples.calib.is_some() {
+            true => Some(samples(self.samples, &model)?),
+            false => None,
+        };
+        let none = Vec::new();
+        let given: &dyn marquetry_quant::pass::Samples = match &samples {
+            Some(samples) => samples,
+            None => &none,
+        };
         refusals(&engine, &model, self.model)?;
 
         let bars = Bars::new(cli.quiet);
         let finder = Finder(library.patterns());
         let progress = |progress: Progress<'_>| bars.show(progress);
         let context =
-            Context { engine: &engine, samples: &samples, patterns: &finder, progress: &progress };
+            Context { engine: &engine, samples: given, patterns: &finder, progress: &progress };
         let mut state = pipeline.run(model, &context).map_err(|error| self.pass_failure(&error))?;
         bars.finish();
         if let Some(path) = self.instead {
@@ -71,14 +81,17 @@ impl Job<'_> {
         let written: Vec<&Path> =
             state.outputs.iter().map(|output| output.path.as_path()).collect();
         outputs::apart(&written, &inputs)?;
-        let distances = distances(&engine, &state, &samples)?;
+        let distances = match &samples {
+            Some(samples) => distances(&engine, &state, samples)?,
+            None => Vec::new(),
+        };
         outputs::write(&state.outputs)?;
         let sizes = Sizes::of(self.model, &state.outputs)?;
         let mut answer = Answer::new(
             self.text(&state, &sizes, &distances),
             self.json(&state, &sizes, &distances),
         );
-        for note in samples.notes() {
+        for note in samples.iter().flat_map(Samples::notes) {
             answer.note(note.clone());
         }
         for summary in &state.summaries {
@@ -202,8 +215,10 @@ fn pass_failure(error: &PassError) -> Failure {
     let exit = match error.code() {
         code if code.starts_with("samples_") => Exit::Samples,
         "no_samples" | "bad_sample" | "nan_in_calibration" => Exit::Samples,
+        "statistics_unreadable" => Exit::Io,
+        code if code.starts_with("statistics_") => Exit::Samples,
         code if code.starts_with("engine_") => Exit::Unsupported,
-        "scheme_not_available" | "encodings_version" => Exit::Unsupported,
+        "encodings_version" | "encodings_cannot_hold" | "not_in_onnx" => Exit::Unsupported,
         _ => Exit::Invalid,
     };
     let failure = Failure::new(exit, error.code(), error);

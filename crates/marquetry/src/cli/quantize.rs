@@ -1,13 +1,13 @@
 //! `marquetry quantize` and `marquetry run`: a pipeline over a model.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use marquetry_quant::pass::{SchemeName, WeightGranularity};
-use marquetry_quant::{DType, Pipeline, Standard};
+use marquetry_quant::pass::{EncodingsFile, SchemeName, WeightGranularity};
+use marquetry_quant::{Compat, DType, Pipeline, Standard};
 
 use super::answer::Answer;
-use super::args::{Cli, Quantize, Run};
+use super::args::{Cli, Numbers, Quantize, Run, Samples};
 use super::failure::{Exit, Failure};
 use super::job::Job;
 
@@ -25,9 +25,12 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
             None => failure,
         }
     })?;
-    let outputs = [&args.output].into_iter().chain(&args.encodings).map(PathBuf::as_path).collect();
+    let encodings = encodings(args.encodings.as_deref()).map(|file| file.path);
+    let outputs = [&args.output].into_iter().chain(&encodings).map(PathBuf::as_path).collect();
+    let reads = args.stats.iter().map(PathBuf::as_path).collect();
     let (samples, patterns) = (&args.samples, &args.patterns.files);
-    Job { model: &args.model, samples, patterns, reads: Vec::new(), outputs, instead: None }
+    let samples_needed = args.stats.is_none();
+    Job { model: &args.model, samples, samples_needed, patterns, reads, outputs, instead: None }
         .run(&pipeline, cli)
 }
 
@@ -47,6 +50,7 @@ pub(crate) fn run_pipeline(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
     Job {
         model: &args.model,
         samples,
+        samples_needed: true,
         patterns,
         reads: vec![&args.pipeline],
         outputs: Vec::new(),
@@ -58,32 +62,65 @@ pub(crate) fn run_pipeline(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
 /// The pipeline that the options mean, in RON.
 fn recipe(args: &Quantize) -> Result<String, Failure> {
     let standard = Standard {
-        activations: dtype("--activations", &args.activations)?,
-        weights: dtype("--weights", &args.weights)?,
-        granularity: granularity(&args.granularity)?,
-        equalize: !args.no_equalize,
-        scheme: scheme(&args.scheme)?,
-        samples: args.samples.samples,
-        encodings: args.encodings.clone(),
-        ..Standard::new(&args.output)
+        equalize: !args.no_equalize && args.stats.is_none(),
+        statistics: args.stats.clone(),
+        encodings: encodings(args.encodings.as_deref()),
+        ..standard(&args.numbers, &args.samples, &args.output)?
     };
     Ok(standard.recipe().to_ron())
+}
+
+/// The choices that the options mean.
+pub(crate) fn standard(
+    numbers: &Numbers,
+    samples: &Samples,
+    output: &Path,
+) -> Result<Standard, Failure> {
+    Ok(Standard {
+        activations: dtype("--activations", &numbers.activations)?,
+        weights: dtype("--weights", &numbers.weights)?,
+        granularity: granularity(&numbers.granularity)?,
+        scheme: scheme(&numbers.scheme)?,
+        compat: compat(numbers.compat.as_deref())?,
+        samples: samples.samples,
+        ..Standard::new(output)
+    })
+}
+
+/// `FILE@VERSION`; a file may have an `@` in its name where no version follows.
+fn encodings(text: Option<&str>) -> Option<EncodingsFile> {
+    let text = text?;
+    Some(match text.rsplit_once('@') {
+        Some((path, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => {
+            EncodingsFile { path: path.into(), version: version.to_owned() }
+        }
+        _ => EncodingsFile { path: text.into(), ..EncodingsFile::default() },
+    })
+}
+
+fn compat(name: Option<&str>) -> Result<Compat, Failure> {
+    match name {
+        None => Ok(Compat::Default),
+        Some("aimet") => Ok(Compat::Aimet),
+        Some(name) => Err(Failure::new(
+            Exit::Usage,
+            "unknown_compat",
+            format!("there is no tool `{name}` whose numbers are known"),
+        )
+        .hint("use `--compat aimet`, or leave it out")),
+    }
 }
 
 fn scheme(name: &str) -> Result<SchemeName, Failure> {
     SchemeName::parse(name).ok_or_else(|| {
         Failure::new(Exit::Usage, "unknown_scheme", format!("there is no scheme `{name}`"))
-            .hint("use `min_max`, `tf_enhanced` or `percentile:99.9`")
+            .hint(format!("use one of `{}`", SchemeName::KNOWN.join("`, `")))
     })
 }
 
 fn dtype(option: &str, name: &str) -> Result<DType, Failure> {
-    DType::parse(name).filter(|dtype| dtype.is_integer()).ok_or_else(|| {
-        let known: Vec<_> = DType::ALL
-            .iter()
-            .filter(|dtype| dtype.is_integer())
-            .map(|dtype| dtype.name())
-            .collect();
+    DType::parse(name).ok_or_else(|| {
+        let known: Vec<_> = DType::ALL.iter().map(|dtype| dtype.name()).collect();
         Failure::new(Exit::Usage, "unknown_type", format!("`{name}` is no type for {option}"))
             .hint(format!("use one of {}", known.join(", ")))
     })
@@ -96,6 +133,6 @@ fn granularity(name: &str) -> Result<WeightGranularity, Failure> {
             "unknown_granularity",
             format!("there is no granularity `{name}`"),
         )
-        .hint("use `tensor`, `channel` or `block:32`")
+        .hint("use `tensor`, `channel`, `block:32` or `lpbq:32`")
     })
 }

@@ -16,7 +16,7 @@ use marquetry_ir::{
 use super::opset;
 use crate::pass::PassError;
 use crate::plan::{Plan, Quantizer, Role};
-use crate::{DType, Encoding, Granularity, NumericError, grid, pack, qdq};
+use crate::{DType, Encoding, Granularity, NumericError, grid, lpbq, pack, qdq};
 
 /// A lowered model, and what had to be done.
 #[derive(Clone, Debug)]
@@ -48,12 +48,20 @@ pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
         notes: Vec::new(),
     };
     lowering.collect_names(&model.graph);
+    for (value, site) in plan.enabled() {
+        let impossible = site.encoding.as_ref().and_then(|one| opset::impossible(site.role, one));
+        if let Some(what) = impossible {
+            let (value, what) = (lowering.name(value), what.to_owned());
+            return Err(PassError::NotInOnnx { value, what });
+        }
+    }
     lowering.raise_opset(plan)?;
     for (value, site) in plan.enabled() {
         let Some(encoding) = &site.encoding else {
             return Err(lowering.bad(value, "it has no encoding"));
         };
         match site.role {
+            _ if encoding.dtype.is_cast() => lowering.cast(value, site, encoding)?,
             Role::Activation => lowering.activation(value, site, encoding)?,
             Role::Weight | Role::Bias { .. } => lowering.constant(value, site, encoding)?,
         }
@@ -141,16 +149,50 @@ impl Lowering<'_> {
         site: &Quantizer,
         encoding: &Encoding,
     ) -> Result<(), PassError> {
-        if site.readers.is_empty() {
+        if site.readers.is_empty() && !site.output {
             return Ok(());
         }
         let name = self.name(value);
         let parameters = self.parameters(value, &name, encoding, &[])?;
+        if site.output
+            && let Some((producer, slot)) = self.model.graph.producer(value)
+        {
+            return self.output((value, &name), (producer, slot), site, encoding, parameters);
+        }
         let quantized = self.add_value(&format!("{name}_quantized"))?;
         let node = self.operator("QuantizeLinear", &name, encoding);
         self.add_node(node, &[value, parameters.0, parameters.1], quantized)?;
         self.quantize += 1;
         self.dequantize_readers(&name, quantized, parameters, &site.readers, encoding)
+    }
+
+    /// Quantizes an output of the graph: the node that made it makes another value, and the output
+    /// is what comes back from integers. Readers get that as well.
+    fn output(
+        &mut self,
+        (value, name): (ValueId, &str),
+        (producer, slot): (NodeId, usize),
+        site: &Quantizer,
+        encoding: &Encoding,
+        parameters: (ValueId, ValueId),
+    ) -> Result<(), PassError> {
+        let float = self.add_value(&format!("{name}_float"))?;
+        let quantized = self.add_value(&format!("{name}_quantized"))?;
+        self.graph().set_output(producer, slot, Some(float));
+        for reader in self.model.graph.uses(value) {
+            if let Slot::Input(at) = reader.slot
+                && !site.readers.contains(&reader)
+            {
+                self.graph().set_input(reader.node, at as usize, Some(float));
+            }
+        }
+        let node = self.operator("QuantizeLinear", name, encoding);
+        self.add_node(node, &[float, parameters.0, parameters.1], quantized)?;
+        let node = self.operator("DequantizeLinear", name, encoding);
+        self.add_node(node, &[quantized, parameters.0, parameters.1], value)?;
+        self.quantize += 1;
+        self.dequantize += 1;
+        self.dequantize_readers(name, quantized, parameters, &site.readers, encoding)
     }
 
     /// Stored integers, and one DequantizeLinear before each reader.
@@ -170,6 +212,89 @@ impl Lowering<'_> {
         let parameters = self.parameters(value, &name, encoding, &dims)?;
         let quantized = self.add_initializer(&format!("{name}_quantized"), tensor)?;
         self.dequantize_readers(&name, quantized, parameters, &site.readers, encoding)
+    }
+
+    /// A cast there and one back before each reader; a constant is stored as it is cast.
+    fn cast(
+        &mut self,
+        value: ValueId,
+        site: &Quantizer,
+        encoding: &Encoding,
+    ) -> Result<(), PassError> {
+        let name = self.name(value);
+        let to = |dtype: ElementType| AttributeValue::Int(dtype.number().into());
+        let narrow = match site.role {
+            _ if site.readers.is_empty() => return Ok(()),
+            Role::Activation => {
+                let narrow = self.add_value(&format!("{name}_quantized"))?;
+                let node = Node::new("", "Cast").with("to", to(element(encoding.dtype)));
+                let node = self.named(node, &name, "Cast");
+                self.add_node(node, &[value], narrow)?;
+                narrow
+            }
+            Role::Weight | Role::Bias { .. } => {
+                let (dims, data) =
+                    crate::pass::read_constant(&self.model.graph, self.types, value)?;
+                let bits = data.iter().flat_map(|&x| match encoding.dtype {
+                    DType::BFloat16 => half::bf16::from_f32(x).to_le_bytes(),
+                    _ => half::f16::from_f32(x).to_le_bytes(),
+                });
+                let tensor = Tensor::new(element(encoding.dtype), dims, bits.collect::<Vec<u8>>())
+                    .map_err(|error| self.bad(value, &error.to_string()))?;
+                self.add_initializer(&format!("{name}_quantized"), tensor)?
+            }
+        };
+        for reader in &site.readers {
+            let Slot::Input(slot) = reader.slot else { continue };
+            let wide = self.add_value(&format!("{name}_dequantized"))?;
+            let node = Node::new("", "Cast").with("to", to(ElementType::Float));
+            let node = self.named(node, &name, "CastBack");
+            self.add_node(node, &[narrow], wide)?;
+            self.graph().set_input(reader.node, slot as usize, Some(wide));
+        }
+        Ok(())
+    }
+
+    /// Scales of low-power blocks: small integers times one float per channel.
+    fn low_power_scales(
+        &mut self,
+        value: ValueId,
+        name: &str,
+        encoding: &Encoding,
+        (channel, dims): (i64, &[usize]),
+        (shape, cells): (&[usize], &[usize]),
+    ) -> Result<ValueId, PassError> {
+        let numeric = |source: NumericError| PassError::Numeric { value: name.to_owned(), source };
+        let ints = lpbq::int_scales(encoding, channel).map_err(numeric)?;
+        let bytes: Vec<u8> = cells
+            .iter()
+            .map(|&cell| u8::try_from(ints[cell]))
+            .collect::<Result<_, _>>()
+            .map_err(|_| self.bad(value, "an integer scale of a block does not fit 8 bits"))?;
+        let bad = |error: marquetry_ir::TensorError| PassError::BadEncoding {
+            value: name.to_owned(),
+            what: error.to_string(),
+        };
+        let channels = encoding.channel_scales.len();
+        let ints = Tensor::new(ElementType::Uint8, shape, bytes).map_err(bad)?;
+        let floats = Tensor::from_f32s([channels], &encoding.channel_scales).map_err(bad)?;
+        let zeros =
+            Tensor::new(ElementType::Uint8, [channels], vec![0u8; channels]).map_err(bad)?;
+        let ints = self.add_initializer(&format!("{name}_scale_quantized"), ints)?;
+        let floats = self.add_initializer(&format!("{name}_channel_scale"), floats)?;
+        let zeros = self.add_initializer(&format!("{name}_channel_zero_point"), zeros)?;
+        let scale = self.add_value(&format!("{name}_scale"))?;
+        let axis = grid::resolve(channel, dims.len()).map_err(numeric)? as i64;
+        let node = Node::new("", "DequantizeLinear").with("axis", AttributeValue::Int(axis));
+        let node = self.named(node, name, "scale_DequantizeLinear");
+        self.add_node(node, &[ints, floats, zeros], scale)?;
+        Ok(scale)
+    }
+
+    /// ONNX Runtime refuses two nodes of one name.
+    fn named(&mut self, mut node: Node, value: &str, what: &str) -> Node {
+        node.name = fresh(&mut self.node_names, format!("{value}_{what}"));
+        node
     }
 
     fn dequantize_readers(
@@ -206,11 +331,19 @@ impl Lowering<'_> {
         let zero_points: Vec<i64> = cells.iter().map(|&cell| encoding.zero_point(cell)).collect();
         let bytes = pack::pack(&zero_points, encoding.dtype)
             .map_err(|source| PassError::Numeric { value: name.to_owned(), source })?;
-        let scale = Tensor::from_f32s(shape.clone(), &scales)
+        let zero_point = Tensor::new(element(encoding.dtype), shape.clone(), bytes)
             .map_err(|error| self.bad(value, &error.to_string()))?;
-        let zero_point = Tensor::new(element(encoding.dtype), shape, bytes)
-            .map_err(|error| self.bad(value, &error.to_string()))?;
-        let scale = self.add_initializer(&format!("{name}_scale"), scale)?;
+        let scale = match encoding.granularity {
+            Granularity::Lpbq { channel, .. } => {
+                let grid = (shape.as_slice(), cells.as_slice());
+                self.low_power_scales(value, name, encoding, (channel, dims), grid)?
+            }
+            _ => {
+                let scale = Tensor::from_f32s(shape, &scales)
+                    .map_err(|error| self.bad(value, &error.to_string()))?;
+                self.add_initializer(&format!("{name}_scale"), scale)?
+            }
+        };
         let zero_point = self.add_initializer(&format!("{name}_zero_point"), zero_point)?;
         Ok((scale, zero_point))
     }
@@ -229,9 +362,7 @@ impl Lowering<'_> {
                     .with("block_size", AttributeValue::Int(size))
             }
         };
-        // ONNX Runtime refuses two nodes of one name.
-        node.name = fresh(&mut self.node_names, format!("{value}_{op}"));
-        node
+        self.named(node, value, op)
     }
 
     fn add_value(&mut self, base: &str) -> Result<ValueId, PassError> {
@@ -332,6 +463,8 @@ pub(crate) fn element(dtype: DType) -> ElementType {
         DType::UInt32 => ElementType::Uint32,
         DType::Float16 => ElementType::Float16,
         DType::BFloat16 => ElementType::BFloat16,
+        DType::Float8E4M3Fn => ElementType::Float8E4M3Fn,
+        DType::Float8E5M2 => ElementType::Float8E5M2,
     }
 }
 

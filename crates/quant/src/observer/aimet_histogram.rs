@@ -78,19 +78,25 @@ impl Observer for AimetHistogram {
         if spec.granularity != self.granularity {
             return Err(NumericError::Unmergeable);
         }
+        if spec.dtype.is_cast() {
+            return Ok(Encoding::cast(spec));
+        }
         let cells = self.cells.iter().map(|histogram| match (histogram, spec.scheme) {
+            (None, _) if !spec.dtype.is_integer() => grid_of_range(spec, 0.0, 0.0),
             (None, scheme) => of_zeros(spec, scheme),
             (Some(histogram), Scheme::Percentile(percentage)) => {
                 let (lo, hi) = histogram.percentile(percentage);
                 grid_of_range(spec, lo, hi)
             }
-            (Some(histogram), Scheme::TfEnhanced) => histogram.cheapest(spec),
-            (Some(histogram), Scheme::MinMax) => {
+            (Some(histogram), Scheme::TfEnhanced) if spec.dtype.is_integer() => {
+                histogram.cheapest(spec)
+            }
+            (Some(histogram), _) => {
                 let (lo, hi) = histogram.range();
                 grid_of_range(spec, lo, hi)
             }
         });
-        Ok(Encoding::new(spec, shape.clone(), cells.collect()))
+        Encoding::finished(spec, shape.clone(), cells.collect())
     }
 }
 

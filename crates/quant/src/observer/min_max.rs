@@ -5,14 +5,16 @@ use serde::{Deserialize, Serialize};
 use super::{Observer, View};
 use crate::grid::Grid;
 use crate::range::grid_of_range;
-use crate::{Encoding, Granularity, NumericError, Spec};
+use crate::{Cell, Encoding, Granularity, NumericError, Spec};
 
 /// What was seen of one cell.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CellRange {
     /// The smallest value that is not NaN; the largest float where there was none.
+    #[serde(with = "super::any_float")]
     pub min: f32,
     /// The largest value that is not NaN; the lowest float where there was none.
+    #[serde(with = "super::any_float")]
     pub max: f32,
     /// Elements seen, NaN included.
     pub count: u64,
@@ -20,11 +22,18 @@ pub struct CellRange {
     pub nan: u64,
     /// How many of them were infinite.
     pub infinite: u64,
+    /// How many of them were zero.
+    pub zero: u64,
 }
 
 impl CellRange {
-    const EMPTY: CellRange =
-        CellRange { min: f32::MAX, max: f32::MIN, count: 0, nan: 0, infinite: 0 };
+    pub(super) const EMPTY: CellRange =
+        CellRange { min: f32::MAX, max: f32::MIN, count: 0, nan: 0, infinite: 0, zero: 0 };
+
+    /// The smallest and the largest value; zero where no number was seen.
+    pub fn ends(&self) -> (f32, f32) {
+        if self.count == self.nan { (0.0, 0.0) } else { (self.min, self.max) }
+    }
 
     fn merge(&mut self, other: &CellRange) {
         self.min = self.min.min(other.min);
@@ -32,6 +41,7 @@ impl CellRange {
         self.count += other.count;
         self.nan += other.nan;
         self.infinite += other.infinite;
+        self.zero += other.zero;
     }
 }
 
@@ -69,8 +79,24 @@ impl MinMax {
     }
 }
 
-impl Observer for MinMax {
-    fn update(&mut self, tensor: View<'_>) -> Result<(), NumericError> {
+impl MinMax {
+    /// The shape of the scale grid, once something was seen; empty for one scale.
+    pub fn shape(&self) -> Option<&[usize]> {
+        self.shape.as_deref()
+    }
+
+    /// How many elements share a cell.
+    pub fn granularity(&self) -> Granularity {
+        self.granularity
+    }
+
+    /// Takes a tensor into account and hands on every run of elements with its cell and what was
+    /// seen in it, so that whoever wants to know more need not look twice.
+    pub(super) fn update_and(
+        &mut self,
+        tensor: View<'_>,
+        mut see: impl FnMut(usize, &[f32], &CellRange),
+    ) -> Result<(), NumericError> {
         let grid = Grid::new(tensor.dims, self.granularity)?;
         grid.check(tensor.data.len())?;
         // One scale for the whole tensor does not care about its shape.
@@ -88,8 +114,36 @@ impl Observer for MinMax {
             }
             Some(_) => {}
         }
-        grid.runs(|cell, run| self.cells[cell].merge(&scan(&tensor.data[run])));
+        grid.runs(|cell, run| {
+            let data = &tensor.data[run];
+            let seen = scan(data);
+            self.cells[cell].merge(&seen);
+            see(cell, data, &seen);
+        });
         Ok(())
+    }
+
+    /// The encoding whose cells `choose` finds.
+    pub(super) fn encoding(
+        &self,
+        spec: &Spec,
+        mut choose: impl FnMut(usize, &CellRange) -> Cell,
+    ) -> Result<Encoding, NumericError> {
+        let Some(shape) = &self.shape else { return Err(NumericError::NothingObserved) };
+        if spec.dtype.is_cast() {
+            return Ok(Encoding::cast(spec));
+        }
+        if spec.granularity != self.granularity {
+            return Err(NumericError::Unmergeable);
+        }
+        let cells = self.cells.iter().enumerate().map(|(at, cell)| choose(at, cell)).collect();
+        Encoding::finished(spec, shape.clone(), cells)
+    }
+}
+
+impl Observer for MinMax {
+    fn update(&mut self, tensor: View<'_>) -> Result<(), NumericError> {
+        self.update_and(tensor, |_, _, _| {})
     }
 
     fn merge(&mut self, other: MinMax) -> Result<(), NumericError> {
@@ -113,27 +167,21 @@ impl Observer for MinMax {
     }
 
     fn finish(&self, spec: &Spec) -> Result<Encoding, NumericError> {
-        let Some(shape) = &self.shape else { return Err(NumericError::NothingObserved) };
-        if spec.granularity != self.granularity {
-            return Err(NumericError::Unmergeable);
-        }
-        let cells = self.cells.iter().map(|cell| {
-            if cell.count == cell.nan {
-                return grid_of_range(spec, 0.0, 0.0);
-            }
-            grid_of_range(spec, cell.min, cell.max)
-        });
-        Ok(Encoding::new(spec, shape.clone(), cells.collect()))
+        self.encoding(spec, |_, cell| {
+            let (lo, hi) = cell.ends();
+            grid_of_range(spec, lo, hi)
+        })
     }
 }
 
 /// The range of a slice. Lanes keep the loop free of a chain of dependent comparisons.
-fn scan(data: &[f32]) -> CellRange {
+pub(super) fn scan(data: &[f32]) -> CellRange {
     const LANES: usize = 16;
     let mut min = [f32::MAX; LANES];
     let mut max = [f32::MIN; LANES];
     let mut nan = [0u32; LANES];
     let mut infinite = [0u32; LANES];
+    let mut zero = [0u32; LANES];
     let mut whole = CellRange::EMPTY;
     // A lane counts at most one per chunk, so 2³¹ chunks cannot overflow it.
     for piece in data.chunks(LANES << 20) {
@@ -144,6 +192,7 @@ fn scan(data: &[f32]) -> CellRange {
                 max[lane] = if x > max[lane] { x } else { max[lane] };
                 nan[lane] += u32::from(x.is_nan());
                 infinite[lane] += u32::from(x.is_infinite());
+                zero[lane] += u32::from(x == 0.0);
             }
         };
         let (chunks, rest) = piece.as_chunks::<LANES>();
@@ -151,6 +200,8 @@ fn scan(data: &[f32]) -> CellRange {
         lanes(rest);
         whole.nan += nan.iter().map(|&n| u64::from(n)).sum::<u64>();
         whole.infinite += infinite.iter().map(|&n| u64::from(n)).sum::<u64>();
+        whole.zero += zero.iter().map(|&n| u64::from(n)).sum::<u64>();
+        zero = [0; LANES];
         nan = [0; LANES];
         infinite = [0; LANES];
     }

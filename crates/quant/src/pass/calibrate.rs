@@ -1,124 +1,41 @@
 //! Calibrate: ranges of what flows, encodings of everything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use marquetry_engine::{Flow, SampleError, Sweep, SweepOptions};
+use marquetry_ir::ValueId;
 use marquetry_ir::infer;
-use marquetry_ir::{Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
+use super::observe::{self, NanPolicy, Run};
+use super::scheme_name::{SchemeName, checked};
 use super::weights::{self, name, numeric};
-use super::{Context, Fact, Pass, PassError, Progress, State, Summary};
-use crate::observer::{Observer, Statistics, View};
+use super::{Context, Fact, Pass, PassError, State, Summary};
+use crate::observer::{Observer, Statistics};
 use crate::plan::{Reason, Role};
-use crate::range::grid_of_fixed_range;
-use crate::{Encoding, Granularity, NumericError, Scheme, Spec};
-
-/// Calibration samples: from files, or wherever a program has them.
-pub trait Samples: Sync {
-    /// How many there are.
-    fn count(&self) -> usize;
-
-    /// One sample: a tensor for each input of the model that has no default, in their order.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be read or does not fit the model.
-    fn sample(&self, index: usize) -> Result<Vec<Tensor>, SampleError>;
-}
-
-impl Samples for marquetry_engine::Samples {
-    fn count(&self) -> usize {
-        self.len()
-    }
-
-    fn sample(&self, index: usize) -> Result<Vec<Tensor>, SampleError> {
-        self.get(index).map(|sample| sample.tensors)
-    }
-}
-
-impl Samples for Vec<Vec<Tensor>> {
-    fn count(&self) -> usize {
-        self.len()
-    }
-
-    fn sample(&self, index: usize) -> Result<Vec<Tensor>, SampleError> {
-        Ok(self[index].clone())
-    }
-}
+use crate::statistics::{StatisticsError, StatisticsFile, fingerprint};
+use crate::{Compat, Encoding, Granularity, NumericError, Scheme, Spec};
 
 /// Runs the samples, observes what flows, and gives every site its encoding.
 ///
-/// In RON: `Calibrate(scheme: MinMax, samples: 200, nan: Refuse)`.
+/// In RON: `Calibrate(scheme: MinMax, samples: 200, nan: Refuse)`. With `statistics: "stats"`, ranges
+/// come from a file that [`super::Observe`] wrote, and no sample is run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Calibrate {
     /// How statistics become a range.
     pub scheme: SchemeName,
+    /// How weights become one; where left out, as activations, except that `percentile` and
+    /// `entropy` are no ways to cut a weight: those are left whole.
+    pub weights: Option<SchemeName>,
+    /// Whose numbers are computed.
+    pub compat: Compat,
     /// How many samples are run; all where left out.
     pub samples: Option<usize>,
     /// What to do about samples that make a value NaN.
     pub nan: NanPolicy,
-}
-
-/// What to do about NaN among the observed values.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum NanPolicy {
-    /// Stop: the sample or the model is broken.
-    #[default]
-    Refuse,
-    /// Leave NaN out of the ranges and say so.
-    Skip,
-}
-
-/// A scheme as it is written, older names included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub enum SchemeName {
-    /// The smallest and the largest value seen.
-    #[default]
-    #[serde(alias = "min_max")]
-    MinMax,
-    /// An older name of `MinMax`.
-    #[serde(alias = "post_training_tf")]
-    PostTrainingTf,
-    /// An older name of `MinMax`.
-    #[serde(alias = "tf")]
-    Tf,
-    /// The range of the best signal to quantization noise.
-    #[serde(alias = "tf_enhanced")]
-    TfEnhanced,
-    /// The range that holds this percentage of the values.
-    #[serde(alias = "percentile")]
-    Percentile(f64),
-}
-
-impl SchemeName {
-    /// Reads a name as the command line writes it: `min_max`, `percentile:99.9`.
-    pub fn parse(name: &str) -> Option<SchemeName> {
-        match name.split_once(':') {
-            Some(("percentile", percentage)) => percentage.parse().ok().map(SchemeName::Percentile),
-            Some(_) => None,
-            None => match name {
-                "min_max" => Some(SchemeName::MinMax),
-                "post_training_tf" => Some(SchemeName::PostTrainingTf),
-                "tf" => Some(SchemeName::Tf),
-                "tf_enhanced" => Some(SchemeName::TfEnhanced),
-                _ => None,
-            },
-        }
-    }
-
-    /// The scheme it means, with a note where the name is an older one.
-    pub fn resolve(self) -> (Scheme, Option<String>) {
-        let older = |name: &str| Some(format!("`{name}` is an older name of `min_max`"));
-        match self {
-            SchemeName::MinMax => (Scheme::MinMax, None),
-            SchemeName::PostTrainingTf => (Scheme::MinMax, older("post_training_tf")),
-            SchemeName::Tf => (Scheme::MinMax, older("tf")),
-            SchemeName::TfEnhanced => (Scheme::TfEnhanced, None),
-            SchemeName::Percentile(percentage) => (Scheme::Percentile(percentage), None),
-        }
-    }
+    /// A file of statistics to take the ranges from.
+    pub statistics: Option<PathBuf>,
 }
 
 impl Pass for Calibrate {
@@ -135,21 +52,31 @@ impl Pass for Calibrate {
     }
 
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
-        let (scheme, note) = self.scheme.resolve();
-        if let Scheme::Percentile(percentage) = scheme
-            && !(percentage > 50.0 && percentage <= 100.0)
-        {
-            return Err(PassError::Scheme { scheme: scheme.to_string() });
-        }
+        let (scheme, note) = checked(self.scheme)?;
+        let mut notes: Vec<String> = note.into_iter().collect();
+        let weights = match (self.weights, scheme, self.compat) {
+            (Some(name), _, _) => {
+                let (scheme, note) = checked(name)?;
+                notes.extend(note);
+                scheme
+            }
+            (None, Scheme::Percentile(_) | Scheme::Entropy, Compat::Default) => Scheme::MinMax,
+            (None, scheme, _) => scheme,
+        };
         let types = infer::run(&state.model);
-        let weights = weights::encode(&state.model.graph, &types, &mut state.plan, scheme)?;
-        let observed = self.observe(state, cx, scheme)?;
+        let weights =
+            weights::encode(&state.model.graph, &types, &mut state.plan, weights, self.compat)?;
+        let observed = match &self.statistics {
+            Some(path) => self.read(state, path, &mut notes)?,
+            None => self.observe(state, cx, scheme)?,
+        };
         let activations = encode_activations(state, scheme)?;
         let mut summary = Summary::new(
             self,
             format!("{activations} ranges from {observed} samples by {scheme}, {weights} weights"),
         );
-        summary.notes.extend(note);
+        notes.extend(oddities(state));
+        summary.notes = notes;
         Ok(summary)
     }
 }
@@ -162,79 +89,86 @@ impl Calibrate {
         cx: &Context<'_>,
         scheme: Scheme,
     ) -> Result<usize, PassError> {
-        let graph = &state.model.graph;
-        let wanted: BTreeSet<ValueId> = state
-            .plan
-            .enabled()
-            .filter(|(_, site)| {
-                site.role == Role::Activation && site.fixed_range.is_none() && !site.frozen
-            })
-            .map(|(value, _)| value)
-            .collect();
-        if wanted.is_empty() {
+        let keeper = keepers(state);
+        if keeper.is_empty() {
             return Ok(0);
         }
         let total = cx.samples.count().min(self.samples.unwrap_or(usize::MAX));
         if total == 0 {
             return Err(PassError::NoSamples);
         }
-        // One observer for all sites that are tied: their values are pooled batch by batch, which
-        // is the only way for statistics that depend on the order of batches.
-        let mut keeper = BTreeMap::new();
-        let mut statistics = BTreeMap::new();
-        for &value in &wanted {
-            let first = state.plan.tied_to(value).into_iter().find(|tied| wanted.contains(tied));
-            let first = first.unwrap_or(value);
-            keeper.insert(value, first);
-            let empty = || Statistics::new(scheme, Granularity::PerTensor);
-            statistics.entry(first).or_insert_with(empty);
-        }
-        let mut odd = BTreeMap::new();
-        let mut sweep = Sweep::new(cx.engine, graph, &wanted, &SweepOptions::default())
-            .map_err(|source| PassError::Engine { sample: None, source })?;
-        for index in 0..total {
-            let sample = cx.samples.sample(index).map_err(PassError::Sample)?;
-            let mut failure = None;
-            let mut see = |value: ValueId, tensor: &Tensor| {
-                let keeper = keeper.get(&value);
-                let Some(observer) = keeper.and_then(|first| statistics.get_mut(first)) else {
-                    return Flow::Continue;
-                };
-                let Some(data) = tensor.to_f32s().filter(|_| tensor.dtype().is_float()) else {
-                    odd.insert(value, format!("it holds `{}`", tensor.dtype()));
-                    return Flow::Continue;
-                };
-                let before = observer.range().oddities().0;
-                let updated = observer.update(View { dims: tensor.dims(), data: &data });
-                let count = observer.range().oddities().0 - before;
-                failure = match updated {
-                    Err(source) => Some(numeric(graph, value, source)),
-                    Ok(()) if count > 0 && self.nan == NanPolicy::Refuse => {
-                        let value = name(graph, value);
-                        Some(PassError::NotANumber { value, sample: index, count })
-                    }
-                    Ok(()) => return Flow::Continue,
-                };
-                Flow::Stop
-            };
-            let ran = sweep.run(&sample, &mut see);
-            ran.map_err(|source| PassError::Engine { sample: Some(index), source })?;
-            if let Some(failure) = failure {
-                return Err(failure);
-            }
-            (cx.progress)(Progress { pass: self.name(), done: index + 1, total: Some(total) });
-        }
-        for (value, what) in odd {
-            if let Some(site) = state.plan.get_mut(value) {
-                site.disable(Reason::new(self.name(), what));
-            }
-        }
-        state.statistics = wanted
-            .iter()
-            .filter_map(|value| Some((*value, statistics.get(keeper.get(value)?)?.clone())))
+        let empty = || Statistics::new(scheme, self.compat, Granularity::PerTensor);
+        let run = Run { pass: self.name(), nan: self.nan, span: 0..total, keeper: &keeper };
+        let (statistics, odd) = run.observe(state, cx, &empty)?;
+        observe::disable(state, self.name(), odd);
+        let kept = keeper.iter();
+        state.statistics = kept
+            .filter_map(|(&value, first)| Some((value, statistics.get(first)?.clone())))
             .collect();
         Ok(total)
     }
+
+    /// Takes the statistics of a file; the number of samples they come from.
+    fn read(
+        &self,
+        state: &mut State,
+        path: &Path,
+        notes: &mut Vec<String>,
+    ) -> Result<usize, PassError> {
+        let file = StatisticsFile::read(path).map_err(PassError::Statistics)?;
+        file.fits(&fingerprint(&state.model)).map_err(PassError::Statistics)?;
+        let by_name = file.by_name();
+        let keeper = keepers(state);
+        let mut pooled: BTreeMap<ValueId, Statistics> = BTreeMap::new();
+        for (&value, &first) in &keeper {
+            let graph = &state.model.graph;
+            let Some(&seen) = by_name.get(graph.value(value).name()) else {
+                let value = name(graph, value);
+                return Err(PassError::Statistics(StatisticsError::Missing { value }));
+            };
+            let (nan, _) = seen.range().oddities();
+            if nan > 0 && self.nan == NanPolicy::Refuse {
+                notes.push(format!("`{}` held {nan} NaN in calibration", name(graph, value)));
+            }
+            match pooled.get_mut(&first) {
+                // Merging is exact, so this is what observing them together gives.
+                Some(pool) => {
+                    pool.merge(seen.clone()).map_err(|source| numeric(graph, value, source))?;
+                }
+                None => {
+                    pooled.insert(first, seen.clone());
+                }
+            }
+        }
+        let kept = keeper.iter();
+        state.statistics =
+            kept.filter_map(|(&value, first)| Some((value, pooled.get(first)?.clone()))).collect();
+        Ok(file.samples())
+    }
+}
+
+/// One observer for all sites that are tied: their values are pooled batch by batch, which is the
+/// only way for statistics that depend on the order of batches.
+fn keepers(state: &State) -> BTreeMap<ValueId, ValueId> {
+    let wanted = observe::observed(state);
+    let keeper = |&value: &ValueId| {
+        let first = state.plan.tied_to(value).into_iter().find(|tied| wanted.contains(tied));
+        (value, first.unwrap_or(value))
+    };
+    wanted.iter().map(keeper).collect()
+}
+
+/// What was seen that is no finite number, one line for each value.
+fn oddities(state: &State) -> Vec<String> {
+    let odd = state.statistics.iter().map(|(&value, seen)| (value, seen.range().oddities()));
+    odd.filter(|(_, odd)| *odd != (0, 0))
+        .map(|(value, (nan, infinite))| {
+            format!(
+                "`{}` held {nan} NaN and {infinite} infinities",
+                name(&state.model.graph, value)
+            )
+        })
+        .collect()
 }
 
 /// Gives every activation its encoding; the number of encodings.
@@ -248,38 +182,33 @@ fn encode_activations(state: &mut State, scheme: Scheme) -> Result<usize, PassEr
     let mut encoded = 0;
     for &value in &sites {
         let site = state.plan.get_mut(value).expect("sites were just listed");
+        let spec = Spec { scheme, ..site.spec };
+        let known = site.fixed_range.and_then(|range| range.known());
         let counted = |seen: &Statistics| seen.range().cells().iter().any(|cell| cell.count > 0);
-        if site.fixed_range.is_none() && !state.statistics.get(&value).is_some_and(counted) {
+        let seen = state.statistics.get(&value).filter(|seen| counted(seen));
+        let encoding = if spec.dtype.is_cast() {
+            Ok(Encoding::cast(&spec))
+        } else if let (Some(range), Some(_)) = (site.fixed_range, known) {
+            Ok(Encoding::new(&spec, Vec::new(), vec![range.grid(&spec, None)]))
+        } else if let Some(seen) = seen {
+            seen.finish(&spec).map(|mut encoding| {
+                if let Some(range) = site.fixed_range {
+                    let observed = Some((encoding.min(0), encoding.max(0)));
+                    encoding.cells = vec![range.grid(&spec, observed)];
+                }
+                encoding
+            })
+        } else if state.statistics.contains_key(&value) {
             site.disable(Reason::new("Calibrate", "no sample computes it"));
             continue;
-        }
-        encoded += 1;
-        let spec = Spec { scheme, ..site.spec };
-        let encoding = match (site.fixed_range, state.statistics.get(&value)) {
-            (Some((lo, hi)), _) => {
-                Ok(Encoding::new(&spec, Vec::new(), vec![grid_of_fixed_range(&spec, lo, hi)]))
-            }
-            (None, Some(seen)) => seen.finish(&spec),
-            (None, None) => Err(NumericError::NothingObserved),
+        } else {
+            Err(NumericError::NothingObserved)
         };
         let encoding = encoding.map_err(|error| numeric(&state.model.graph, value, error))?;
         let site = state.plan.get_mut(value).expect("sites were just listed");
         site.spec = spec;
         site.encoding = Some(encoding);
+        encoded += 1;
     }
     Ok(encoded)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn old_scheme_names_come_with_a_note() {
-        let (scheme, note) = SchemeName::parse("post_training_tf").unwrap().resolve();
-        assert_eq!(scheme, Scheme::MinMax);
-        assert!(note.unwrap().contains("`min_max`"));
-        assert_eq!(SchemeName::parse("percentile:99.9"), Some(SchemeName::Percentile(99.9)));
-        assert_eq!(SchemeName::parse("mimmax"), None);
-    }
 }

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use marquetry_ir::infer;
 use serde::{Deserialize, Serialize};
 
 use super::{Content, Context, Fact, Output, Pass, PassError, State, Summary};
-use crate::export::{encodings, qdq};
+use crate::encodings::{self, EncodingsError, Version};
+use crate::export::qdq;
 
 /// Lowers the plan to files; they are written when all passes are through.
 ///
@@ -26,12 +28,26 @@ pub struct EncodingsFile {
     /// Where it goes.
     pub path: PathBuf,
     /// The version of the format.
-    #[serde(default = "newest")]
+    #[serde(default = "usual")]
     pub version: String,
 }
 
-fn newest() -> String {
-    "1.0.0".to_owned()
+impl Default for EncodingsFile {
+    fn default() -> EncodingsFile {
+        EncodingsFile { path: "out.encodings".into(), version: usual() }
+    }
+}
+
+impl EncodingsFile {
+    fn version(&self) -> Result<Version, PassError> {
+        let version = || EncodingsError::Version { version: self.version.clone() };
+        Version::parse(&self.version).ok_or_else(version).map_err(PassError::Encodings)
+    }
+}
+
+/// What most readers take.
+fn usual() -> String {
+    Version::V1_0_0.name().to_owned()
 }
 
 impl Pass for Export {
@@ -63,10 +79,12 @@ impl Pass for Export {
             state.outputs.push(Output { path: path.clone(), content });
         }
         if let Some(file) = &self.encodings {
-            if file.version != "1.0.0" {
-                return Err(PassError::EncodingsVersion { version: file.version.clone() });
-            }
-            let text = encodings::render(&state.model.graph, &state.plan);
+            let version = file.version()?;
+            let graph = &state.model.graph;
+            let types = infer::run(&state.model);
+            let document = encodings::of_plan(graph, &types, &state.plan, version)
+                .map_err(PassError::Encodings)?;
+            let text = encodings::render(&document, version).map_err(PassError::Encodings)?;
             written.push(format!("{} (encodings {})", file.path.display(), file.version));
             state.outputs.push(Output { path: file.path.clone(), content: Content::Text(text) });
         }

@@ -11,7 +11,7 @@ use crate::kernel::{self, DATA, WEIGHT, label};
 use crate::plan::{Plan, Quantizer, Reason, Role};
 use crate::policy::{Kernel, Policy};
 use crate::seal::{Seals, source};
-use crate::{DType, Granularity, Spec};
+use crate::{DType, FixedRange, Granularity, Spec};
 
 /// Decides which values carry a quantizer, by the policy of the target and the hints of groups.
 ///
@@ -24,6 +24,10 @@ pub struct Place {
     pub activations: DType,
     /// Whether zero is in the middle of the grid of activations.
     pub symmetric: bool,
+    /// With `symmetric`: whether one step is given up so that both sides have as many.
+    pub strict: bool,
+    /// With `symmetric`: whether activations without a negative value use all steps above zero.
+    pub unsigned: bool,
     /// What weights are asked to be.
     pub weights: WeightSpec,
     /// Whether products of two activations are quantized; as the target wants where left out.
@@ -35,6 +39,8 @@ impl Default for Place {
         Place {
             activations: DType::UInt8,
             symmetric: false,
+            strict: false,
+            unsigned: false,
             weights: WeightSpec::default(),
             dynamic_products: None,
         }
@@ -51,6 +57,10 @@ pub struct WeightSpec {
     pub symmetric: bool,
     /// Whether one step is given up so that both sides have as many.
     pub strict: bool,
+    /// Whether weights without a negative value use all steps above zero.
+    pub unsigned: bool,
+    /// Whether a symmetric grid of two bits lies half a step higher.
+    pub shifted: bool,
     /// How many elements share one scale.
     pub granularity: WeightGranularity,
 }
@@ -61,6 +71,8 @@ impl Default for WeightSpec {
             dtype: DType::Int8,
             symmetric: true,
             strict: false,
+            unsigned: false,
+            shifted: false,
             granularity: WeightGranularity::PerChannel,
         }
     }
@@ -75,15 +87,20 @@ pub enum WeightGranularity {
     PerChannel,
     /// One scale for this many elements of an output channel, along the axis that is summed over.
     PerBlock(usize),
+    /// As `PerBlock`, with scales that are small integers times one float per output channel.
+    Lpbq(usize),
 }
 
 impl WeightGranularity {
-    /// Reads a name as the command line writes it: `tensor`, `channel`, `block:32`.
+    /// Reads a name as the command line writes it: `tensor`, `channel`, `block:32`, `lpbq:32`.
     pub fn parse(name: &str) -> Option<WeightGranularity> {
         match name.split_once(':') {
-            Some(("block", size)) => {
+            Some((kind @ ("block" | "lpbq"), size)) => {
                 let size = size.parse().ok().filter(|&size| size > 0)?;
-                Some(WeightGranularity::PerBlock(size))
+                Some(match kind {
+                    "block" => WeightGranularity::PerBlock(size),
+                    _ => WeightGranularity::Lpbq(size),
+                })
             }
             Some(_) => None,
             None => match name {
@@ -119,6 +136,15 @@ impl Pass for Place {
                 let (target, allowed) = (policy.name.clone(), allowed.clone());
                 return Err(PassError::Type { target, kind, dtype, allowed });
             }
+        }
+        let weights = &self.weights;
+        let narrow = weights.symmetric && matches!(weights.dtype, DType::Int4 | DType::Int2);
+        if matches!(weights.granularity, WeightGranularity::Lpbq(_)) && !narrow {
+            return Err(PassError::Granularity {
+                granularity: "in low-power blocks".to_owned(),
+                dtype: weights.dtype,
+                what: "their scales are made for few bits around zero",
+            });
         }
         let types = infer::run(&state.model);
         let graph = &state.model.graph;
@@ -264,7 +290,8 @@ impl<'a> Placement<'a> {
     }
 
     fn activation(&self) -> Spec {
-        Spec { symmetric: self.place.symmetric, ..Spec::activation(self.place.activations) }
+        let Place { activations, symmetric, strict, unsigned, .. } = *self.place;
+        Spec { symmetric, strict, unsigned, ..Spec::activation(activations) }
     }
 
     /// Quantizes what flows from kernel to kernel, for all its readers.
@@ -331,6 +358,15 @@ impl<'a> Placement<'a> {
             (WeightGranularity::PerBlock(size), Ok(Granularity::PerChannel(channel))) => {
                 Granularity::PerBlock { axis: kernel::block_axis(content, channel), size, channel }
             }
+            (WeightGranularity::Lpbq(size), Ok(Granularity::PerChannel(channel))) => {
+                Granularity::Lpbq {
+                    axis: kernel::block_axis(content, channel),
+                    size,
+                    channel,
+                    compressed: wish.dtype.bits(),
+                    decompressed: 2 * wish.dtype.bits(),
+                }
+            }
             (_, Ok(other)) => other,
             (_, Err(why)) => {
                 reasons.push(self.policy_reason(format!("one scale: {why}")));
@@ -340,6 +376,8 @@ impl<'a> Placement<'a> {
         let spec = Spec {
             symmetric: wish.symmetric,
             strict: wish.strict,
+            unsigned: wish.unsigned,
+            shifted: wish.shifted,
             ..Spec::weight(wish.dtype, granularity)
         };
         let clash = self.policy_reason("one scale: its kernels have different output channels");
@@ -390,7 +428,7 @@ fn apply(hint: &Hint, source: &str, plan: &mut Plan) {
         }
         Hint::Range { value, low, high } => {
             if let Some(site) = plan.get_mut(*value) {
-                site.fixed_range = Some((*low, *high));
+                site.fixed_range = Some(FixedRange::of(*low, *high));
                 site.because.push(Reason::new(source, format!("hint `range` [{low}, {high}]")));
             }
         }

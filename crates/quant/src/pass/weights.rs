@@ -4,9 +4,10 @@ use marquetry_ir::infer::Types;
 use marquetry_ir::{Graph, ValueId};
 
 use super::PassError;
+use crate::grid::Grid;
 use crate::observer::{Observer, Statistics, View};
 use crate::plan::{Plan, Role};
-use crate::{NumericError, Scheme};
+use crate::{Compat, Encoding, Granularity, NumericError, Scheme, Spec, scheme};
 
 /// Gives every weight its encoding; the number of weights.
 pub(super) fn encode(
@@ -14,6 +15,7 @@ pub(super) fn encode(
     types: &Types,
     plan: &mut Plan,
     scheme: Scheme,
+    compat: Compat,
 ) -> Result<usize, PassError> {
     let mut encoded = 0;
     for (value, site) in plan.sites_mut() {
@@ -22,17 +24,45 @@ pub(super) fn encode(
         }
         let numeric = |source| numeric(graph, value, source);
         site.spec.scheme = scheme;
+        encoded += 1;
+        if site.spec.dtype.is_cast() {
+            site.encoding = Some(Encoding::cast(&site.spec));
+            continue;
+        }
         let (dims, data) = read(graph, types, value)?;
-        let mut observer = Statistics::new(scheme, site.spec.granularity);
-        observer.update(View { dims: &dims, data: &data }).map_err(numeric)?;
-        if observer.range().oddities() != (0, 0) {
+        if data.iter().any(|x| !x.is_finite()) {
             let what = "the weight holds NaN or infinities".to_owned();
             return Err(PassError::BadEncoding { value: name(graph, value), what });
         }
-        site.encoding = Some(observer.finish(&site.spec).map_err(numeric)?);
-        encoded += 1;
+        site.encoding = Some(of_constant(&site.spec, compat, &dims, &data).map_err(numeric)?);
     }
     Ok(encoded)
+}
+
+/// The encoding of a tensor that is all there is to see.
+fn of_constant(
+    spec: &Spec,
+    compat: Compat,
+    dims: &[usize],
+    data: &[f32],
+) -> Result<Encoding, NumericError> {
+    let view = View { dims, data };
+    if spec.scheme == Scheme::MinMax || compat == Compat::Aimet {
+        let mut observer = Statistics::new(spec.scheme, compat, spec.granularity);
+        observer.update(view)?;
+        return observer.finish(spec);
+    }
+    // One cell after the other: a histogram for each at once would be larger than the weight.
+    let grid = Grid::new(dims, spec.granularity)?;
+    grid.check(data.len())?;
+    let mut elements: Vec<Vec<f32>> = vec![Vec::new(); grid.cells()];
+    grid.runs(|cell, run| elements[cell].extend_from_slice(&data[run]));
+    let cells = elements.iter().map(|data| scheme::cell_of(spec, data)).collect();
+    let shape = match spec.granularity {
+        Granularity::PerTensor => Vec::new(),
+        _ => grid.shape().to_vec(),
+    };
+    Encoding::finished(spec, shape, cells)
 }
 
 /// Shape and content of a constant.

@@ -1,0 +1,239 @@
+//! `marquetry encodings`: files of encodings to models, back, and from version to version.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use marquetry_ir::{Model, infer};
+use marquetry_quant::encodings::{self, Document, EncodingsError, State, Version};
+use marquetry_quant::export::qdq;
+use marquetry_quant::pass::{Content, Output};
+use marquetry_quant::{PassError, Plan, import};
+use serde_json::json;
+
+use super::answer::{Answer, plural};
+use super::args::{Cli, Encodings};
+use super::failure::{Exit, Failure};
+use super::{load, outputs};
+
+pub(crate) fn run(args: &Encodings, cli: &Cli) -> Result<Answer, Failure> {
+    match args {
+        Encodings::Export { model, output, float, .. } => export(model, output, float, cli),
+        Encodings::Import { model, encodings, output, lenient, .. } => {
+            import_(model, encodings, output, !lenient, cli)
+        }
+        Encodings::Convert { file, output, model, lenient, .. } => {
+            convert(file, output, model.as_deref(), !lenient, cli)
+        }
+        Encodings::Check { model, file, .. } => check(model, file, cli),
+    }
+}
+
+/// `FILE@VERSION`.
+fn target(text: &str) -> Result<(PathBuf, Version), Failure> {
+    let (path, version) = match text.rsplit_once('@') {
+        Some((path, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => {
+            (path, version)
+        }
+        _ => (text, "1.0.0"),
+    };
+    let known = Version::parse(version)
+        .ok_or_else(|| failure(&EncodingsError::Version { version: version.to_owned() }))?;
+    Ok((PathBuf::from(path), known))
+}
+
+fn failure(error: &EncodingsError) -> Failure {
+    let exit = match error {
+        EncodingsError::Version { .. } | EncodingsError::CannotHold { .. } => Exit::Unsupported,
+        EncodingsError::NeedsModel { .. } => Exit::Usage,
+        _ => Exit::Invalid,
+    };
+    Failure::new(exit, error.code(), error).hint(error.hint())
+}
+
+fn pass_failure(error: &PassError) -> Failure {
+    let exit = match error {
+        PassError::NotInOnnx { .. } | PassError::Opset { .. } => Exit::Unsupported,
+        _ => Exit::Invalid,
+    };
+    let failure = Failure::new(exit, error.code(), error);
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn read(path: &Path) -> Result<Document, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| Failure::reading(path, &error))?;
+    encodings::parse(&text).map_err(|error| failure(&error).at(path.display()))
+}
+
+fn write(outputs_: Vec<Output>, read: &[PathBuf]) -> Result<(), Failure> {
+    let paths: Vec<&Path> = outputs_.iter().map(|output| output.path.as_path()).collect();
+    for path in &paths {
+        outputs::writable(path)?;
+    }
+    outputs::apart(&paths, read)?;
+    outputs::write(&outputs_)
+}
+
+fn render(model: &Model, plan: &Plan, version: Version) -> Result<String, Failure> {
+    let types = infer::run(model);
+    let document = encodings::of_plan(&model.graph, &types, plan, version);
+    document
+        .and_then(|document| encodings::render(&document, version))
+        .map_err(|error| failure(&error))
+}
+
+/// The quantizers of a quantized model as a file.
+fn export(
+    path: &Path,
+    output: &str,
+    float: &Option<PathBuf>,
+    cli: &Cli,
+) -> Result<Answer, Failure> {
+    let (output, version) = target(output)?;
+    let model = load::model(path, cli)?;
+    let imported = import::qdq(&model).map_err(|error| pass_failure(&error).at(path.display()))?;
+    let count = imported.plan.enabled().count();
+    let content = Content::Text(render(&imported.model, &imported.plan, version)?);
+    let mut files = vec![Output { path: output.clone(), content }];
+    if let Some(float) = float {
+        let content = Content::Model(Box::new(imported.model));
+        files.push(Output { path: float.clone(), content });
+    }
+    let written: Vec<String> = files.iter().map(|file| file.path.display().to_string()).collect();
+    write(files, &[path.to_owned()])?;
+    let text = format!(
+        "{}: {} of version {}\n",
+        output.display(),
+        plural(count, "encoding"),
+        version.name()
+    );
+    let json = json!({
+        "schema_version": 1, "version": version.name(), "encodings": count, "written": written,
+    });
+    Ok(noted(Answer::new(text, json), &imported.notes))
+}
+
+fn noted(mut answer: Answer, notes: &[String]) -> Answer {
+    answer.json["notes"] = json!(notes);
+    notes.iter().for_each(|note| answer.note(note.clone()));
+    answer
+}
+
+/// A float model with the quantizers of a file.
+fn import_(
+    path: &Path,
+    file: &Path,
+    output: &Path,
+    strict: bool,
+    cli: &Cli,
+) -> Result<Answer, Failure> {
+    let model = load::model(path, cli)?;
+    let document = read(file)?;
+    let types = infer::run(&model);
+    let applied = encodings::apply(&document, &model.graph, &types, strict)
+        .map_err(|error| failure(&error).at(file.display()))?;
+    let complete = encodings::completeness(&model.graph, &types, &applied.plan);
+    let lowered = qdq::lower(&model, &applied.plan)
+        .map_err(|error| pass_failure(&error).at(path.display()))?;
+    let text = format!(
+        "{}: {} QuantizeLinear and {} DequantizeLinear from {}\n{}",
+        output.display(),
+        lowered.quantize,
+        lowered.dequantize,
+        plural(applied.plan.enabled().count(), "encoding"),
+        counts(&complete),
+    );
+    let mut notes = applied.notes;
+    notes.extend(lowered.notes);
+    let content = Content::Model(Box::new(lowered.model));
+    let mut read = vec![path.to_owned(), file.to_owned()];
+    read.extend(outputs::sidecars(path, &model));
+    write(vec![Output { path: output.to_owned(), content }], &read)?;
+    let json = json!({
+        "schema_version": 1,
+        "encodings": applied.plan.enabled().count(),
+        "quantize": lowered.quantize,
+        "dequantize": lowered.dequantize,
+        "completeness": complete,
+        "written": [output.display().to_string()],
+    });
+    Ok(noted(Answer::new(text, json), &notes))
+}
+
+fn counts(complete: &encodings::Completeness) -> String {
+    format!(
+        "{} present, {} derived, {} missing\n",
+        complete.count(State::Present),
+        complete.count(State::Derived),
+        complete.count(State::Missing)
+    )
+}
+
+/// A file of one version as one of another.
+fn convert(
+    file: &Path,
+    output: &str,
+    model: Option<&Path>,
+    strict: bool,
+    cli: &Cli,
+) -> Result<Answer, Failure> {
+    let (output, version) = target(output)?;
+    let document = read(file)?;
+    let mut inputs = vec![file.to_owned()];
+    let (text, notes) = match model {
+        None => {
+            let text = encodings::render(&document, version);
+            (text.map_err(|error| failure(&error).at(file.display()))?, document.notes.clone())
+        }
+        Some(path) => {
+            inputs.push(path.to_owned());
+            let model = load::model(path, cli)?;
+            let types = infer::run(&model);
+            let applied = encodings::apply(&document, &model.graph, &types, strict)
+                .map_err(|error| failure(&error).at(file.display()))?;
+            (render(&model, &applied.plan, version)?, applied.notes)
+        }
+    };
+    write(vec![Output { path: output.clone(), content: Content::Text(text) }], &inputs)?;
+    let from = document.version.map_or("tensor overrides", Version::name);
+    let text = format!(
+        "{}: {} from {from} to {}\n",
+        output.display(),
+        plural(document.entries.len(), "encoding"),
+        version.name()
+    );
+    let json = json!({
+        "schema_version": 1,
+        "from": from,
+        "to": version.name(),
+        "encodings": document.entries.len(),
+        "written": [output.display().to_string()],
+    });
+    Ok(noted(Answer::new(text, json), &notes))
+}
+
+/// Whether a target that runs everything on integers finds all it asks for.
+fn check(path: &Path, file: &Path, cli: &Cli) -> Result<Answer, Failure> {
+    let model = load::model(path, cli)?;
+    let document = read(file)?;
+    let types = infer::run(&model);
+    let applied = encodings::apply(&document, &model.graph, &types, false)
+        .map_err(|error| failure(&error).at(file.display()))?;
+    let complete = encodings::completeness(&model.graph, &types, &applied.plan);
+    let mut text = String::new();
+    for (state, word) in [(State::Missing, "missing"), (State::Derived, "derived")] {
+        for tensor in complete.tensors.iter().filter(|tensor| tensor.state == state) {
+            text.push_str(&format!("{word:8} {} ({})\n", tensor.name, tensor.role));
+        }
+    }
+    text.push_str(&counts(&complete));
+    let mut json = serde_json::to_value(&complete).expect("names and states are plain data");
+    json["schema_version"] = json!(1);
+    let mut answer = noted(Answer::new(text, json), &applied.notes);
+    if complete.count(State::Missing) > 0 {
+        answer.found = Some(Exit::Found);
+    }
+    Ok(answer)
+}

@@ -1,0 +1,302 @@
+//! A document on a model: a plan.
+
+use std::collections::BTreeSet;
+
+use marquetry_ir::infer::Types;
+use marquetry_ir::{AttributeValue, Graph, NodeId, Slot, ValueId};
+
+use super::of_plan::by_channel;
+use super::{Document, Element, EncodingsError, Entry, Layout, Section};
+use crate::encoding::Cell;
+use crate::grid::{self, Grid};
+use crate::kernel::{BIAS, DATA, WEIGHT};
+use crate::plan::{Plan, Quantizer, Reason, Role};
+use crate::{DType, Encoding, Granularity, NumericError, Spec, suggest};
+
+/// What became of a document.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// A quantizer for every entry.
+    pub plan: Plan,
+    /// What the user should know, one line each.
+    pub notes: Vec<String>,
+}
+
+/// Puts every entry on the tensor of its name.
+///
+/// Tensors that the model does not have and entries that do not fit are errors if `strict`, and left
+/// out with a note otherwise. An entry for nothing at all, which some writers leave, always is.
+///
+/// # Errors
+///
+/// `UnknownTensor` and `Unfit`.
+pub fn apply(
+    document: &Document,
+    graph: &Graph,
+    types: &Types,
+    strict: bool,
+) -> Result<Applied, EncodingsError> {
+    let mut applied = Applied { plan: Plan::default(), notes: document.notes.clone() };
+    let source = match document.version {
+        Some(version) => format!("encodings {}", version.name()),
+        None => "tensor overrides".to_owned(),
+    };
+    let mut seen = BTreeSet::new();
+    for entry in &document.entries {
+        if entry.name.is_empty() {
+            applied.notes.push("an entry without a name is left out".to_owned());
+            continue;
+        }
+        let placed = match graph.find(&entry.name) {
+            Some(value) if !seen.insert(value) => Err(EncodingsError::Unfit {
+                name: entry.name.clone(),
+                what: "it is listed twice".to_owned(),
+            }),
+            Some(value) => site(entry, graph, types, value).map(|site| (value, site)),
+            None => {
+                let names: Vec<&str> =
+                    graph.values().map(|value| graph.value(value).name()).collect();
+                let near = suggest::closest(&entry.name, &names);
+                let hint = near.map(|near| format!("did you mean `{near}`?"));
+                Err(EncodingsError::UnknownTensor { name: entry.name.clone(), hint })
+            }
+        };
+        match placed {
+            Ok((value, mut site)) => {
+                site.because.push(Reason::new(source.clone(), "it has an encoding"));
+                applied.plan.place(value, || site);
+            }
+            Err(error) if strict => return Err(error),
+            Err(error) => applied.notes.push(error.to_string()),
+        }
+    }
+    Ok(applied)
+}
+
+fn site(
+    entry: &Entry,
+    graph: &Graph,
+    types: &Types,
+    value: ValueId,
+) -> Result<Quantizer, EncodingsError> {
+    let role = role(entry, graph, types, value);
+    let encoding = encoding(entry, graph, types, value, role)?;
+    let spec = Spec {
+        symmetric: encoding.symmetric,
+        strict: encoding.strict,
+        granularity: encoding.granularity,
+        shifted: encoding.is_shifted(),
+        ..Spec::activation(encoding.dtype)
+    };
+    let mut site = Quantizer::new(role, spec);
+    for reader in graph.uses(value) {
+        if matches!(reader.slot, Slot::Input(_)) {
+            site.add_reader(reader);
+        }
+    }
+    site.output = graph.is_output(value) && role == Role::Activation;
+    site.encoding = Some(encoding);
+    site.frozen = true;
+    Ok(site)
+}
+
+fn role(entry: &Entry, graph: &Graph, types: &Types, value: ValueId) -> Role {
+    let constant = types.is_constant(value);
+    if !constant {
+        return Role::Activation;
+    }
+    if matches!(entry.element, Element::Int { bits: 32, .. }) {
+        let kernel = graph.uses(value).into_iter().find(|reader| reader.slot == Slot::Input(2));
+        if let Some(kernel) = kernel
+            && BIAS == 2
+            && let (Some(input), Some(weight)) =
+                (graph.input(kernel.node, DATA), graph.input(kernel.node, WEIGHT))
+        {
+            return Role::Bias { input, weight };
+        }
+        return Role::Weight;
+    }
+    match entry.section {
+        Some(Section::Activation) => Role::Activation,
+        Some(Section::Param) => Role::Weight,
+        None if param_axes(graph, types, value).is_some() => Role::Weight,
+        None => Role::Activation,
+    }
+}
+
+/// The axes of output channels and of blocks of a parameter, or nothing for what is none.
+pub(super) fn param_axes(graph: &Graph, types: &Types, value: ValueId) -> Option<(i64, i64)> {
+    let rank = types.rank(value).unwrap_or(0);
+    graph.uses(value).into_iter().find_map(|reader| {
+        let Slot::Input(slot) = reader.slot else { return None };
+        let node = graph.node(reader.node);
+        let trans = transposed(graph, reader.node);
+        match (node.op_type.as_str(), slot) {
+            (
+                "Conv"
+                | "LayerNormalization"
+                | "InstanceNormalization"
+                | "GroupNormalization"
+                | "RMSNormalization"
+                | "ConvTranspose"
+                | "Gemm",
+                1 | 2,
+            )
+            | ("BatchNormalization", 1..=4)
+                if rank <= 1 =>
+            {
+                Some((0, 0))
+            }
+            ("Conv", 1) => Some((0, 1)),
+            ("ConvTranspose", 1) => Some((1, 0)),
+            ("Gemm", 1) => Some(if trans { (0, 1) } else { (1, 0) }),
+            ("MatMul", 1) if rank >= 2 => Some((-1, -2)),
+            ("LayerNormalization" | "RMSNormalization", 1 | 2) => Some((0, 0)),
+            ("RNN" | "LSTM" | "GRU", 1..=3) => Some((0, 0)),
+            // A weight that is stored the other way round.
+            ("Transpose", 0) if rank == 2 => {
+                let output = graph.output(reader.node, 0)?;
+                let matmul = graph.uses(output).into_iter().any(|reader| {
+                    reader.slot == Slot::Input(1) && graph.node(reader.node).is_onnx("MatMul")
+                });
+                matmul.then_some((0, 1))
+            }
+            _ => None,
+        }
+    })
+}
+
+fn transposed(graph: &Graph, node: NodeId) -> bool {
+    graph.node(node).attribute("transB").and_then(AttributeValue::as_int).unwrap_or(0) != 0
+}
+
+fn encoding(
+    entry: &Entry,
+    graph: &Graph,
+    types: &Types,
+    value: ValueId,
+    role: Role,
+) -> Result<Encoding, EncodingsError> {
+    let unfit = |what: String| EncodingsError::Unfit { name: entry.name.clone(), what };
+    let numeric = |error: NumericError| unfit(error.to_string());
+    let dtype = dtype(entry, role).ok_or_else(|| unfit("there is no type of this width".into()))?;
+    let symmetric = entry.symmetric.unwrap_or_else(|| centred(entry));
+    let spec = Spec { symmetric, ..Spec::activation(dtype) };
+    if dtype.is_cast() {
+        return Ok(Encoding::cast(&spec));
+    }
+    if entry.scales.iter().any(|&scale| !(scale > 0.0 && scale.is_finite())) {
+        return Err(unfit("a scale is not positive".to_owned()));
+    }
+    let offsets = entry.offsets.iter();
+    let lowest = -(2f64.powi(dtype.bits() as i32) - 1.0);
+    if offsets.clone().any(|&offset| !(lowest..=0.0).contains(&offset)) {
+        return Err(unfit("an offset lies outside of its type".to_owned()));
+    }
+    // One step is given up where both ends are as far away.
+    let strict = symmetric
+        && dtype.is_integer()
+        && offsets.clone().next() == Some(&(1.0 - 2f64.powi(dtype.bits() as i32 - 1)));
+    let dims = || -> Result<Vec<usize>, EncodingsError> {
+        match types.constant(value) {
+            Some(tensor) => Ok(tensor.dims().to_vec()),
+            None => Err(unfit("it is no constant, and has more than one scale".to_owned())),
+        }
+    };
+    let axes = param_axes(graph, types, value);
+    let granularity = granularity(entry, axes, &dims).map_err(unfit)?;
+    let spec = Spec { strict, granularity, ..spec };
+    let shape = match granularity {
+        Granularity::PerTensor => Vec::new(),
+        _ => Grid::new(&dims()?, granularity).map_err(numeric)?.shape().to_vec(),
+    };
+    let count: usize = shape.iter().product();
+    if entry.scales.len() != count || entry.offsets.len() != count {
+        let found = entry.scales.len();
+        return Err(unfit(format!("its grid has {count} scales, the file gives {found}")));
+    }
+    let cell = |at: usize| Cell { scale: entry.scales[at], offset: entry.offsets[at] };
+    let mut encoding = Encoding::new(&spec, shape, (0..count).map(cell).collect());
+    // Flat lists have the blocks of a channel together.
+    if entry.shape.len() <= 1 {
+        for (at, target) in by_channel(&encoding).into_iter().enumerate() {
+            encoding.cells[target] = cell(at);
+        }
+    }
+    encoding.channel_scales = entry.channel_scales.iter().map(|&scale| scale as f32).collect();
+    Ok(encoding)
+}
+
+/// Whether every zero stands in the middle of its grid.
+fn centred(entry: &Entry) -> bool {
+    let Element::Int { bits, .. } = entry.element else { return true };
+    let middle = -2f64.powi(bits as i32 - 1);
+    entry.offsets.iter().all(|&offset| offset == middle || offset == middle + 1.0)
+}
+
+fn dtype(entry: &Entry, role: Role) -> Option<DType> {
+    let (bits, signed) = match entry.element {
+        Element::Float8(dtype) => return Some(dtype),
+        Element::Float { bits: 16 } => return Some(DType::Float16),
+        Element::Float { .. } => return None,
+        Element::Int { bits, signed } => (bits, signed),
+    };
+    let signed = signed.unwrap_or(match role {
+        Role::Activation => false,
+        Role::Weight => entry.symmetric == Some(true),
+        Role::Bias { .. } => true,
+    });
+    DType::parse(&format!("{}int{bits}", if signed { "" } else { "u" }))
+}
+
+fn granularity(
+    entry: &Entry,
+    axes: Option<(i64, i64)>,
+    dims: &dyn Fn() -> Result<Vec<usize>, EncodingsError>,
+) -> Result<Granularity, String> {
+    let shape = || dims().map_err(|error| error.to_string());
+    // The only other axis, for a block whose channel nobody names.
+    let other = |axis: i64| -> Result<i64, String> {
+        let dims = shape()?;
+        let at = grid::resolve(axis, dims.len()).map_err(|error| error.to_string())?;
+        match (axes, dims.len()) {
+            (Some((channel, _)), rank) => {
+                let channel = grid::resolve(channel, rank).map_err(|error| error.to_string())?;
+                Ok(if channel == at { 1 - at as i64 } else { channel as i64 })
+            }
+            (None, 2) => Ok(1 - at as i64),
+            _ => Err("nobody says which axis has the output channels".to_owned()),
+        }
+    };
+    Ok(match entry.layout {
+        Layout::Tensor => Granularity::PerTensor,
+        Layout::Channel { axis: Some(axis) } => Granularity::PerChannel(axis),
+        Layout::Channel { axis: None } => {
+            let dims = shape()?;
+            let fitting: Vec<usize> =
+                (0..dims.len()).filter(|&at| dims[at] == entry.scales.len()).collect();
+            match (axes, fitting.as_slice()) {
+                (Some((channel, _)), _) => Granularity::PerChannel(
+                    grid::resolve(channel, dims.len()).map_err(|error| error.to_string())? as i64,
+                ),
+                (None, [only]) => Granularity::PerChannel(*only as i64),
+                _ => return Err("nobody says which axis has the channels".to_owned()),
+            }
+        }
+        Layout::Block { axis, size } => {
+            let axis = block_axis(axis, axes, &shape()?)?;
+            Granularity::PerBlock { axis, size, channel: other(axis)? }
+        }
+        Layout::Lpbq { axis, size, compressed, decompressed } => {
+            let axis = block_axis(axis, axes, &shape()?)?;
+            let channel = other(axis)?;
+            Granularity::Lpbq { axis, size, channel, compressed, decompressed }
+        }
+    })
+}
+
+fn block_axis(axis: Option<i64>, axes: Option<(i64, i64)>, dims: &[usize]) -> Result<i64, String> {
+    let axis = axis.or(axes.map(|(_, block)| block));
+    let axis = axis.ok_or_else(|| "nobody says which axis has the blocks".to_owned())?;
+    Ok(grid::resolve(axis, dims.len()).map_err(|error| error.to_string())? as i64)
+}

@@ -1,0 +1,207 @@
+//! Observe: runs samples and collects statistics, without choosing ranges yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use marquetry_engine::{Flow, SampleError, Sweep, SweepOptions};
+use marquetry_ir::{Tensor, ValueId};
+use serde::{Deserialize, Serialize};
+
+use super::weights::{name, numeric};
+use super::{Content, Context, Fact, Output, Pass, PassError, Progress, State, Summary};
+use crate::observer::{Observer, Statistics, View};
+use crate::plan::{Reason, Role};
+use crate::statistics::{Shard, StatisticsFile, fingerprint};
+use crate::{Compat, Granularity, Scheme};
+
+/// Calibration samples: from files, or wherever a program has them.
+pub trait Samples: Sync {
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// One sample: a tensor for each input of the model that has no default, in their order.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or does not fit the model.
+    fn sample(&self, index: usize) -> Result<Vec<Tensor>, SampleError>;
+}
+
+impl Samples for marquetry_engine::Samples {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn sample(&self, index: usize) -> Result<Vec<Tensor>, SampleError> {
+        self.get(index).map(|sample| sample.tensors)
+    }
+}
+
+impl Samples for Vec<Vec<Tensor>> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn sample(&self, index: usize) -> Result<Vec<Tensor>, SampleError> {
+        Ok(self[index].clone())
+    }
+}
+
+/// What to do about NaN among the observed values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NanPolicy {
+    /// Stop: the sample or the model is broken.
+    #[default]
+    Refuse,
+    /// Leave NaN out of the ranges and say so.
+    Skip,
+}
+
+/// Runs samples and writes what was observed to a file, for all schemes alike.
+///
+/// In RON: `Observe(statistics: "stats.3", shard: (index: 3, of: 16))`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Observe {
+    /// Where the statistics go.
+    pub statistics: PathBuf,
+    /// The part of the samples to run; all where left out.
+    #[serde(default)]
+    pub shard: Option<Shard>,
+    /// How many samples there are, over all shards; all that are given where left out.
+    #[serde(default)]
+    pub samples: Option<usize>,
+    /// What to do about samples that make a value NaN.
+    #[serde(default)]
+    pub nan: NanPolicy,
+}
+
+impl Pass for Observe {
+    fn name(&self) -> &str {
+        "Observe"
+    }
+
+    fn requires(&self) -> &[Fact] {
+        &[Fact::Sites]
+    }
+
+    fn provides(&self) -> &[Fact] {
+        &[]
+    }
+
+    fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
+        let total = cx.samples.count().min(self.samples.unwrap_or(usize::MAX));
+        let shard = self.shard.unwrap_or(Shard { index: 1, of: 1 });
+        let span = shard.span(total).map_err(PassError::Statistics)?;
+        let wanted = observed(state);
+        let each = wanted.iter().map(|&value| (value, value)).collect();
+        // The default scheme of ours that looks at the distribution: its statistics serve all.
+        let empty = || Statistics::new(Scheme::TfEnhanced, Compat::Default, Granularity::PerTensor);
+        let run = Run { pass: self.name(), nan: self.nan, span: span.clone(), keeper: &each };
+        let (statistics, odd) = run.observe(state, cx, &empty)?;
+        let graph = &state.model.graph;
+        let tensors = statistics
+            .into_iter()
+            .filter(|(value, _)| !odd.contains_key(value))
+            .map(|(value, seen)| (name(graph, value), seen))
+            .collect();
+        let file = StatisticsFile::new(fingerprint(&state.model), total, shard, tensors);
+        let path = self.statistics.clone();
+        let done = format!(
+            "{} values on samples {}..{} of {total}, to {}",
+            wanted.len(),
+            span.start,
+            span.end,
+            path.display()
+        );
+        state.outputs.push(Output { path, content: Content::Text(file.render()) });
+        Ok(Summary::new(self, done))
+    }
+}
+
+/// The values whose range has to be observed.
+pub(super) fn observed(state: &State) -> BTreeSet<ValueId> {
+    let sites = state.plan.enabled().filter(|(_, site)| {
+        site.role == Role::Activation
+            && site.fixed_range.is_none_or(|range| range.known().is_none())
+            && !site.spec.dtype.is_cast()
+            && !site.frozen
+    });
+    sites.map(|(value, _)| value).collect()
+}
+
+/// Samples to run, and who observes which value.
+pub(super) struct Run<'a> {
+    pub(super) pass: &'a str,
+    pub(super) nan: NanPolicy,
+    pub(super) span: std::ops::Range<usize>,
+    /// The value under whose name each value is observed: tied ones share one.
+    pub(super) keeper: &'a BTreeMap<ValueId, ValueId>,
+}
+
+/// Statistics by keeper, and values that cannot be observed with the reason.
+type Observed = (BTreeMap<ValueId, Statistics>, BTreeMap<ValueId, String>);
+
+impl Run<'_> {
+    /// Observes every value on every sample.
+    pub(super) fn observe(
+        &self,
+        state: &State,
+        cx: &Context<'_>,
+        empty: &dyn Fn() -> Statistics,
+    ) -> Result<Observed, PassError> {
+        let graph = &state.model.graph;
+        let wanted: BTreeSet<ValueId> = self.keeper.keys().copied().collect();
+        let mut statistics: BTreeMap<ValueId, Statistics> =
+            self.keeper.values().map(|&first| (first, empty())).collect();
+        let mut odd = BTreeMap::new();
+        if wanted.is_empty() {
+            return Ok((statistics, odd));
+        }
+        let mut sweep = Sweep::new(cx.engine, graph, &wanted, &SweepOptions::default())
+            .map_err(|source| PassError::Engine { sample: None, source })?;
+        let total = self.span.len();
+        for (done, index) in self.span.clone().enumerate() {
+            let sample = cx.samples.sample(index).map_err(PassError::Sample)?;
+            let mut failure = None;
+            let mut see = |value: ValueId, tensor: &Tensor| {
+                let keeper = self.keeper.get(&value);
+                let Some(observer) = keeper.and_then(|first| statistics.get_mut(first)) else {
+                    return Flow::Continue;
+                };
+                let Some(data) = tensor.to_f32s().filter(|_| tensor.dtype().is_float()) else {
+                    odd.insert(value, format!("it holds `{}`", tensor.dtype()));
+                    return Flow::Continue;
+                };
+                let before = observer.range().oddities().0;
+                let updated = observer.update(View { dims: tensor.dims(), data: &data });
+                let count = observer.range().oddities().0 - before;
+                failure = match updated {
+                    Err(source) => Some(numeric(graph, value, source)),
+                    Ok(()) if count > 0 && self.nan == NanPolicy::Refuse => {
+                        let value = name(graph, value);
+                        Some(PassError::NotANumber { value, sample: index, count })
+                    }
+                    Ok(()) => return Flow::Continue,
+                };
+                Flow::Stop
+            };
+            let ran = sweep.run(&sample, &mut see);
+            ran.map_err(|source| PassError::Engine { sample: Some(index), source })?;
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+            (cx.progress)(Progress { pass: self.pass, done: done + 1, total: Some(total) });
+        }
+        Ok((statistics, odd))
+    }
+}
+
+/// Takes values that cannot be observed out of the plan.
+pub(super) fn disable(state: &mut State, pass: &str, odd: BTreeMap<ValueId, String>) {
+    for (value, what) in odd {
+        if let Some(site) = state.plan.get_mut(value) {
+            site.disable(Reason::new(pass, what));
+        }
+    }
+}
