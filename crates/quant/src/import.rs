@@ -248,9 +248,14 @@ impl Import<'_> {
         let dtype = DType::parse(&element.to_string()).ok_or("its type is not known")?;
         let axis = int("axis").unwrap_or(1);
         let block = int("block_size").and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
-        let scale_tensor = match scale {
-            Some(scale) => scale,
-            None => return Err("its scale is computed".to_owned()),
+        let product = match scale {
+            Some(_) => None,
+            None => Some(self.low_power_scale(scale_value)?),
+        };
+        let scale_tensor = match (scale, &product) {
+            (Some(scale), _) => scale,
+            (None, Some((scale, _))) => scale,
+            (None, None) => return Err("its scale is computed".to_owned()),
         };
         let scales = scale_tensor.to_f32s().ok_or("its scale holds no floats")?.into_owned();
         let zeros = match zero {
@@ -263,7 +268,7 @@ impl Import<'_> {
             return Err("scale and zero point differ in shape".to_owned());
         }
         let shape = scale_tensor.dims();
-        let low_power = graph.producer(scale_value).map(|(producer, _)| producer);
+        let low_power = product.is_some().then(|| dtype.bits());
         let (granularity, grid_shape, cells) = match (shape.len(), block) {
             (0, _) => (Granularity::PerTensor, Vec::new(), vec![0]),
             (1, 0) if shape[0] == 1 => (Granularity::PerTensor, Vec::new(), vec![0]),
@@ -287,14 +292,41 @@ impl Import<'_> {
             Cell { scale: f64::from(scales[at]), offset }
         });
         let mut encoding = Encoding::new(&spec, grid_shape, cells.collect());
-        if let Granularity::Lpbq { .. } = granularity
-            && let Some(producer) = low_power
-        {
-            let floats = graph.input(producer, 1).and_then(|value| self.types.constant(value));
-            let floats = floats.and_then(|tensor| Some(tensor.to_f32s()?.into_owned()));
-            encoding.channel_scales = floats.ok_or("the floats of its scales are computed")?;
+        if let Some((_, floats)) = product {
+            encoding.channel_scales = floats;
         }
         Ok(encoding)
+    }
+
+    /// Scales that are constant integers times the constant float of their channel, and the floats.
+    fn low_power_scale(&self, value: ValueId) -> Result<(Tensor, Vec<f32>), String> {
+        let graph = self.graph();
+        let computed = || "its scale is computed".to_owned();
+        let (producer, _) = graph.producer(value).ok_or_else(computed)?;
+        let node = graph.node(producer);
+        let input = |slot: usize| {
+            let value = graph.input(producer, slot)?;
+            self.types.constant(value)
+        };
+        let (Some(ints), Some(floats)) = (input(0), input(1)) else { return Err(computed()) };
+        let zero = input(2).and_then(Tensor::to_i64s);
+        let plain = node.op_type == "DequantizeLinear"
+            && zero.is_none_or(|zero| zero.iter().all(|&zero| zero == 0));
+        let numbers = ints.to_i64s().zip(floats.to_f32s()).filter(|_| plain);
+        let (integers, floats) = numbers.ok_or_else(computed)?;
+        let axis = node.attribute("axis").and_then(AttributeValue::as_int).unwrap_or(1);
+        let at = grid::resolve(axis, ints.dims().len()).map_err(|error| error.to_string())?;
+        if floats.len() != ints.dims()[at] {
+            return Err(computed());
+        }
+        let inner: usize = ints.dims()[at + 1..].iter().product();
+        let scales: Vec<f32> = integers
+            .iter()
+            .enumerate()
+            .map(|(element, &int)| int as f32 * floats[element / inner.max(1) % floats.len()])
+            .collect();
+        let scale = Tensor::from_f32s(ints.dims(), &scales).map_err(|error| error.to_string())?;
+        Ok((scale, floats.into_owned()))
     }
 
     /// The grid of scales by blocks, which repeat along axes that a cell spans.
@@ -305,7 +337,7 @@ impl Import<'_> {
         shape: &[usize],
         dims: &[usize],
         scales: &[f32],
-        low_power: Option<NodeId>,
+        low_power: Option<u32>,
     ) -> Result<(Granularity, Vec<usize>, Vec<usize>), String> {
         let axis = grid::resolve(axis, dims.len()).map_err(|error| error.to_string())?;
         if shape.len() != dims.len() || size == 0 || dims.len() < 2 {
@@ -315,12 +347,12 @@ impl Import<'_> {
         let channel = if axis == 0 { 1 } else { 0 };
         let channel = if dims.len() > 2 && axis > 1 { 0 } else { channel };
         let granularity = match low_power {
-            Some(_) => Granularity::Lpbq {
+            Some(compressed) => Granularity::Lpbq {
                 axis: axis as i64,
                 size,
                 channel: channel as i64,
-                compressed: 4,
-                decompressed: 8,
+                compressed,
+                decompressed: 2 * compressed,
             },
             None => Granularity::PerBlock { axis: axis as i64, size, channel: channel as i64 },
         };

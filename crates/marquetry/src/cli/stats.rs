@@ -77,7 +77,7 @@ fn table(file: &StatisticsFile) -> String {
         let zeros: u64 = cells.iter().map(|cell| cell.zero).sum();
         let (min, max) = statistics.range().range().unwrap_or((f32::NAN, f32::NAN));
         let share = 100.0 * zeros as f64 / count.max(1) as f64;
-        write!(text, "{name:width$}  {min:>14.6}  {max:>14.6}  {count:>12}  {share:>7.1}%")
+        write!(text, "{name:width$}  {min:>14.4}  {max:>14.4}  {count:>12}  {share:>7.1}%")
             .expect("a string takes any text");
         let (nan, infinite) = statistics.range().oddities();
         if nan + infinite > 0 {
