@@ -4,7 +4,8 @@
 //! `--- setup` with lines `copy FILE [as NAME]` (from the repository), `cut NAME BYTES` and
 //! `mkdir NAME`, in `--- file NAME` with the content of a text file, and in `--- model NAME` with a graph
 //! in ONNX's textual syntax, of which a model is made. The snapshot shows what each command printed, how
-//! it ended, which files were there afterwards, and the text of those that `--- show` names.
+//! it ended, which files were there afterwards, and the text of those that `--- show` names. A line
+//! `same A B` in `--- run` compares two files by their bytes.
 //!
 //! `tests/cases/why/*.case` are of the same kind, about one verb.
 
@@ -102,6 +103,11 @@ fn prepare(root: &Path, folder: &Path, line: &str) {
 
 fn execute(folder: &Path, line: &str) -> String {
     let mut words = line.split_whitespace();
+    if let ["same", a, b] = line.split_whitespace().collect::<Vec<_>>()[..] {
+        let bytes = |name: &str| fs::read(folder.join(name)).unwrap();
+        let word = if bytes(a) == bytes(b) { "equal" } else { "different" };
+        return format!("$ same {a} {b}\n{word}\n\n");
+    }
     assert_eq!(words.next(), Some("marquetry"), "a case runs `marquetry`");
     let output = Command::new(env!("CARGO_BIN_EXE_marquetry"))
         .args(words)

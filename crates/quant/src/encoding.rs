@@ -38,7 +38,7 @@ pub struct Encoding {
     /// Low-power blocks only: the float scale of every channel, of which the scales of its blocks
     /// are small integer multiples.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub channel_scales: Vec<f32>,
+    pub channel_scales: Vec<f64>,
 }
 
 impl Encoding {

@@ -293,7 +293,7 @@ impl Import<'_> {
         });
         let mut encoding = Encoding::new(&spec, grid_shape, cells.collect());
         if let Some((_, floats)) = product {
-            encoding.channel_scales = floats;
+            encoding.channel_scales = floats.into_iter().map(f64::from).collect();
         }
         Ok(encoding)
     }

@@ -56,7 +56,7 @@ pub(crate) fn compress(encoding: &mut Encoding, channel: i64) -> Result<(), Nume
         for (&cell, &scale) in cells.iter().zip(&blocks.scales) {
             encoding.cells[cell].scale = f64::from(scale);
         }
-        channel_scales.push(blocks.channel_scale);
+        channel_scales.push(f64::from(blocks.channel_scale));
     }
     encoding.channel_scales = channel_scales;
     Ok(())
@@ -88,7 +88,7 @@ pub(crate) fn int_scales(encoding: &Encoding, channel: i64) -> Result<Vec<u32>, 
     cells
         .map(|(cell, channel)| match encoding.channel_scales.get(channel) {
             // The scale is an exact multiple, up to the rounding of the product.
-            Some(&whole) => Ok((cell.scale / f64::from(whole)).round() as u32),
+            Some(&whole) => Ok((cell.scale / whole).round() as u32),
             None => Err(NumericError::BadBlock { size: encoding.channel_scales.len() }),
         })
         .collect()

@@ -122,6 +122,13 @@ fn golden_files_of_version_1_become_those_of_the_others() {
 }
 
 fn first_difference(written: &Value, expected: &Value) -> String {
+    if let (Some(written), Some(expected)) = (written.as_object(), expected.as_object()) {
+        let pair = written.iter().zip(expected).find(|(a, b)| a != b);
+        return pair.map_or(String::new(), |(a, b)| {
+            let inner = first_difference(a.1, b.1);
+            format!(", {} or {}{inner}", a.0, b.0)
+        });
+    }
     let (Some(written), Some(expected)) = (written.as_array(), expected.as_array()) else {
         return String::new();
     };

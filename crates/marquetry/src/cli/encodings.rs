@@ -76,12 +76,13 @@ fn write(outputs_: Vec<Output>, read: &[PathBuf]) -> Result<(), Failure> {
     outputs::write(&outputs_)
 }
 
-fn render(model: &Model, plan: &Plan, version: Version) -> Result<String, Failure> {
+/// The text of a plan, and how many encodings it holds.
+fn render(model: &Model, plan: &Plan, version: Version) -> Result<(String, usize), Failure> {
     let types = infer::run(model);
-    let document = encodings::of_plan(&model.graph, &types, plan, version);
-    document
-        .and_then(|document| encodings::render(&document, version))
-        .map_err(|error| failure(&error))
+    let document =
+        encodings::of_plan(&model.graph, &types, plan, version).map_err(|error| failure(&error))?;
+    let text = encodings::render(&document, version).map_err(|error| failure(&error))?;
+    Ok((text, document.entries.len()))
 }
 
 /// The quantizers of a quantized model as a file.
@@ -94,8 +95,8 @@ fn export(
     let (output, version) = target(output)?;
     let model = load::model(path, cli)?;
     let imported = import::qdq(&model).map_err(|error| pass_failure(&error).at(path.display()))?;
-    let count = imported.plan.enabled().count();
-    let content = Content::Text(render(&imported.model, &imported.plan, version)?);
+    let (text, count) = render(&imported.model, &imported.plan, version)?;
+    let content = Content::Text(text);
     let mut files = vec![Output { path: output.clone(), content }];
     if let Some(float) = float {
         let content = Content::Model(Box::new(imported.model));
@@ -182,10 +183,11 @@ fn convert(
     let (output, version) = target(output)?;
     let document = read(file)?;
     let mut inputs = vec![file.to_owned()];
-    let (text, notes) = match model {
+    let ((text, count), notes) = match model {
         None => {
-            let text = encodings::render(&document, version);
-            (text.map_err(|error| failure(&error).at(file.display()))?, document.notes.clone())
+            let text = encodings::render(&document, version)
+                .map_err(|error| failure(&error).at(file.display()))?;
+            ((text, document.entries.len()), document.notes.clone())
         }
         Some(path) => {
             inputs.push(path.to_owned());
@@ -201,14 +203,14 @@ fn convert(
     let text = format!(
         "{}: {} from {from} to {}\n",
         output.display(),
-        plural(document.entries.len(), "encoding"),
+        plural(count, "encoding"),
         version.name()
     );
     let json = json!({
         "schema_version": 1,
         "from": from,
         "to": version.name(),
-        "encodings": document.entries.len(),
+        "encodings": count,
         "written": [output.display().to_string()],
     });
     Ok(noted(Answer::new(text, json), &notes))

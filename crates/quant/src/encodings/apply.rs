@@ -223,7 +223,7 @@ fn encoding(
             encoding.cells[target] = cell(at);
         }
     }
-    encoding.channel_scales = entry.channel_scales.iter().map(|&scale| scale as f32).collect();
+    encoding.channel_scales = entry.channel_scales.clone();
     Ok(encoding)
 }
 

@@ -18,7 +18,6 @@ pub(super) type Known<'a> = BTreeMap<ValueId, (Role, Cow<'a, Encoding>)>;
 
 /// Operators whose outputs hold elements of their inputs, or bounds of them.
 const MOVEMENT: &[&str] = &[
-    "Cast",
     "Clip",
     "Col2Im",
     "Compress",
@@ -135,12 +134,21 @@ fn biases(graph: &Graph, types: &Types, plan: &Plan, known: &mut Known<'_>) {
         let norm = NORMS.iter().any(|op| content.is_onnx(op));
         let found = match (kernel, norm, content.op_type.as_str()) {
             (true, ..) => kernel_bias(known, input(DATA), input(WEIGHT), input(BIAS)),
-            (_, true, _) => norm_bias(types, known, input(DATA), input(WEIGHT), input(BIAS)),
+            (_, true, _) => input(DATA)
+                .filter(|data| known.contains_key(data))
+                .and_then(|data| norm_bias(types, known, data, input(WEIGHT), input(BIAS))),
             (.., "Add") => added_bias(graph, types, known, node),
             _ => None,
         };
         let Some((bias, role, encoding)) = found else { continue };
-        let constant = types.constant(bias).is_some_and(|bias| bias.dtype().is_float());
+        // One that does not fit 32 bits stays in float.
+        let constant = types.constant(bias).and_then(|bias| bias.to_f32s());
+        let constant = constant.is_some_and(|bias| {
+            bias.iter().enumerate().all(|(at, &x)| {
+                let cell = encoding.cells[at % encoding.cells.len()];
+                f64::from(x).abs() / cell.scale <= 2f64.powi(31)
+            })
+        });
         let taken = known.contains_key(&bias) || plan.get(bias).is_some_and(|site| site.enabled);
         if constant && !taken {
             known.insert(bias, (role, Cow::Owned(encoding)));
@@ -163,17 +171,22 @@ fn kernel_bias(
     if !single || w.cells.is_empty() {
         return None;
     }
-    let x = x.cells[0].scale as f32;
-    let scales: Vec<f32> = match w.granularity {
+    let x = x.cells[0].scale;
+    // Kernels multiply the scales they read, which are single; those of low-power blocks are never
+    // read as such.
+    let product = |scale: f64| f64::from(scale as f32 * x as f32);
+    let scales: Vec<f64> = match w.granularity {
         Granularity::PerTensor | Granularity::PerChannel(_) => {
-            w.cells.iter().map(|cell| cell.scale as f32).collect()
+            w.cells.iter().map(|cell| product(cell.scale)).collect()
         }
-        Granularity::Lpbq { .. } => w.channel_scales.clone(),
+        Granularity::Lpbq { .. } => {
+            w.channel_scales.iter().map(|&scale| scale * f64::from(x as f32)).collect()
+        }
         Granularity::PerBlock { channel, .. } => {
             let channels = crate::lpbq::channels(&w.shape, channel).ok()?;
-            let mut largest = vec![0.0f32; channels.iter().max()? + 1];
+            let mut largest = vec![0.0f64; channels.iter().max()? + 1];
             for (cell, &channel) in w.cells.iter().zip(&channels) {
-                largest[channel] = largest[channel].max(cell.scale as f32);
+                largest[channel] = largest[channel].max(product(cell.scale));
             }
             largest
         }
@@ -183,7 +196,7 @@ fn kernel_bias(
         _ => Granularity::PerChannel(0),
     };
     let shape = if granularity == Granularity::PerTensor { vec![] } else { vec![scales.len()] };
-    let cells: Vec<Cell> = scales.iter().map(|&scale| bias_cell(f64::from(scale * x))).collect();
+    let cells: Vec<Cell> = scales.into_iter().map(bias_cell).collect();
     let spec = Spec::weight(DType::Int32, granularity);
     Some((bias, Role::Bias { input, weight }, Encoding::new(&spec, shape, cells)))
 }
@@ -191,11 +204,11 @@ fn kernel_bias(
 fn norm_bias(
     types: &Types,
     known: &Known<'_>,
-    data: Option<ValueId>,
+    input: ValueId,
     weight: Option<ValueId>,
     bias: Option<ValueId>,
 ) -> Found {
-    let (input, weight, bias) = (data?, weight?, bias?);
+    let (weight, bias) = (weight?, bias?);
     known.get(&weight)?;
     let content = types.constant(bias)?.to_f32s()?;
     let largest = content.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
@@ -221,7 +234,7 @@ fn added_bias(graph: &Graph, types: &Types, known: &Known<'_>, add: NodeId) -> F
             let (data, weight) =
                 if types.is_constant(second) { (first, second) } else { (second, first) };
             let param = known.get(&weight).is_some_and(|(role, _)| *role == Role::Weight);
-            param.then(|| norm_bias(types, known, Some(data), Some(weight), Some(bias)))?
+            param.then(|| norm_bias(types, known, data, Some(weight), Some(bias)))?
         }
         _ => None,
     }

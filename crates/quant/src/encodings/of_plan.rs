@@ -124,7 +124,10 @@ fn entry(
         }
     };
     let nested = version == Version::V2_0_0;
-    let cells = if nested { (0..encoding.cells.len()).collect() } else { by_channel(encoding) };
+    let cells = match version {
+        Version::V1_0_0 => by_channel(encoding),
+        _ => (0..encoding.cells.len()).collect(),
+    };
     entry.scales = cells.iter().map(|&cell| encoding.cells[cell].scale).collect();
     entry.offsets = cells.iter().map(|&cell| encoding.cells[cell].offset).collect();
     entry.shape = match encoding.granularity {
@@ -139,8 +142,7 @@ fn entry(
         };
         let ints = lpbq::int_scales(encoding, channel).map_err(unfit)?;
         entry.ints = cells.iter().map(|&cell| ints[cell]).collect();
-        entry.channel_scales =
-            encoding.channel_scales.iter().map(|&scale| f64::from(scale)).collect();
+        entry.channel_scales.clone_from(&encoding.channel_scales);
     }
     Ok(entry)
 }

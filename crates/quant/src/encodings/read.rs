@@ -200,7 +200,10 @@ fn v1_0_0(value: &Value) -> Result<Entry, EncodingsError> {
             entry.layout = Layout::Lpbq { axis: None, size, compressed, decompressed: bits };
             entry.element = Element::Int { bits: compressed, signed: Some(true) };
             let (_, ints) = fields.numbers("per_block_int_scale")?;
-            low_power(&mut entry, fields.name, &ints, 1)?;
+            // Flat lists have the blocks of a channel together.
+            let channels = entry.scales.len().max(1);
+            low_power(&mut entry, fields.name, &ints, ints.len() / channels)?;
+            entry.shape = vec![ints.len()];
         }
         _ => return Err(fields.bad("enc_type", "is no kind of encoding")),
     }
@@ -211,7 +214,8 @@ fn v1_0_0(value: &Value) -> Result<Entry, EncodingsError> {
     Ok(entry)
 }
 
-/// Makes scales of blocks from `scales`, which are those of channels.
+/// Makes scales of blocks from `scales`, which are those of channels; `inner` integers in a row are of
+/// one channel.
 fn low_power(
     entry: &mut Entry,
     name: &str,
@@ -219,7 +223,7 @@ fn low_power(
     inner: usize,
 ) -> Result<(), EncodingsError> {
     let channels = entry.scales.len();
-    if channels == 0 || ints.is_empty() || !ints.len().is_multiple_of(channels) {
+    if channels == 0 || ints.is_empty() || inner == 0 || !ints.len().is_multiple_of(channels) {
         return Err(bad(name, "there are not as many blocks in every channel"));
     }
     entry.channel_scales = entry.scales.clone();
@@ -227,9 +231,7 @@ fn low_power(
     if entry.ints.iter().zip(ints).any(|(&int, &read)| int == 0 || f64::from(int) != read) {
         return Err(bad(name, "an integer scale is no positive integer"));
     }
-    // Flat lists have the blocks of a channel together, nested ones stand as in the tensor.
-    let blocks = ints.len() / channels;
-    let channel = |at: usize| if inner == 1 { at / blocks } else { at % channels };
+    let channel = |at: usize| at / inner % channels;
     let scale = |(at, &int): (usize, &u32)| {
         // The product is what runtimes compute, in single precision.
         f64::from(int as f32 * entry.channel_scales[channel(at)] as f32)
@@ -237,7 +239,6 @@ fn low_power(
     entry.scales = entry.ints.iter().enumerate().map(scale).collect();
     let Element::Int { bits, .. } = entry.element else { return Ok(()) };
     entry.offsets = vec![-((1u64 << (bits - 1)) as f64); ints.len()];
-    entry.shape = vec![ints.len()];
     Ok(())
 }
 
@@ -270,8 +271,12 @@ fn v2_0_0(value: &Value) -> Result<Entry, EncodingsError> {
         let (channel_shape, scales) = fields.numbers("per_channel_float_scale")?;
         let bits = dtype.bits();
         entry.layout = Layout::Lpbq { axis, size, compressed: bits, decompressed: 2 * bits };
-        // Scales of shape [channels, 1] vary slowest.
-        let inner = channel_shape.last().copied().unwrap_or(1);
+        // Channels lie on the one axis along which their floats differ.
+        let channel = channel_shape.iter().position(|&length| length > 1);
+        let inner = match channel.filter(|_| channel_shape.len() == shape.len()) {
+            Some(at) => shape[at + 1..].iter().product(),
+            None => ints.len(),
+        };
         entry.scales = scales;
         low_power(&mut entry, fields.name, &ints, inner)?;
         entry.shape = shape;
@@ -300,4 +305,86 @@ fn v2_0_0(value: &Value) -> Result<Entry, EncodingsError> {
         };
     }
     Ok(entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encodings::render;
+
+    fn code(text: &str) -> &'static str {
+        parse(text).unwrap_err().code()
+    }
+
+    #[test]
+    fn broken_files_are_errors_with_a_place() {
+        assert_eq!(code(""), "encodings_syntax");
+        assert_eq!(code("[]"), "encodings_syntax");
+        assert_eq!(code(r#"{"version": "9.9.9"}"#), "encodings_version");
+        assert_eq!(code(r#"{"version": "1.0.0"}"#), "encodings_syntax");
+        let entry = |entry: &str| {
+            let text = format!(
+                r#"{{"version": "1.0.0", "activation_encodings": [{entry}], "param_encodings": []}}"#
+            );
+            parse(&text).map(|_| ()).map_err(|error| error.to_string())
+        };
+        let missing = entry(r#"{"name": "x", "dtype": "INT"}"#).unwrap_err();
+        assert_eq!(missing, "`x`: `bw` is missing");
+        let deep = format!(
+            r#"{{"name": "x", "dtype": "INT", "bw": 8, "is_sym": true, "enc_type": "LPBQ",
+                "block_size": 0, "compressed_bw": 4, "offset": [0], "scale": [{}],
+                "per_block_int_scale": [1.5]}}"#,
+            "[".repeat(50) + &"]".repeat(50)
+        );
+        assert!(entry(&deep).is_err());
+        for (field, value) in [("bw", "0"), ("bw", "-1"), ("scale", "[null]"), ("offset", "[0,0]")]
+        {
+            let whole = [
+                ("name", "\"x\""),
+                ("dtype", "\"INT\""),
+                ("bw", "8"),
+                ("is_sym", "false"),
+                ("enc_type", "\"PER_CHANNEL\""),
+                ("scale", "[1.0]"),
+                ("offset", "[0]"),
+            ];
+            let fields: Vec<String> = whole
+                .iter()
+                .map(|(key, good)| {
+                    format!("\"{key}\": {}", if *key == field { value } else { good })
+                })
+                .collect();
+            assert!(entry(&format!("{{{}}}", fields.join(", "))).is_err(), "{field} {value}");
+        }
+    }
+
+    #[test]
+    fn a_shifted_grid_survives() {
+        let text = r#"{"version": "1.0.0", "activation_encodings": [], "param_encodings": [
+            {"name": "w", "dtype": "INT", "bw": 2, "enc_type": "PER_TENSOR", "is_sym": true,
+             "scale": [0.5], "offset": [-2.0], "zero_point_shift": 0.5}]}"#;
+        let document = parse(text).unwrap();
+        assert_eq!(document.entries[0].offsets, [-1.5]);
+        let written = render(&document, Version::V1_0_0).unwrap();
+        assert_eq!(parse(&written).unwrap().entries, document.entries);
+        let error = render(&document, Version::V2_0_0).unwrap_err();
+        assert_eq!(error.code(), "encodings_need_model");
+    }
+
+    #[test]
+    fn overrides_of_onnx_runtime_are_read_as_far_as_they_go() {
+        let text = r#"{
+            "x": [{"quant_type": "QUInt16", "rmin": -1.0, "rmax": 1.0}],
+            "w": [{"axis": 0, "quant_type": "QInt8", "symmetric": true, "scale": 0.5, "zero_point": 0},
+                  {"axis": 0, "quant_type": "QInt8", "symmetric": true, "scale": 0.25}],
+            "later": [{"quant_type": "QUInt8"}]
+        }"#;
+        let document = parse(text).unwrap();
+        assert_eq!(document.entries.len(), 2);
+        assert_eq!(document.entries[0].scales, [2.0 / 65535.0]);
+        assert_eq!(document.entries[1].offsets, [-128.0, -128.0]);
+        assert_eq!(document.entries[1].layout, Layout::Channel { axis: Some(0) });
+        assert_eq!(document.notes.len(), 1);
+        assert_eq!(code(r#"{"x": 3}"#), "encodings_syntax");
+    }
 }

@@ -277,7 +277,8 @@ impl Lowering<'_> {
         };
         let channels = encoding.channel_scales.len();
         let ints = Tensor::new(ElementType::Uint8, shape, bytes).map_err(bad)?;
-        let floats = Tensor::from_f32s([channels], &encoding.channel_scales).map_err(bad)?;
+        let floats: Vec<f32> = encoding.channel_scales.iter().map(|&scale| scale as f32).collect();
+        let floats = Tensor::from_f32s([channels], &floats).map_err(bad)?;
         let zeros =
             Tensor::new(ElementType::Uint8, [channels], vec![0u8; channels]).map_err(bad)?;
         let ints = self.add_initializer(&format!("{name}_scale_quantized"), ints)?;
