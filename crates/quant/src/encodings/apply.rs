@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use marquetry_ir::infer::Types;
-use marquetry_ir::{AttributeValue, Graph, NodeId, Slot, ValueId};
+use marquetry_ir::{AttributeValue, Graph, NodeId, Slot, Use, ValueId};
 
 use super::of_plan::by_channel;
 use super::{Document, Element, EncodingsError, Entry, Layout, Section};
@@ -106,9 +106,8 @@ fn role(entry: &Entry, graph: &Graph, types: &Types, value: ValueId) -> Role {
         return Role::Activation;
     }
     if matches!(entry.element, Element::Int { bits: 32, .. }) {
-        let kernel = graph.uses(value).into_iter().find(|reader| reader.slot == Slot::Input(2));
-        if let Some(kernel) = kernel
-            && BIAS == 2
+        let is_bias = |reader: &Use| matches!(reader.slot, Slot::Input(at) if at as usize == BIAS);
+        if let Some(kernel) = graph.uses(value).into_iter().find(is_bias)
             && let (Some(input), Some(weight)) =
                 (graph.input(kernel.node, DATA), graph.input(kernel.node, WEIGHT))
         {

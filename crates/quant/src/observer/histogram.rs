@@ -141,9 +141,8 @@ impl Bins {
             self.add_many(piece, inverse);
         }
         // Zeros were counted with the first positive bin; they have a count of their own.
-        match self.positive.first_mut() {
-            Some(first) => *first -= seen.zero,
-            None => {}
+        if let Some(first) = self.positive.first_mut() {
+            *first -= seen.zero;
         }
     }
 
