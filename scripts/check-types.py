@@ -4,7 +4,8 @@
     python scripts/check-types.py [--marquetry target/debug/marquetry] [MODEL CALIB]
 
 Prints for each what ONNX Runtime's outputs are to the float model's, and what the encodings of the
-quantized model become when they are exported and imported again: the same outputs, to the bit.
+quantized model become when they are exported and imported again: the same outputs, to the bit,
+except that kernels with weights in blocks get biases of 32 bits.
 Needs onnx, onnxruntime and numpy. Exits with 1 if a model does not load or a round trip differs.
 """
 
@@ -42,8 +43,9 @@ CASES = [
 def outputs(path, feeds):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    # What the file says, not what a runtime makes of it.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    # What the file says, not what a runtime makes of it: with optimizations, 8-bit floats around
+    # MaxPool come out wrong.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(
         str(path), options, providers=["CPUExecutionProvider"]
     )
@@ -109,7 +111,8 @@ def main():
                     back = outputs(again, feeds)
                     same = all((a == b).all() for a, b in zip(found, back))
                     line += ", round trip " + ("equal" if same else f"{decibels(found, back):.1f} dB")
-                    failed |= not same
+                    # 2.0.0 also holds the biases of kernels with blocks, which were float.
+                    failed |= not same and ":" not in granularity
             print(line)
     return int(failed)
 
