@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         plain = plain.min(start.elapsed().as_secs_f64());
 
-        let standard = Standard { scheme, ..Standard::new("out.onnx") };
+        let standard = Standard { scheme, equalize: false, ..Standard::new("out.onnx") };
         let mut recipe = standard.recipe();
         recipe.passes.truncate(5);
         let pipeline = recipe.pipeline()?;

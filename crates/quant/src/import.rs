@@ -149,7 +149,9 @@ impl Import<'_> {
             return Err("it lacks an input".to_owned());
         };
         let Some(back) = graph.output(node, 0) else { return Ok(()) };
-        let Some(tensor) = graph.value(stored).constant.clone() else {
+        // As it was: a first reader has made it float by now.
+        let original = self.types.constant(stored).cloned();
+        let Some(tensor) = original.filter(|_| graph.value(stored).constant.is_some()) else {
             // Behind a QuantizeLinear, which deals with it.
             return Ok(());
         };
@@ -160,12 +162,6 @@ impl Import<'_> {
             return Err("a constant is an output".to_owned());
         }
         let encoding = self.encoding(node, tensor.dims().len(), Some(tensor.dims()))?;
-        let integers = match tensor.to_i64s() {
-            Some(integers) => integers,
-            None => tensor.bytes().iter().map(|&code| i64::from(code)).collect(),
-        };
-        let floats = qdq::dequantize(&integers, tensor.dims(), &encoding)
-            .map_err(|error| error.to_string())?;
         let readers = graph.uses(back);
         let known = self.found.iter().position(|found| found.value == stored);
         let at = match known {
