@@ -168,6 +168,13 @@ impl Import<'_> {
             Some(at) if self.found[at].encoding == encoding => at,
             Some(_) => return Err("its integers are read with two encodings".to_owned()),
             None => {
+                let integers = match tensor.to_i64s() {
+                    Some(integers) => integers,
+                    // The codes of an 8-bit float.
+                    None => tensor.bytes().iter().map(|&code| i64::from(code)).collect(),
+                };
+                let floats = qdq::dequantize(&integers, tensor.dims(), &encoding)
+                    .map_err(|error| error.to_string())?;
                 let float =
                     Tensor::from_f32s(tensor.dims(), &floats).map_err(|error| error.to_string())?;
                 self.model.graph.set_initializer(stored, float);
