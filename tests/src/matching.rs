@@ -1,6 +1,7 @@
 //! Patterns in graphs: what is found, where, and how often.
 
 mod cases;
+mod generated;
 mod lift;
 mod naive;
 pub(crate) mod properties;
