@@ -1,6 +1,8 @@
 //! Patterns in graphs: what is found, where, and how often.
 
+mod ahead;
 mod cases;
 mod naive;
 pub(crate) mod properties;
 mod recall;
+mod why;
