@@ -1,8 +1,10 @@
 //! Patterns in graphs: what is found, where, and how often.
 
+mod ahead;
 mod cases;
 mod generated;
 mod lift;
 mod naive;
 pub(crate) mod properties;
 mod recall;
+mod why;
