@@ -14,3 +14,4 @@ mod quantize;
 mod rewrite;
 mod shipped;
 mod text;
+mod verify;
