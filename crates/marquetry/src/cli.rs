@@ -37,6 +37,10 @@ use self::args::{Cli, Color, Verb};
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(threads) = cli.threads {
+        // Matching works in the pool of the process; it is fixed before anything else uses it.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    }
     match cli.verb.watched() {
         Some(paths) => watch::forever(&paths, || once(&cli)),
         None => once(&cli),

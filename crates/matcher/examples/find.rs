@@ -1,18 +1,30 @@
 //! Finds the patterns of a folder in models: counts, and times.
 //!
 //! `cargo run --release -p marquetry-matcher --example find -- patterns MODEL.onnx …`
+//!
+//! `--plain` searches as the language is defined, without short cuts; `--times N` takes the best of
+//! several; `--misses` says why there is no match. `RAYON_NUM_THREADS=1` measures one thread.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program")]
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use marquetry_ir::{infer, onnx};
-use marquetry_matcher::{Options, Schemas, find, group};
+use marquetry_matcher::{Matches, Options, Schemas, find, group};
 use marquetry_pattern::{Files, Library, SearchPath};
 
 fn main() {
     let mut args = std::env::args().skip(1).peekable();
-    let explain = args.next_if_eq("--misses").is_some();
+    let (mut explain, mut plain, mut times) = (false, false, 1);
+    while let Some(flag) = args.next_if(|arg| arg.starts_with("--")) {
+        match flag.as_str() {
+            "--misses" => explain = true,
+            "--plain" => plain = true,
+            _ => {
+                times = args.next().and_then(|n| n.parse().ok()).expect("`--times` takes a number");
+            }
+        }
+    }
     let folder = PathBuf::from(args.next().expect("the first argument is a folder of patterns"));
     let library = match load(&folder) {
         Ok(library) => library,
@@ -36,17 +48,24 @@ fn main() {
         let start = Instant::now();
         let types = infer::run(&model);
         let inferred = start.elapsed();
-        let start = Instant::now();
-        let options = Options { misses: explain, ..Options::default() };
-        let matches = find(&model, &types, library.patterns(), &options);
-        let found = start.elapsed();
+        let options = Options { misses: explain, plain, ..Options::default() };
+        let mut found = std::time::Duration::MAX;
+        let mut matches = Matches::default();
+        for _ in 0..times.max(1) {
+            let start = Instant::now();
+            matches = find(&model, &types, library.patterns(), &options);
+            found = found.min(start.elapsed());
+        }
         let groups = group(&matches, library.patterns());
         let nodes = model.graph.nodes().count();
+        let each = found.as_secs_f64() * 1e9 / nodes.max(1) as f64;
         println!(
-            "{path}: {nodes} nodes, infer {:.1} ms, find {:.1} ms ({:.0} ns/node), {} exhausted, {:?}",
+            "{path}: {nodes} nodes, infer {:.1} ms, find {:.1} ms: {each:.0} ns/node, {:.1} ns/node·pattern; \
+             {} matches, {} exhausted, {:?}",
             inferred.as_secs_f64() * 1e3,
             found.as_secs_f64() * 1e3,
-            found.as_secs_f64() * 1e9 / nodes.max(1) as f64,
+            each / library.patterns().len().max(1) as f64,
+            matches.matches.len(),
             matches.exhausted.len(),
             groups.counts()
         );

@@ -1,6 +1,8 @@
 //! What a search needs to know of a pattern before it begins: which operators can stand where, and
 //! which conditions wait for which variables.
 
+mod possible;
+
 use std::ops::Range;
 
 use marquetry_ir::Opsets;
@@ -10,6 +12,12 @@ use marquetry_pattern::core::{
 use marquetry_pattern::gexpr::{GExpr, GExprKind};
 
 use crate::index::{Index, NodeRow, OperatorRow, ValueRow};
+
+/// Nodes below a value that are looked at before an alternative is tried.
+const AHEAD: u32 = 2;
+
+/// Nodes below a value that are looked at before a search begins there.
+const FAR_AHEAD: u32 = 5;
 
 /// A pattern prepared for one index.
 pub(crate) struct Plan<'p> {
@@ -35,6 +43,14 @@ pub(crate) struct Plan<'p> {
     scope_of: Vec<ScopeId>,
     /// By expression, for what is matched several times: the scopes that hold for one time only.
     repeated: Vec<Vec<ScopeId>>,
+    /// By variable: expressions one of which must match its value; none if it may be free.
+    covers: Vec<Option<Vec<ExprId>>>,
+    /// By expression, for a variable: the definition that must match where it is met.
+    met: Vec<Option<ExprId>>,
+    /// By expression: the operands of a node or of a tree of nodes.
+    operands: Vec<Vec<ExprId>>,
+    /// Whether what cannot match anywhere, or a few nodes below, is not tried.
+    ahead: bool,
     /// For each root but the first: the value variables below it, with the longest way down.
     below: Vec<Vec<(VarId, usize)>>,
 }
@@ -62,6 +78,11 @@ struct First {
 }
 
 impl First {
+    /// Whether anything can.
+    fn is_something(&self) -> bool {
+        self.any || self.constant || self.operators.contains(&true)
+    }
+
     fn join(&mut self, other: &Self) {
         self.any |= other.any;
         self.constant |= other.constant;
@@ -72,7 +93,17 @@ impl First {
 }
 
 impl<'p> Plan<'p> {
+    /// A plan for the search as it is defined.
     pub(crate) fn new(pattern: &'p Pattern, index: &Index<'_>) -> Self {
+        Self::make(pattern, index, false)
+    }
+
+    /// A plan for the same search that leaves out what must fail.
+    pub(crate) fn ahead(pattern: &'p Pattern, index: &Index<'_>) -> Self {
+        Self::make(pattern, index, true)
+    }
+
+    fn make(pattern: &'p Pattern, index: &Index<'_>, ahead: bool) -> Self {
         let mut plan = Self {
             pattern,
             first: Vec::new(),
@@ -86,6 +117,10 @@ impl<'p> Plan<'p> {
             branch_of: vec![None; pattern.scopes.len()],
             scope_of: vec![Pattern::ROOT; pattern.choices.len()],
             repeated: vec![Vec::new(); pattern.exprs.len()],
+            covers: possible::covers(pattern),
+            met: possible::met(pattern),
+            operands: pattern.exprs.iter().map(|expr| operands(&expr.kind)).collect(),
+            ahead,
             below: Vec::new(),
         };
         for (at, choice) in pattern.choices.iter().enumerate() {
@@ -185,6 +220,24 @@ impl<'p> Plan<'p> {
         nodes
     }
 
+    /// Whether a value cannot match an expression: as far as its producer says, or as far as can be seen.
+    pub(crate) fn is_hopeless(&self, index: &Index<'_>, expr: ExprId, value: ValueRow) -> bool {
+        if self.ahead {
+            !self.is_possible(index, expr, value, AHEAD)
+        } else {
+            !self.can_match(index, expr, value)
+        }
+    }
+
+    /// Whether no match can begin at a value.
+    pub(crate) fn is_hopeless_root(&self, index: &Index<'_>, value: ValueRow) -> bool {
+        self.ahead && !self.is_root_possible(index, value, FAR_AHEAD)
+    }
+
+    pub(crate) fn operands(&self, parent: ExprId) -> &[ExprId] {
+        &self.operands[parent.index()]
+    }
+
     /// Whether a value can match an expression, as far as its producer says.
     pub(crate) fn can_match(&self, index: &Index<'_>, expr: ExprId, value: ValueRow) -> bool {
         admits(&self.first[expr.index()], index, value)
@@ -252,6 +305,20 @@ fn operators(kind: &ExprKind, index: &Index<'_>) -> Vec<OperatorRow> {
     }
 }
 
+fn operands(kind: &ExprKind) -> Vec<ExprId> {
+    match kind {
+        ExprKind::Chain(chain) => chain.operands.clone(),
+        ExprKind::Op(op) => {
+            let single = op.args.iter().filter_map(|arg| match arg {
+                Arg::One(expr) => Some(*expr),
+                Arg::Each { .. } => None,
+            });
+            single.collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Computes the sets of possible producers, of variables through their definitions.
 struct Firsts<'p> {
     pattern: &'p Pattern,
@@ -295,14 +362,23 @@ impl<'p> Firsts<'p> {
         match &self.pattern.exprs[at].kind {
             ExprKind::Any | ExprKind::AnyOrAbsent => first.any = true,
             ExprKind::Absent => {}
-            ExprKind::Var(var) => first = self.var(*var, plan),
+            ExprKind::Var(var) => first = self.met(*var, plan.met[at].filter(|_| plan.ahead), plan),
             ExprKind::Scalar(_) | ExprKind::Constant { .. } | ExprKind::Full(_) => {
                 first.constant = true;
             }
             ExprKind::Optional(optional) => first = self.expr(optional.present.index(), plan),
             ExprKind::Op(_) | ExprKind::Chain(_) => {
-                for row in &plan.operators[at] {
-                    first.operators[row.index()] = true;
+                // What one of its inputs needs may not be in the model at all.
+                let inputs = plan.operands[at].iter();
+                let possible = !plan.ahead
+                    || inputs.into_iter().all(|&input| {
+                        possible::may_be_absent(self.pattern, input)
+                            || self.expr(input.index(), plan).is_something()
+                    });
+                if possible {
+                    for row in &plan.operators[at] {
+                        first.operators[row.index()] = true;
+                    }
                 }
             }
             ExprKind::Alt(alt) => {
@@ -319,6 +395,17 @@ impl<'p> Firsts<'p> {
             ExprKind::Scoped(_, inner) => first = self.expr(inner.index(), plan),
         }
         self.exprs[at] = Some(first.clone());
+        first
+    }
+
+    /// What can produce a variable where this definition of it holds.
+    fn met(&mut self, var: VarId, definition: Option<ExprId>, plan: &Plan<'p>) -> First {
+        let Some(definition) = definition.filter(|_| !self.visiting[var.index()]) else {
+            return self.var(var, plan);
+        };
+        self.visiting[var.index()] = true;
+        let first = self.expr(definition.index(), plan);
+        self.visiting[var.index()] = false;
         first
     }
 

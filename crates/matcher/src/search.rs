@@ -94,11 +94,18 @@ enum Alternatives {
 /// What an alternative asks for.
 enum Taken {
     /// These goals, first one first.
-    Goals(Vec<Goal>),
+    Goals([Option<Goal>; 3]),
     /// Nothing: it cannot match.
     Skip,
     /// There is no such alternative.
     Exhausted,
+}
+
+impl Taken {
+    fn goals<const N: usize>(goals: [Goal; N]) -> Self {
+        let mut goals = goals.into_iter();
+        Self::Goals([goals.next(), goals.next(), goals.next()])
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -330,7 +337,7 @@ impl<'a, 'm, 'p> Search<'a, 'm, 'p> {
                 Taken::Goals(goals) => {
                     self.points.push(point);
                     self.choices.push(u32::try_from(taken).unwrap_or(u32::MAX));
-                    self.push_all(goals);
+                    self.push_all(goals.into_iter().flatten());
                     return Ok(true);
                 }
             }
@@ -345,7 +352,7 @@ impl<'a, 'm, 'p> Search<'a, 'm, 'p> {
             Alternatives::Scopes { choice, then } => {
                 let branches = &self.pattern().choice(*choice).branches;
                 match branches.get(at) {
-                    Some(&branch) => Taken::Goals(vec![Goal::Hold(branch), (**then).clone()]),
+                    Some(&branch) => Taken::goals([Goal::Hold(branch), (**then).clone()]),
                     None => Taken::Exhausted,
                 }
             }
@@ -358,7 +365,7 @@ impl<'a, 'm, 'p> Search<'a, 'm, 'p> {
             Alternatives::Roots { root, candidates } => match candidates.get(at) {
                 Some(&value) => {
                     let var = self.pattern().roots[*root];
-                    Taken::Goals(vec![
+                    Taken::goals([
                         Goal::Unify(var, Datum::Value(value)),
                         Goal::Define { var, at: value, reader: None, except: None },
                         Goal::Finish,

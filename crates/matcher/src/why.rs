@@ -140,6 +140,11 @@ pub enum State {
 }
 
 impl Explanation {
+    /// Whether the pattern matches there.
+    pub fn is_match(&self) -> bool {
+        matches!(self.verdict, Verdict::Match(_))
+    }
+
     /// How many equations hold, of how many.
     pub fn satisfied(&self) -> (usize, usize) {
         let equations = self.lines.iter().filter(|line| line.equation);

@@ -184,15 +184,15 @@ impl Search<'_, '_, '_> {
         }
         let expr = Goal::Expr { expr: taken.expr, at, reader };
         if taken.with.is_empty() && taken.guard.is_none() && taken.absent.is_empty() {
-            return Taken::Goals(vec![expr]);
+            return Taken::goals([expr]);
         }
-        Taken::Goals(vec![expr, Goal::Absent(alt, branch), Goal::EndBranch { alt, branch }])
+        Taken::goals([expr, Goal::Absent(alt, branch), Goal::EndBranch { alt, branch }])
     }
 
     /// Whether the producer of a value already says that it cannot match. What is traced is tried
     /// nevertheless, so that it fails where it can be explained.
     fn is_hopeless(&self, expr: ExprId, value: ValueRow) -> bool {
-        self.trace.is_none() && !self.plan.can_match(self.index, expr, value)
+        self.trace.is_none() && self.plan.is_hopeless(self.index, expr, value)
     }
 
     pub(super) fn end_branch(&mut self, alt: ExprId, branch: usize) -> bool {
@@ -219,7 +219,7 @@ impl Search<'_, '_, '_> {
         leaves: Leaves,
         used: Rc<[u32]>,
     ) -> Result<bool, Exhaustion> {
-        if next < self.operands(parent).len() {
+        if next < self.plan.operands(parent).len() {
             return self.choose(Alternatives::Leaves { parent, next, leaves, used });
         }
         let ExprKind::Chain(chain) = &self.pattern().expr(parent).kind else { return Ok(true) };
@@ -227,21 +227,6 @@ impl Search<'_, '_, '_> {
         let left = leaves.iter().enumerate().filter(|(at, _)| !used.contains(&(*at as u32)));
         let left = left.filter_map(|(_, (value, _))| value.map(Datum::Value)).collect();
         Ok(self.unify(rest, Datum::List(left)) || self.fail(Reason::Different(rest), parent, None))
-    }
-
-    fn operands(&self, parent: ExprId) -> Vec<ExprId> {
-        match &self.pattern().expr(parent).kind {
-            ExprKind::Chain(chain) => chain.operands.clone(),
-            ExprKind::Op(op) => op
-                .args
-                .iter()
-                .filter_map(|arg| match arg {
-                    Arg::One(expr) => Some(*expr),
-                    Arg::Each { .. } => None,
-                })
-                .collect(),
-            _ => Vec::new(),
-        }
     }
 
     pub(super) fn leaf(
@@ -253,7 +238,7 @@ impl Search<'_, '_, '_> {
         at: usize,
     ) -> Taken {
         let Some(&(value, reader)) = leaves.get(at) else { return Taken::Exhausted };
-        let expr = self.operands(parent)[next];
+        let expr = self.plan.operands(parent)[next];
         let is_used = |leaf: usize| used.contains(&(leaf as u32));
         // The same value at an earlier free leaf has been tried.
         let repeated = (0..at).any(|leaf| !is_used(leaf) && leaves[leaf].0 == value);
@@ -262,7 +247,7 @@ impl Search<'_, '_, '_> {
             return Taken::Skip;
         }
         let used = used.iter().copied().chain([at as u32]).collect();
-        Taken::Goals(vec![
+        Taken::goals([
             Goal::Expr { expr, at: value, reader: Some(reader) },
             Goal::Assign { parent, next: next + 1, leaves: leaves.clone(), used },
         ])
@@ -362,12 +347,12 @@ impl Search<'_, '_, '_> {
             return Taken::Exhausted;
         };
         match alternative {
-            0 if !self.is_hopeless(repeat.step, at) => Taken::Goals(vec![
+            0 if !self.is_hopeless(repeat.step, at) => Taken::goals([
                 Goal::Expr { expr: repeat.step, at: Some(at), reader },
                 Goal::EndStep { expr, count, lists: lists.clone() },
             ]),
             1 if (count > 0 || !repeat.at_least_once) && !self.is_hopeless(repeat.last, at) => {
-                Taken::Goals(vec![
+                Taken::goals([
                     Goal::Gather { parent: expr, arg: 0, lists: lists.clone() },
                     Goal::Expr { expr: repeat.last, at: Some(at), reader },
                 ])
