@@ -129,9 +129,9 @@ impl<'s> Session<'s> {
         let functions = function_types(model);
         let index = Index::new(model, &types, &functions);
         let plans: Vec<Plan<'_>> =
-            of_way.iter().map(|&at| Plan::new(self.steps[at].pattern, &index)).collect();
+            of_way.iter().map(|&at| Plan::ahead(self.steps[at].pattern, &index)).collect();
         let mut found = Matches { places: index.places.clone(), ..Matches::default() };
-        let options = crate::Options { steps: self.options.steps, misses: false };
+        let options = crate::Options { steps: self.options.steps, ..crate::Options::default() };
         for (at, plan) in plans.iter().enumerate() {
             crate::find::search(&index, at, plan, &options, &mut found);
         }
