@@ -66,45 +66,6 @@ fn show(out: &mut String, verdict: &Verdict, library: &Library) {
     }
 }
 
-/// What is held to be right so far, and must not become wrong again.
-const HELD: &[&str] = &["Gelu", "GeluTanh", "Mish", "HardSwish"];
-
-/// What is shipped and cannot be compared, with the reason: a drop of what is reached fails the test.
-const NOT_REACHED: &[(&str, usize)] = &[("GeluTanh", 1)];
-
-#[test]
-fn what_is_held_stays_right() {
-    let library = marquetry::library::standard();
-    let options = VerifyOptions { mutants: false, ..VerifyOptions::default() };
-    let mut wrong = String::new();
-    for name in HELD {
-        let mut all = library.patterns().iter().chain(library.rules());
-        let pattern = all.find(|pattern| pattern.name == *name).unwrap();
-        let verdict = verify(pattern, &Native, &options);
-        match &verdict.status {
-            Status::Nothing | Status::Off(_) => writeln!(wrong, "{name}: not verified").unwrap(),
-            Status::Verified => {}
-            Status::NotVerified(reason) => {
-                writeln!(wrong, "{}: not verified: {reason}", pattern.name).unwrap();
-            }
-            Status::Wrong => {
-                let found = verdict.counterexample.as_ref().unwrap();
-                writeln!(wrong, "{}: {}\n{}", pattern.name, found.difference, found.test).unwrap();
-            }
-        }
-        let known = NOT_REACHED.iter().find(|(name, _)| *name == pattern.name);
-        let allowed = known.map_or(0, |(_, count)| *count);
-        if verdict.not_reached.len() > allowed {
-            let missed = verdict.not_reached.iter().map(|missed| {
-                format!("  {} of `{}`", missed.what, library.sources().text(missed.span))
-            });
-            let missed: Vec<_> = missed.collect();
-            writeln!(wrong, "{}: not reached:\n{}", pattern.name, missed.join("\n")).unwrap();
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong}");
-}
-
 #[test]
 fn the_same_seed_gives_the_same_verdict() {
     let library = marquetry::library::standard();
