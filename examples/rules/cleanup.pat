@@ -3,7 +3,8 @@
 rule double_neg: Neg(Neg(x)) ~> x
 
 rule merge_transposes:
-  Transpose<perm = q>(Transpose<perm = p>(x)) ~> Transpose<perm = compose(p, q)>(x)
+  Transpose<perm = q>(Transpose<perm = p>(x))
+  ~> Transpose<perm = compose(p, q)>(x)
 
 # A product with a constant and then another is one product with a constant that is computed now.
 rule merge_scales (x, const a, const b) => (y) {
