@@ -64,7 +64,7 @@ pub fn ir_version(opset: i64) -> i64 {
 ///
 /// An operator means the same if its definition is the same, or has the same inputs, outputs and
 /// attributes and admits more types. Anything else counts as a change, so this never goes too far; see
-/// [`INERT`] for the additions that are known to be harmless.
+/// `INERT` for the additions that are known to be harmless.
 pub fn obstacle(graph: &Graph, from: i64, to: i64) -> Option<String> {
     graph.nodes().find_map(|node| at_node(graph, node, from, to))
 }

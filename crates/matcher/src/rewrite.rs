@@ -11,7 +11,7 @@
 //!
 //! Matches are accepted in rounds. In one round all matches are of the same graph and share no node;
 //! the next round looks again. A node that a rule built is matched by this rule again only in a fixpoint,
-//! and there only if its [measure](measure) decreases or within the bound that it says.
+//! and there only if its [measure](marquetry_pattern::measure) decreases or within the bound that it says.
 
 mod accept;
 mod apply;

@@ -1,6 +1,6 @@
 //! The formatter: one layout for what means the same.
 //!
-//! [`format`] only moves white space: words stay as they are and in their order, so that the meaning
+//! [`format()`] only moves white space: words stay as they are and in their order, so that the meaning
 //! does too. It keeps comments and single blank lines, and a few choices of the author: whether
 //! a short block stands on one line, and whether alternatives stand below each other. Everything
 //! else follows from the grammar and a width of 100 characters. Formatting twice is formatting
@@ -40,7 +40,7 @@ pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
 ///
 /// # Errors
 ///
-/// As [`format`].
+/// As [`format()`].
 pub fn format_named(text: &str, name: &str) -> Result<String, Vec<Diagnostic>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let unix = text.replace("\r\n", "\n");
