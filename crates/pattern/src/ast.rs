@@ -415,8 +415,19 @@ pub enum AttrValue {
     Expr(Guard),
     /// A nested graph: params, results, body.
     Graph(Vec<Param>, Vec<Param>, Body),
-    /// A tensor literal.
-    Tensor(Span),
+    /// A tensor literal, as ONNX's printer writes it: `float {0.5}`, `int64[2] {0, -1}`.
+    Tensor(TensorLiteral),
+}
+
+/// A tensor literal.
+#[derive(Clone, Debug)]
+pub struct TensorLiteral {
+    /// The whole literal.
+    pub span: Span,
+    /// The number of dimensions written; 0 where there are none.
+    pub rank: usize,
+    /// The elements, in C order.
+    pub elements: Vec<Literal>,
 }
 
 /// An argument of a call.

@@ -114,9 +114,13 @@ impl<'a> Lowerer<'a> {
         match value {
             AttrValue::Any => AttributePattern::Any,
             AttrValue::Expr(guard) => self.attribute_expr(frame, guard),
-            AttrValue::Tensor(span) => {
+            AttrValue::Tensor(tensor) => {
                 let help = "bind it and compare in a `where`, or do not care: `_`";
-                self.unsupported(*span, "a tensor as the content of an attribute", Some(help));
+                self.unsupported(
+                    tensor.span,
+                    "a tensor as the content of an attribute",
+                    Some(help),
+                );
                 AttributePattern::Any
             }
             AttrValue::Graph(params, results, body) => {
@@ -183,7 +187,7 @@ impl<'a> Lowerer<'a> {
     }
 }
 
-fn binds(guard: &Guard) -> bool {
+pub(super) fn binds(guard: &Guard) -> bool {
     match &guard.kind {
         GuardKind::Name(name) => !is_dtype(name),
         GuardKind::List(items) => items.iter().any(binds),

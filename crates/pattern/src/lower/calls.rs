@@ -1,5 +1,6 @@
 //! Calls: of operators, of definitions and of patterns; the latter two are inlined.
 
+use super::nodes::is_constant;
 use super::{Absence, Collection, Frame, Lowerer};
 use crate::ast::{self, Call, ExprKind as Ast, Item, Mark, Name};
 use crate::core::{
@@ -121,6 +122,9 @@ impl<'a> Lowerer<'a> {
             Callee::Full => self.full(frame, call, span),
             Callee::Operators(operators, _) if call.braces => {
                 self.braces(frame, call, operators, span)
+            }
+            Callee::Operators(operators, _) if is_constant(operators, call) => {
+                self.constant_node(frame, call, span)
             }
             Callee::Operators(operators, signature) => {
                 let output = match (index, results) {

@@ -1,11 +1,14 @@
 //! Calls of operators: one node, or a chain of them.
 
+use super::attributes::binds;
+use super::exprs::literal;
 use super::{Absence, Collection, Frame, Lowerer};
-use crate::ast::{self, Call, ExprKind as Ast, Mark};
+use crate::ast::{self, Attr, AttrValue, Call, ExprKind as Ast, Mark};
 use crate::core::{
     Arg, Attribute, Chain, ExprId, ExprKind, Op, Operator, Optional, Others, Output,
 };
 use crate::diagnostic::{Code, Diagnostic};
+use crate::gexpr::{GExpr, GExprKind};
 use crate::operators::Signature;
 use crate::span::Span;
 
@@ -22,6 +25,37 @@ impl<'a> Lowerer<'a> {
         }
         self.unsupported(span, "`full` takes one number", Some("write `full(eps)` or `full(0.5)`"));
         self.placeholder(span)
+    }
+
+    /// `Constant<value = float {0.5}>()`, as ONNX's printer writes a constant that is computed by a
+    /// node: a literal, which matches the constant however it is stored.
+    pub(super) fn constant_node(
+        &mut self,
+        frame: &mut Frame<'a>,
+        call: &'a Call,
+        span: Span,
+    ) -> ExprId {
+        let value = match &call.attributes[..] {
+            [Attr::Named(_, values)] => match &values[..] {
+                [AttrValue::Tensor(tensor)] => {
+                    let elements = tensor.elements.iter().map(|&element| literal(element, span));
+                    match (tensor.rank, elements.len()) {
+                        (_, 1) => elements.last(),
+                        (1, _) => Some(GExpr { kind: GExprKind::List(elements.collect()), span }),
+                        _ => None,
+                    }
+                }
+                [AttrValue::Expr(guard)] => Some(self.guard(frame, guard)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some(value) = value else {
+            let help = "take it as an input of the pattern: `const w`";
+            self.unsupported(span, "a constant with more than one axis", Some(help));
+            return self.placeholder(span);
+        };
+        self.new_expr(ExprKind::Constant { value, tolerance: None }, span)
     }
 
     /// `Add{a, b, rest...}`.
@@ -170,4 +204,22 @@ impl<'a> Lowerer<'a> {
             self.error(Diagnostic::new(Code::MissingAttribute, call.callee.span, fact).help(help));
         }
     }
+}
+
+/// Whether a call writes out a constant: the operator `Constant` with its content.
+pub(super) fn is_constant(operators: &[Operator], call: &Call) -> bool {
+    let content = ["value", "value_float", "value_int", "value_floats", "value_ints"];
+    let [operator] = operators else { return false };
+    let [Attr::Named(name, values)] = &call.attributes[..] else { return false };
+    let literal = match &values[..] {
+        [AttrValue::Tensor(_)] => name.text == "value",
+        // A name there binds the attribute of the node, as that of any other operator.
+        [AttrValue::Expr(guard)] => name.text != "value" && !binds(guard),
+        _ => false,
+    };
+    operator.domain.is_empty()
+        && operator.name == "Constant"
+        && call.args.is_empty()
+        && literal
+        && content.contains(&name.text.as_str())
 }

@@ -6,6 +6,7 @@ use super::guards::tolerance_of;
 use super::{Builder, Rule, descend, only, parts};
 use crate::ast::{
     Arg, Attr, AttrValue, Branch, BuildExpr, Call, Constant, Expr, ExprKind, Infix, Mark, Name,
+    TensorLiteral,
 };
 use crate::span::Span;
 
@@ -223,7 +224,7 @@ impl Builder {
         let value = only(pair);
         match value.as_rule() {
             Rule::anything => AttrValue::Any,
-            Rule::tensor => AttrValue::Tensor(self.tight(&value)),
+            Rule::tensor => AttrValue::Tensor(self.tensor(value)),
             Rule::graph_value => {
                 let (mut params, mut results, mut body) = (Vec::new(), Vec::new(), None);
                 for part in parts(value) {
@@ -238,6 +239,21 @@ impl Builder {
             }
             _ => AttrValue::Expr(self.guard(value)),
         }
+    }
+
+    fn tensor(&mut self, pair: Pair<'_, Rule>) -> TensorLiteral {
+        let span = self.tight(&pair);
+        let (mut rank, mut elements) = (0, Vec::new());
+        for part in parts(pair) {
+            match part.as_rule() {
+                Rule::shape => {
+                    rank = parts(part).filter(|part| part.as_rule() == Rule::dimension).count();
+                }
+                Rule::number => elements.push(self.number(part).value),
+                _ => {}
+            }
+        }
+        TensorLiteral { span, rank, elements }
     }
 
     fn arg(&mut self, pair: Pair<'_, Rule>) -> Arg {
