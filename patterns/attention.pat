@@ -165,3 +165,50 @@ test "a softmax over the queries is no attention"
     y = MatMul (p, v)
   }
   rejects Attention
+
+test "keys and values of another sequence"
+  <ir_version: 8, opset_import: ["" : 13]>
+  g (float[2,6,8] x, float[2,5,8] context) => (float[2,6,8] y)
+  <float[8,8] wq = {...}, float[8,8] wk = {...}, float[8,8] wv = {...}, float[8,8] wo = {...}, int64[4] split = {0, 0, 2, 4}, int64[3] merge = {0, 0, 8}, float c = {0.5}> {
+    q = MatMul (x, wq)
+    qr = Reshape (q, split)
+    qh = Transpose <perm: ints = [0, 2, 1, 3]> (qr)
+    k = MatMul (context, wk)
+    kr = Reshape (k, split)
+    kt = Transpose <perm: ints = [0, 2, 3, 1]> (kr)
+    v = MatMul (context, wv)
+    vr = Reshape (v, split)
+    vh = Transpose <perm: ints = [0, 2, 1, 3]> (vr)
+    s = MatMul (qh, kt)
+    a = Mul (s, c)
+    p = Softmax <axis: int = -1> (a)
+    z = MatMul (p, vh)
+    t = Transpose <perm: ints = [0, 2, 1, 3]> (z)
+    m = Reshape (t, merge)
+    y = MatMul (m, wo)
+  }
+  matches CrossAttention { x = x, context = context, y = y }
+
+test "keys and values of the same sequence"
+  <ir_version: 8, opset_import: ["" : 13]>
+  g (float[2,6,8] x) => (float[2,6,8] y)
+  <float[8,8] wq = {...}, float[8,8] wk = {...}, float[8,8] wv = {...}, float[8,8] wo = {...}, int64[4] split = {0, 0, 2, 4}, int64[3] merge = {0, 0, 8}, float c = {0.5}> {
+    q = MatMul (x, wq)
+    qr = Reshape (q, split)
+    qh = Transpose <perm: ints = [0, 2, 1, 3]> (qr)
+    k = MatMul (x, wk)
+    kr = Reshape (k, split)
+    kt = Transpose <perm: ints = [0, 2, 3, 1]> (kr)
+    v = MatMul (x, wv)
+    vr = Reshape (v, split)
+    vh = Transpose <perm: ints = [0, 2, 1, 3]> (vr)
+    s = MatMul (qh, kt)
+    a = Mul (s, c)
+    p = Softmax <axis: int = -1> (a)
+    z = MatMul (p, vh)
+    t = Transpose <perm: ints = [0, 2, 1, 3]> (z)
+    m = Reshape (t, merge)
+    y = MatMul (m, wo)
+  }
+  matches MultiHeadAttention { x = x, y = y }
+  rejects CrossAttention

@@ -98,3 +98,22 @@ test "what comes before the normalization is used elsewhere"
     y = Relu (n)
   }
   rejects ConvBnRelu
+
+test "mish after a folded normalization, in its parts"
+  <ir_version: 8, opset_import: ["" : 13]>
+  g (float[1,3,4,4] x) => (float[1,2,4,4] y) <float[2,3,1,1] w = {...}, float[2] b = {0,0}> {
+    c = Conv (x, w, b)
+    p = Softplus (c)
+    t = Tanh (p)
+    y = Mul (c, t)
+  }
+  matches ConvMish { x = x, w = w, b = b }
+
+test "a tanh without the softplus is no mish"
+  <ir_version: 8, opset_import: ["" : 13]>
+  g (float[1,3,4,4] x) => (float[1,2,4,4] y) <float[2,3,1,1] w = {...}> {
+    c = Conv (x, w)
+    t = Tanh (c)
+    y = Mul (c, t)
+  }
+  rejects ConvMish

@@ -86,3 +86,24 @@ test "what is let through comes from elsewhere"
     y = MatMul (h, wd)
   }
   rejects SwiGlu
+
+test "a relu lets one half through"
+  <ir_version: 8, opset_import: ["" : 13]>
+  g (float[2,4] x) => (float[2,4] y) <float[4,6] wg = {...}, float[4,6] wu = {...}, float[6,4] wd = {...}> {
+    g = MatMul (x, wg)
+    a = Relu (g)
+    u = MatMul (x, wu)
+    h = Mul (u, a)
+    y = MatMul (h, wd)
+  }
+  matches ReGlu { x = x, u = u, h = h }
+
+test "a relu that is squared gates nothing"
+  <ir_version: 8, opset_import: ["" : 13]>
+  g (float[2,4] x) => (float[2,4] y) <float[4,6] wg = {...}, float[6,4] wd = {...}> {
+    g = MatMul (x, wg)
+    a = Relu (g)
+    h = Mul (a, a)
+    y = MatMul (h, wd)
+  }
+  rejects ReGlu

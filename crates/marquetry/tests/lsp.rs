@@ -3,7 +3,7 @@
 //! A case has `--- file NAME` sections, which are written to a folder and, if they hold the mark `‸`,
 //! opened; the mark is where the cursor stands. The other sections are steps, in order: `open NAME`,
 //! `change NAME` with a new text (with a new mark, if it has one), `diagnostics NAME`, and the requests
-//! `hover`, `complete`, `definition`, `references`, `highlight`, `symbols`, `hints`, `can-rename` and
+//! `hover`, `complete`, `definition`, `references`, `highlight`, `symbols`, `hints`, `format`, `can-rename` and
 //! `rename NAME` at the mark.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -192,11 +192,15 @@ fn byte(text: &str, position: &Value) -> usize {
     start + String::from_utf16(&before).expect("a place is between characters").len()
 }
 
+/// `line:column`, counted from one.
+fn spot(position: &Value) -> String {
+    let (line, column) = (&position["line"], &position["character"]);
+    format!("{}:{}", line.as_u64().unwrap() + 1, column.as_u64().unwrap() + 1)
+}
+
 fn shown(text: &str, range: &Value) -> String {
     let (start, end) = (byte(text, &range["start"]), byte(text, &range["end"]));
-    let place = &range["start"];
-    let (line, column) = (place["line"].as_u64().unwrap(), place["character"].as_u64().unwrap());
-    format!("{}:{}: `{}`", line + 1, column + 1, text[start..end].lines().next().unwrap_or(""))
+    format!("{}: `{}`", spot(&range["start"]), text[start..end].lines().next().unwrap_or(""))
 }
 
 fn run(case: &str) -> String {
@@ -296,6 +300,18 @@ fn step(session: &mut Session, words: &[&str], body: &str) -> String {
                 text.insert_str(at, &format!("‹{}›", hint["label"].as_str().unwrap()));
             }
             text
+        }
+        ["format"] => {
+            let options = json!({ "options": { "tabSize": 8, "insertSpaces": false } });
+            let found = session.ask_here("formatting", &options).unwrap();
+            match found.as_array() {
+                None => "refused".to_owned(),
+                Some(edits) => lines(edits.iter().map(|edit| {
+                    let (start, end) = (&edit["range"]["start"], &edit["range"]["end"]);
+                    let new = edit["newText"].as_str().unwrap();
+                    format!("{} to {}:\n{new}", spot(start), spot(end))
+                })),
+            }
         }
         ["can-rename"] => match session.ask_here("prepareRename", &json!({})) {
             Ok(range) => shown(&session.texts[&session.cursor.0], &range),

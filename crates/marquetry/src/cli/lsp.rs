@@ -161,6 +161,7 @@ fn capabilities() -> Value {
             "documentHighlightProvider": true,
             "documentSymbolProvider": true,
             "inlayHintProvider": true,
+            "documentFormattingProvider": true,
             "renameProvider": { "prepareProvider": true },
         },
         "serverInfo": { "name": "marquetry", "version": env!("CARGO_PKG_VERSION") },

@@ -1,6 +1,7 @@
 //! Requests and their answers, in the shape of the protocol.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use lsp_server::ErrorCode;
 use marquetry_matcher::Schemas;
@@ -22,6 +23,7 @@ pub(super) const METHODS: &[&str] = &[
     "textDocument/inlayHint",
     "textDocument/prepareRename",
     "textDocument/rename",
+    "textDocument/formatting",
 ];
 
 /// Why there is no answer.
@@ -70,6 +72,7 @@ pub(super) fn answer(
             let new = new.ok_or_else(|| Refusal::params("the request names no new name"))?;
             request.rename(offset()?, new)
         }
+        "textDocument/formatting" => Ok(request.format(&document.text)),
         other => unreachable!("`{other}` is not in the list of what is served"),
     }
 }
@@ -165,7 +168,7 @@ impl Asked<'_, '_> {
 
     fn hints(&self, range: &Value) -> Value {
         let range = self.lines.bytes(range).unwrap_or(0..usize::MAX);
-        let shown = |(place, kind): (std::ops::Range<usize>, &str)| {
+        let shown = |(place, kind): (Range<usize>, &str)| {
             json!({
                 "position": self.lines.position(place.end),
                 "label": format!(": {kind}"),
@@ -200,6 +203,32 @@ impl Asked<'_, '_> {
             changes.into_iter().map(|(uri, edits)| (uri, Value::Array(edits))).collect();
         Ok(json!({ "changes": changes }))
     }
+
+    /// The layout that `marquetry pattern fmt` makes, whatever the editor thinks of tabs. A text with
+    /// errors of syntax has none; its diagnostics say why.
+    fn format(&self, text: &str) -> Value {
+        let Ok(new) = marquetry_pattern::fmt::format(text) else { return Value::Null };
+        let Some((range, new)) = difference(text, &new) else { return json!([]) };
+        json!([{ "range": self.lines.range(&range), "newText": new }])
+    }
+}
+
+/// The lines that differ, and what stands there in the new text: what is around them is left alone, so
+/// that the cursor and the marks of the editor stay where they are.
+fn difference<'t>(old: &'t str, new: &'t str) -> Option<(Range<usize>, &'t str)> {
+    if old == new {
+        return None;
+    }
+    let before = same(old.split_inclusive('\n').zip(new.split_inclusive('\n')));
+    let (old_rest, new_rest) = (&old[before..], &new[before..]);
+    let from_the_end = old_rest.split_inclusive('\n').rev();
+    let after = same(from_the_end.zip(new_rest.split_inclusive('\n').rev()));
+    Some((before..old.len() - after, &new_rest[..new_rest.len() - after]))
+}
+
+/// How long the lines are that are the same, up to the first that is not.
+fn same<'t>(lines: impl Iterator<Item = (&'t str, &'t str)>) -> usize {
+    lines.take_while(|(one, other)| one == other).map(|(line, _)| line.len()).sum()
 }
 
 fn refused(error: marquetry_pattern::ide::RenameError) -> Refusal {

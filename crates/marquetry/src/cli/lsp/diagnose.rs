@@ -3,21 +3,28 @@
 use std::collections::BTreeMap;
 
 use marquetry_matcher::Schemas;
-use marquetry_pattern::{Diagnostic, Library, Loader};
+use marquetry_pattern::{Diagnostic, Library, Loader, Severity};
 use serde_json::{Value, json};
 
 use super::documents::Documents;
 use super::files::{View, World};
 use super::text::Lines;
 
-const ERROR: u32 = 1;
+/// The numbers of the protocol.
+fn severity(diagnostic: &Diagnostic) -> u32 {
+    match diagnostic.severity() {
+        Severity::Error => 1,
+        Severity::Warning => 2,
+    }
+}
 
-/// All that is wrong with an open text. What is wrong with a file that it uses stands at the import.
+/// All that is wrong with an open text, or hardly meant. What is wrong with a file that it uses stands at
+/// the import; what is hardly meant there is said where that file is open.
 pub(super) fn diagnostics(world: &mut World, documents: &Documents, uri: &str) -> Vec<Value> {
     let Some(document) = documents.get(uri) else { return Vec::new() };
     let view = world.view(documents, uri);
     let found = match Library::load(&view, &[&view.root], &Schemas) {
-        Ok(_) => Vec::new(),
+        Ok(library) => library.warnings().to_vec(),
         Err(errors) => errors,
     };
     let mut shown = Vec::new();
@@ -26,6 +33,9 @@ pub(super) fn diagnostics(world: &mut World, documents: &Documents, uri: &str) -
     for diagnostic in &found {
         match diagnostic.file() {
             Some(file) if file != view.root => {
+                if diagnostic.severity() == Severity::Warning {
+                    continue;
+                }
                 elsewhere.entry(file.to_owned()).or_default().push(diagnostic);
             }
             _ => shown.push(here(world, &view, uri, &lines, diagnostic)),
@@ -39,7 +49,7 @@ pub(super) fn diagnostics(world: &mut World, documents: &Documents, uri: &str) -
         let first = found[0];
         let mut value = json!({
             "range": lines.range(&place),
-            "severity": ERROR,
+            "severity": severity(first),
             "source": "marquetry",
             "code": first.code.to_string(),
             "message": format!("`{file}` has {count}: {}", first.fact()),
@@ -76,7 +86,7 @@ fn here(
     others.extend(diagnostic.elsewhere().iter().filter_map(|other| related(world, view, other)));
     json!({
         "range": lines.range(&diagnostic.span().range()),
-        "severity": ERROR,
+        "severity": severity(diagnostic),
         "source": "marquetry",
         "code": diagnostic.code.to_string(),
         "message": message,
