@@ -131,6 +131,8 @@ pattern Softplus in softplus (x) => (y) {
   y = softplus(x)
 } equals { y = Softplus(x) }
   quant { skip interior, consts }
+  # The exponential of large numbers overflows, the operator does not.
+  verify { x in uniform(-9, 9) }
 
 # x where it is positive, else α x; for α under one that is the greater of the two.
 pattern LeakyRelu in leaky_relu <alpha> (x) => (y) {
@@ -145,8 +147,12 @@ pattern PRelu in leaky_relu (x, const slope) => (y) {
     | relu(x) + slope * Min(x, 0)
     | Where(Greater(x, 0), x, slope * x)
     | relu(x) + slope * scaled<k = 0.5>(x - Abs(x))
+  # The operator does not stretch x.
+  where? shape(y) == shape(x)
 } equals { y = PRelu(x, slope) }
   quant { skip interior, consts }
+  # x − |x| overflows at the end of the range, and is no number at infinity.
+  verify { x in uniform(-100, 100) }
 
 test "the exact GELU, as PyTorch writes it"
   <ir_version: 8, opset_import: ["" : 13]>

@@ -10,13 +10,16 @@
 # ───────────── nothing is done ─────────────
 
 rule drop_identity: Identity(x) ~> x
-rule drop_dropout: Dropout<...>(x, _?) ~> x
+rule drop_dropout: Dropout<...>(x, _?, none) ~> x
 rule drop_cast: Cast<to = t>(x) ~> x where dtype(x) == t
 rule drop_cast_like: CastLike<...>(x, z) ~> x where dtype(x) == dtype(z)
 rule drop_transpose: Transpose<perm = p>(x) ~> x where is_identity(p)
 rule drop_flatten: Flatten<axis = 1>(x) ~> x where rank(x) == 2
 rule drop_concat: Concat<axis = _>(x) ~> x
-rule drop_where: Where(_c, x, x) ~> x
+rule drop_where (x) => (y) {
+  y = Where(_c, x, x)
+  where shape(x) == shape(y)
+} ~> { y = x }
 
 rule drop_reshape (x) => (y) {
   y = Reshape<...>(x, _)
@@ -29,10 +32,6 @@ rule drop_expand (x) => (y) {
 rule drop_tile (x) => (y) {
   y = Tile(x, _)
   where shape(x) == shape(y)
-} ~> { y = x }
-rule drop_squeeze (x) => (y) {
-  y = Squeeze<axes = a>(x)
-  where len(a) == 0
 } ~> { y = x }
 # A step of −1 turns an axis round and keeps its length.
 rule drop_slice (x) => (y) {
@@ -71,7 +70,7 @@ rule clip_of_relu (x, high) => (y) {
 } ~> { y = Clip(x, {0}, high) }
 rule relu_of_clip (x, low, high?) => (y) {
   y = Relu(Clip(x, low, high?))
-  where item(low) >= 0
+  where item(low) >= 0, high is none or item(high) >= item(low)
 } ~> { y = Clip(x, low, high) }
 
 # ───────────── two of a kind ─────────────
@@ -145,7 +144,8 @@ rule squeeze_chain (x) => (y) {
   t = Transpose<perm = p>(x)
   r = Reshape<...>(t, _)
   y = Transpose<perm = q>(r)
-  where is_reshape(shape(x), p), is_reshape(shape(r), q)
+  # In a shape that is written, 0 is no length.
+  where is_reshape(shape(x), p), is_reshape(shape(r), q), 0 not in shape(y)
 } ~> { y = Reshape(x, {shape(y) : int64}) }
 
 # A Concat of transposes is the transpose of a Concat, whatever the number of inputs.

@@ -56,6 +56,7 @@ pattern InstanceNorm in norm <eps> (x, const scale?, const bias?) => (y) {
     y = n * scale +? bias
     where? dim(scale, -2) == 1, dim(bias, -2) == 1
   }
+  where? shape(y) == shape(x)
 } equals {
   const s = if scale is none then none else Reshape(scale, {[-1] : int64})
   const t = if bias is none then none else Reshape(bias, {[-1] : int64})

@@ -15,13 +15,13 @@ use "rms-norm.pat" { RmsNorm }
 rule bias_gelu (x, const b) => (y) {
   h = x + b
   y = gelu_erf(h) | Gelu<approximate = "none">(h) | com.microsoft.Gelu(h)
-  where rank(b) == 1
+  where rank(b) == 1, shape(h) == shape(x)
 } ~> { y = com.microsoft.BiasGelu(x, b) }
 
 rule fast_gelu_bias (x, const b) => (y) {
   h = x + b
   y = gelu_tanh(h) | Gelu<approximate = "tanh">(h) | com.microsoft.FastGelu(h)
-  where rank(b) == 1
+  where rank(b) == 1, shape(h) == shape(x)
 } ~> { y = com.microsoft.FastGelu(x, b) }
 
 rule gelu (x) => (y) { y = gelu_erf(x) } ~> { y = com.microsoft.Gelu(x) }

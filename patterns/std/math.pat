@@ -18,26 +18,30 @@ def sigmoid(x) = Sigmoid(x)
   | recip(1 + Exp(-x))
   | 0.5 * (1 + Tanh(scaled<k = 0.5>(x)))
   | 0.5 + scaled<k = 0.5>(Tanh(scaled<k = 0.5>(x)))
-# In the second form the exponential cannot overflow; in the third the tail is cut off for it.
+# In the third form the exponential cannot overflow; in the last the tail is cut off for it, where the
+# rest no longer counts.
 def softplus(x) = Softplus(x)
   | Log(1 + Exp(x))
   | relu(x) + Log(1 + Exp(-Abs(x)))
-  | Where(_big, x, Log(1 + Exp(x)))
+  | Where(Greater(x, big), x, Log(1 + Exp(x))) if big >= 20
 def relu(x) = Relu(x) | Max(x, 0) | Clip<min = 0>(x)
 
 # from one float type to another; exporters leave casts that do nothing
 def cast(x) = Cast<...>(x) | CastLike<...>(x, _)
 
 # A result over some axes, which stay with length 1 or are put back afterwards.
-def put_back(m) = Expand<...>(Reshape<...>(m, ...), ...)
-  | Expand<...>(Unsqueeze<...>(m, ...), ...)
-  | Unsqueeze<...>(m, ...)
-  | Reshape<...>(m, ...)
-def total<axes>(x) = ReduceSum<axes, keepdims = 1>(x) | put_back(ReduceSum<axes, keepdims = 0>(x))
+# Put back elsewhere, they are broadcast over others than those that were taken away.
+def restored<axes>(m) => (r) {
+  r = Unsqueeze<...>(m, ...) | Reshape<...>(m, ...)
+  where? dim(r, axes[0]) == 1, dim(r, axes[-1]) == 1
+}
+def put_back<axes>(m) = Expand<...>(restored<axes>(m), ...) | restored<axes>(m)
+def total<axes>(x) = ReduceSum<axes, keepdims = 1>(x)
+  | put_back<axes>(ReduceSum<axes, keepdims = 0>(x))
 def mean<axes>(x) = ReduceMean<axes, keepdims = 1>(x)
-  | put_back(ReduceMean<axes, keepdims = 0>(x))
+  | put_back<axes>(ReduceMean<axes, keepdims = 0>(x))
   | scaled<k = n>(total<axes>(x)) if len(axes) == 1 and n * dim(x, axes[0]) ~= 1
-  | put_back(dropped_mean<axes>(x))
+  | put_back<axes>(dropped_mean<axes>(x))
 def mean_square<axes>(x) = mean<axes>(square(x))
   | scaled<k = n>(ReduceSumSquare<axes, keepdims = 1>(x)) if len(axes) == 1
     and n * dim(x, axes[0]) ~= 1
@@ -52,5 +56,5 @@ def dropped_mean<axes>(x) = ReduceMean<axes, keepdims = 0>(x)
 def variance<axes>(x, d) = mean_square<axes>(d)
   | moments<axes>(x)
   | Max(moments<axes>(x), 0)
-  | put_back(dropped_moments<axes>(x))
-  | put_back(Max(dropped_moments<axes>(x), 0))
+  | put_back<axes>(dropped_moments<axes>(x))
+  | put_back<axes>(Max(dropped_moments<axes>(x), 0))

@@ -73,7 +73,7 @@ fn once(cli: &Cli) -> ExitCode {
                 // A program that asked for JSON gets JSON, also when it goes wrong.
                 print(&pretty(&failure.json()));
             }
-            eprintln!("{failure}");
+            tell(&format!("{failure}\n"));
             ExitCode::from(failure.exit as u8)
         }
     }
@@ -121,7 +121,7 @@ impl Verb {
 fn report(answer: &Answer, json: bool, quiet: bool) -> ExitCode {
     if !quiet {
         for note in &answer.notes {
-            eprintln!("note: {note}");
+            tell(&format!("note: {note}\n"));
         }
     }
     let written = if json { print(&pretty(&answer.json)) } else { print(&answer.text) };
@@ -137,6 +137,11 @@ fn pretty(value: &serde_json::Value) -> String {
         serde_json::to_string_pretty(value).expect("a JSON value can be written as text");
     text.push('\n');
     text
+}
+
+/// Writes to standard error. A reader that went away has seen what it wanted.
+fn tell(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Whether standard output took the text. A reader that went away (`| head`) has what it wanted.

@@ -21,6 +21,7 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use marquetry_ir::check::{self, Severity};
 use marquetry_ir::{DType, Evaluate, Model, ValueId};
 use marquetry_pattern::Span;
 use marquetry_pattern::core::{Arg, ExprKind, Pattern, VarId};
@@ -216,6 +217,11 @@ impl<'a, 'p> Generator<'a, 'p> {
         let mut fill = fill::Fill::new(&sketch, self.evaluate, random, ask, samplers)?;
         fill.run()?;
         let mut drawn = write::model(&fill)?;
+        // Types that an operator does not admit make no model: there is nothing to find in it.
+        let violations = check::run_graph(&drawn.model.graph);
+        if violations.iter().any(|violation| violation.severity == Severity::Error) {
+            return Err(Stuck::Rejected);
+        }
         let taken = decisions.taken.iter();
         drawn.alternatives =
             taken.map(|(site, taken, _)| Alternative { site: *site, taken: *taken }).collect();

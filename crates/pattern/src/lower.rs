@@ -51,6 +51,8 @@ pub(crate) struct Lowerer<'a> {
     /// Repetitions whose collected variables are computed when everything is lowered.
     collections: Vec<Collection>,
     full: bool,
+    /// The call that is lowered next is the whole right side of an output.
+    output: bool,
 }
 
 /// An alternative without some operands.
@@ -131,6 +133,7 @@ impl<'a> Lowerer<'a> {
             absences: Vec::new(),
             collections: Vec::new(),
             full: false,
+            output: false,
         };
         lowerer.new_scope(name.span, None);
         lowerer

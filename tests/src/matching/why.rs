@@ -36,14 +36,13 @@ fn a_norm_with_eps_outside_the_root_is_told() {
     for name in ["zoo_ln.ts14.onnx", "zoo_ln.ts17.onnx", "zoo_ln.dyn18no.onnx"] {
         let Some(model) = model(name) else { return };
         let nearest = nearest(&model, "LayerNorm");
-        let places: usize = nearest.misses.iter().map(|miss| 1 + miss.also.len()).sum();
-        assert_eq!((nearest.matches, places), (14, 2), "{name}");
-        for miss in &nearest.misses {
-            let stop = stop(&miss.explanation.verdict);
-            assert_eq!(stop.code, "operator", "{name}");
-            assert!(stop.message.contains("comes from Add"), "{name}: {}", stop.message);
-            assert!(stop.message.contains("not from Sqrt"), "{name}: {}", stop.message);
-        }
+        // The nearest; what ranks behind it is much farther.
+        let first = nearest.misses.first().unwrap();
+        assert_eq!((nearest.matches, 1 + first.also.len()), (14, 2), "{name}");
+        let stop = stop(&first.explanation.verdict);
+        assert_eq!(stop.code, "operator", "{name}");
+        assert!(stop.message.contains("comes from Add"), "{name}: {}", stop.message);
+        assert!(stop.message.contains("not from Sqrt"), "{name}: {}", stop.message);
     }
 }
 

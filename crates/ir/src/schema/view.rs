@@ -45,6 +45,9 @@ impl<'a> View<'a> {
         if let Some(default) = schema.attribute(name).and_then(|known| known.default.as_ref()) {
             return Some(Cow::Borrowed(default));
         }
+        if name == "training_mode" && self.node.is_onnx("BatchNormalization") {
+            return Some(Cow::Owned(AttributeValue::Int(i64::from(self.normalizes_batches()))));
+        }
         let parameter = schema.parameter(name)?;
         let value = match parameter.input.and_then(|input| self.input(input)) {
             Some(input) => read(parameter.kind, self.types.known(input)?),
@@ -82,6 +85,15 @@ impl<'a> View<'a> {
     pub fn pure(&self) -> bool {
         let random = self.schema.is_some_and(|schema| schema.facts.random());
         !random || (self.node.is_onnx("Dropout") && !self.trains())
+    }
+
+    /// Whether a batch normalization that has no `training_mode` yet takes mean and variance from the
+    /// batch: up to opset 6 `is_test` says it, up to 13 the number of results.
+    fn normalizes_batches(&self) -> bool {
+        match self.schema.map_or(0, |schema| schema.since) {
+            ..7 => self.attribute("is_test").and_then(|test| test.as_int()) != Some(1),
+            _ => self.graph.outputs(self.id).into_iter().skip(1).any(|output| output.is_some()),
+        }
     }
 
     fn trains(&self) -> bool {

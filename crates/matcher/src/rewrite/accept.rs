@@ -251,10 +251,11 @@ impl<'s> Session<'s> {
         }
         lineage[at] += 1;
         let step = &self.steps[at];
-        let most = match self.options.until {
-            Until::Once => 1,
+        let most = match (self.options.until, step.way) {
+            // A meaning may hold its own pattern again, and need not be smaller than the body.
+            (Until::Once, _) | (_, Way::Fuse | Way::Outline | Way::Expand) => 1,
             // The checks of the language leave no rule that neither decreases nor is bounded.
-            Until::Fixpoint => {
+            (Until::Fixpoint, Way::Rule) => {
                 step.pattern.bounded.map_or(u32::MAX, |bound| bound.saturating_add(1))
             }
         };

@@ -246,7 +246,10 @@ impl<'a> Lowerer<'a> {
                 }
             }
         } else {
+            // An output that is a constant is matched as the node it is: something has to be found.
+            self.output = results.iter().any(|var| self.pattern.outputs.contains(var));
             let expr = self.expr(frame, &equation.right);
+            self.output = false;
             for var in &results {
                 self.define(*var, frame.scope, expr);
             }

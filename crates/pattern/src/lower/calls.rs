@@ -96,6 +96,7 @@ impl<'a> Lowerer<'a> {
         index: Option<u32>,
         results: &[VarId],
     ) -> ExprId {
+        let whole = std::mem::take(&mut self.output);
         match callee {
             Callee::Inline(decl) => {
                 let exprs = self.inline(frame, call, *decl, first, span);
@@ -123,7 +124,7 @@ impl<'a> Lowerer<'a> {
             Callee::Operators(operators, _) if call.braces => {
                 self.braces(frame, call, operators, span)
             }
-            Callee::Operators(operators, _) if is_constant(operators, call) => {
+            Callee::Operators(operators, _) if !whole && is_constant(operators, call) => {
                 self.constant_node(frame, call, span)
             }
             Callee::Operators(operators, signature) => {
