@@ -38,9 +38,9 @@ impl<'a> Lowerer<'a> {
         let value = match &call.attributes[..] {
             [Attr::Named(_, values)] => match &values[..] {
                 [AttrValue::Tensor(tensor)] => {
-                    let elements = tensor.elements.iter().map(|&element| literal(element, span));
+                    let mut elements = tensor.elements.iter().map(|&element| literal(element, span));
                     match (tensor.rank, elements.len()) {
-                        (_, 1) => elements.last(),
+                        (_, 1) => elements.next(),
                         (1, _) => Some(GExpr { kind: GExprKind::List(elements.collect()), span }),
                         _ => None,
                     }
