@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use marquetry_matcher::testing::{Failure, Ran};
-use marquetry_pattern::{Diagnostic, Library, Remark};
+use marquetry_pattern::{Diagnostic, Label, Library, Remark};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 /// The width of pictures.
@@ -33,11 +33,21 @@ pub(crate) fn failures(library: &Library, ran: &[Ran<'_>]) -> String {
     text
 }
 
+/// Something about places in the files of a library.
+pub(crate) fn remark(
+    library: &Library,
+    code: &str,
+    title: &str,
+    labels: &[Label],
+    hint: Option<&str>,
+) -> String {
+    picture(&Remark::new(library.sources(), code, title, labels, hint))
+}
+
 fn failure(library: &Library, title: &str, failure: &Failure) -> String {
     let title = format!("{title}: {}", failure.fact);
     let hint = failure.hint.as_deref();
-    let remark = Remark::new(library.sources(), failure.code, &title, &failure.labels, hint);
-    let mut text = picture(&remark);
+    let mut text = remark(library, failure.code, &title, &failure.labels, hint);
     for line in &failure.difference {
         writeln!(text, "    {line}").expect("a string takes any text");
     }

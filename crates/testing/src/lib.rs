@@ -32,11 +32,13 @@
 //!
 //! Without the inline text, the snapshot is a file beside the test. `cargo insta review` accepts what has
 //! changed. The tests inside a pattern file run with [`assert_pattern_tests!`], or without any Rust with
-//! `marquetry pattern test`. Pattern texts may `use` the shipped definitions, such as `"std/math.pat"`.
+//! `marquetry pattern test`; that its patterns are what their `equals` says, and its rules right, with
+//! [`assert_verified!`] or `marquetry pattern verify`. Pattern texts may `use` the shipped definitions, such as `"std/math.pat"`.
 
 mod drawn;
 mod rewriting;
 mod suite;
+mod verified;
 
 use std::fmt::Write;
 
@@ -46,6 +48,7 @@ use marquetry_pattern::{Files, Library};
 
 pub use self::rewriting::rewritten;
 pub use self::suite::run_file;
+pub use self::verified::verify_file;
 
 #[doc(hidden)]
 pub use insta as __insta;
@@ -111,6 +114,26 @@ macro_rules! assert_rewrite {
 macro_rules! assert_pattern_tests {
     ($file:expr $(,)?) => {
         $crate::run_file(::std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join($file))
+    };
+}
+
+/// Verifies the patterns with an `equals` and the rules of a file, whose path is relative to the folder of
+/// the crate's manifest: both sides are run on graphs made from the pattern, and compared.
+///
+/// What differs is drawn in the message of the panic, with the smallest graph on which it does, written
+/// as a `test` block. `verify off "reason"` in the file excepts a pattern. Samples are no proof; the same
+/// ones are drawn every time.
+///
+/// ```
+/// # fn in_a_test() {
+/// marquetry_testing::assert_verified!("../../examples/write-a-pattern/gelu.pat");
+/// # }
+/// # in_a_test();
+/// ```
+#[macro_export]
+macro_rules! assert_verified {
+    ($file:expr $(,)?) => {
+        $crate::verify_file(::std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join($file))
     };
 }
 

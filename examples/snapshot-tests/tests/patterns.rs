@@ -1,6 +1,6 @@
-//! Three ways to test patterns and rules from Rust.
+//! Ways to test patterns and rules from Rust.
 
-use marquetry_testing::{assert_matches, assert_pattern_tests, assert_rewrite};
+use marquetry_testing::{assert_matches, assert_pattern_tests, assert_rewrite, assert_verified};
 use snapshot_tests_example::PATTERNS;
 
 /// What is found, as a snapshot: `cargo insta review` shows what has changed.
@@ -61,4 +61,10 @@ fn the_accelerator_gets_a_function() {
 #[test]
 fn the_file_passes_its_tests() {
     assert_pattern_tests!("npu.pat");
+}
+
+/// The rule is right: both sides compute the same on graphs that are made from it.
+#[test]
+fn the_rule_is_verified() {
+    assert_verified!("npu.pat");
 }
