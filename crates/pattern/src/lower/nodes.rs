@@ -38,7 +38,8 @@ impl<'a> Lowerer<'a> {
         let value = match &call.attributes[..] {
             [Attr::Named(_, values)] => match &values[..] {
                 [AttrValue::Tensor(tensor)] => {
-                    let mut elements = tensor.elements.iter().map(|&element| literal(element, span));
+                    let mut elements =
+                        tensor.elements.iter().map(|&element| literal(element, span));
                     match (tensor.rank, elements.len()) {
                         (_, 1) => elements.next(),
                         (1, _) => Some(GExpr { kind: GExprKind::List(elements.collect()), span }),
