@@ -6,6 +6,7 @@ mod check;
 mod editors;
 mod engine;
 mod fuzz;
+mod golden;
 mod layers;
 mod matching;
 mod onnx;

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use marquetry::engine::{Embedded, Engine as _, Options};
 use marquetry::ir::text::{self, PrintOptions};
@@ -16,15 +17,18 @@ use marquetry::pattern::Library;
 use marquetry::quant::export::qdq;
 use marquetry::quant::import;
 use marquetry::quant::pass::{Content, FindGroups};
-use marquetry::quant::{Context, Pipeline, Report, Standard, State};
+use marquetry::quant::{Context, DType, Pipeline, Policy, Report, Standard, State};
 
 use crate::case::sections;
 
-struct Shipped(Library);
+/// The shipped patterns, which all cases share.
+pub(crate) struct Shipped;
+
+static LIBRARY: LazyLock<Library> = LazyLock::new(library::standard);
 
 impl FindGroups for Shipped {
     fn find_groups(&self, model: &Model, _: &[String]) -> Result<Groups, String> {
-        Ok(marquetry::groups(model, &self.0))
+        Ok(marquetry::groups(model, &LIBRARY))
     }
 }
 
@@ -36,23 +40,27 @@ fn sample(src: &str) -> Vec<Tensor> {
 
 /// The state after the pipeline of a case, or the error in words.
 fn run(case: &str) -> Result<State, String> {
-    let sections = sections(case);
-    let section = |name: &str| sections.iter().find(|(found, _)| *found == name);
-    let model = text::parse(section("model").expect("a case has a model").1).unwrap();
-    let pipeline = match section("pipeline") {
+    let pipeline = match sections(case).into_iter().find(|(name, _)| *name == "pipeline") {
         Some((_, text)) => text.to_string(),
         None => Standard::new("out.onnx").recipe().to_ron(),
     };
+    run_by(case, &pipeline)
+}
+
+/// The state after another pipeline on the model and the samples of a case.
+fn run_by(case: &str, pipeline: &str) -> Result<State, String> {
+    let sections = sections(case);
+    let model = sections.iter().find(|(name, _)| *name == "model").expect("a case has a model");
+    let model = text::parse(model.1).unwrap();
     let told = |error: &dyn std::fmt::Display, code: &str, hint: Option<String>| {
         format!("{code}\n{error}\nhint: {}\n", hint.unwrap_or_default())
     };
     let pipeline =
-        Pipeline::parse(&pipeline).map_err(|error| told(&error, error.code(), error.hint()))?;
+        Pipeline::parse(pipeline).map_err(|error| told(&error, error.code(), error.hint()))?;
     let samples: Vec<Vec<Tensor>> =
         sections.iter().filter(|(name, _)| *name == "sample").map(|(_, src)| sample(src)).collect();
-    let patterns = Shipped(library::standard());
     let engine = Embedded::new(&Options::default());
-    let cx = Context { engine: &engine, samples: &samples, patterns: &patterns, progress: &|_| {} };
+    let cx = Context { engine: &engine, samples: &samples, patterns: &Shipped, progress: &|_| {} };
     pipeline.run(model, &cx).map_err(|error| told(&error, error.code(), error.hint()))
 }
 
@@ -72,8 +80,11 @@ fn render(state: &State) -> String {
             true => String::new(),
             false => format!(", as {}", site.tied_to.join(" and ")),
         };
-        writeln!(out, "{}: {} {}{zero_point}{tied}", site.value, site.dtype, site.granularity)
-            .unwrap();
+        let what = match site.enabled {
+            true => format!("{} {}{zero_point}{tied}", site.dtype, site.granularity),
+            false => "off".to_owned(),
+        };
+        writeln!(out, "{}: {what}", site.value).unwrap();
         for reason in &site.because {
             writeln!(out, "  {reason}").unwrap();
         }
@@ -168,6 +179,46 @@ fn quantized_cases_compute_nearly_the_same() {
     });
 }
 
+#[test]
+fn every_target_quantizes_every_case() {
+    insta::glob!("../cases/quantize", "*.case", |path| {
+        let case = fs::read_to_string(path).unwrap();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if name.starts_with("err-") {
+            return;
+        }
+        let float = sections(&case).into_iter().find(|(name, _)| *name == "model").unwrap().1;
+        let float = text::parse(float).unwrap();
+        for target in Policy::presets() {
+            let standard = Standard::of_target(target, "out.onnx").unwrap();
+            // Sixteen bits where there are, because what is wrong is to be seen, not what is coarse.
+            let wide = Policy::open(target).unwrap().activations.contains(&DType::UInt16);
+            let activations = if wide { DType::UInt16 } else { standard.activations };
+            let standard = Standard { equalize: false, activations, ..standard };
+            let state = run_by(&case, &standard.recipe().to_ron())
+                .unwrap_or_else(|error| panic!("{name} for {target}: {error}"));
+            let Content::Model(quantized) = &state.outputs[0].content else {
+                panic!("the standard pipeline exports a model")
+            };
+            let (mut reference, mut found) = (Vec::new(), Vec::new());
+            for (_, src) in sections(&case).into_iter().filter(|(name, _)| *name == "sample") {
+                let sample = sample(src);
+                for (float, ours) in
+                    outputs(&float, &sample).iter().zip(outputs(quantized, &sample))
+                {
+                    reference.extend_from_slice(&float.f32s().unwrap());
+                    found.extend_from_slice(&ours.f32s().unwrap());
+                }
+            }
+            let found = decibels(&reference, &found);
+            eprintln!("{name} for {target}: {found:.1} dB");
+            // A target that quantizes everything puts a mask on one grid with the scores.
+            let limit = if name == "attention-mask" { 9.0 } else { 20.0 };
+            assert!(found > limit, "{name} for {target}: {found:.1} dB");
+        }
+    });
+}
+
 /// The statements of a model, in no order: what is written by hand and by a pass may differ in it.
 fn statements(model: &Model) -> Vec<String> {
     let text = text::print(model, &PrintOptions::default());
@@ -223,7 +274,6 @@ fn accuracy(model: &Model, inputs: &Tensor, labels: &[i64]) -> f64 {
 #[test]
 fn zoo_models_stay_near_float() {
     let Some(zoo) = zoo() else { return };
-    let patterns = Shipped(library::standard());
     let engine = Embedded::new(&Options::default());
     // What is lost at most: a point; half of one where equalization is what saves the model.
     for (name, data, limit) in [
@@ -252,7 +302,7 @@ fn zoo_models_stay_near_float() {
         let model = onnx::read(zoo.join(format!("{name}.onnx"))).unwrap();
         let float = accuracy(&model, &test, labels);
         let cx =
-            Context { engine: &engine, samples: &samples, patterns: &patterns, progress: &|_| {} };
+            Context { engine: &engine, samples: &samples, patterns: &Shipped, progress: &|_| {} };
         let pipeline = Standard::new("out.onnx").recipe().pipeline().unwrap();
         let state = pipeline.run(model, &cx).unwrap();
         let Content::Model(quantized) = &state.outputs[0].content else {

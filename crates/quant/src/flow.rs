@@ -5,7 +5,7 @@ use marquetry_ir::schema::lookup;
 use marquetry_ir::{Cycle, Graph, NodeId, ValueId};
 
 use crate::kernel::DATA;
-use crate::policy::{Kernel, KernelOutput, Policy};
+use crate::policy::{Kernel, KernelOutput, Kernels};
 use crate::seal::{Seals, open_inputs};
 
 /// What a node does with integers.
@@ -54,7 +54,7 @@ impl Flow {
     pub(crate) fn of(
         graph: &Graph,
         types: &Types,
-        policy: &Policy,
+        rules: &Kernels,
         seals: &Seals<'_>,
         quantized: &[Option<&Kernel>],
     ) -> Result<Flow, Cycle> {
@@ -70,10 +70,10 @@ impl Flow {
             if !content.is_onnx(&content.op_type) {
                 return Part::Float;
             }
-            if policy.absorbed.contains(&content.op_type) {
+            if rules.absorbed.contains(&content.op_type) {
                 return Part::Absorbed;
             }
-            if policy.chains.contains(&content.op_type) {
+            if rules.chains.contains(&content.op_type) {
                 return Part::Chain;
             }
             let version = graph.opsets.version("").unwrap_or(1);
@@ -173,7 +173,7 @@ impl Flow {
         let op = graph.node(node).op_type.as_str();
         let inputs = graph.inputs(node).into_iter().flatten();
         match op {
-            "Add" | "Mul" | "Concat" => inputs.collect(),
+            "Add" | "Sub" | "Mul" | "Concat" => inputs.collect(),
             _ => inputs.take(1).collect(),
         }
     }

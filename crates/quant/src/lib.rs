@@ -10,6 +10,7 @@
 //! value whether it has a quantizer and why, by the [`policy`] of a target and the hints of groups;
 //! [`export`] lowers the plan.
 
+mod effective;
 pub mod encoding;
 pub mod encodings;
 mod error;
@@ -21,6 +22,7 @@ mod kernel;
 pub mod lpbq;
 pub mod observer;
 pub mod pack;
+mod params;
 pub mod pass;
 pub mod pipeline;
 pub mod plan;
@@ -34,6 +36,7 @@ mod seal;
 pub mod spec;
 pub mod statistics;
 mod suggest;
+mod units;
 
 pub use encoding::{Cell, Encoding};
 pub use error::NumericError;

@@ -1,5 +1,6 @@
 //! Passes: what a pipeline does, step by step, to a [`State`].
 
+mod adjust;
 mod calibrate;
 mod check;
 mod equalize;
@@ -9,6 +10,7 @@ mod fold_constants;
 mod group;
 mod observe;
 mod place;
+mod propagate;
 mod quantize_bias;
 mod scheme_name;
 mod weights;
@@ -31,6 +33,7 @@ pub use fold_constants::FoldConstants;
 pub use group::{FindGroups, Group};
 pub use observe::{NanPolicy, Observe, Samples};
 pub use place::{Place, WeightGranularity, WeightSpec};
+pub use propagate::Propagate;
 pub use quantize_bias::QuantizeBias;
 pub use scheme_name::SchemeName;
 pub(crate) use weights::read as read_constant;
@@ -290,6 +293,14 @@ pub enum PassError {
     /// A file of statistics that does not fit.
     #[error(transparent)]
     Statistics(StatisticsError),
+    /// Two rules of a policy that ask for different things.
+    #[error("the rules for `{value}` disagree: {what}")]
+    Contradiction {
+        /// The name of the value.
+        value: String,
+        /// Who says what.
+        what: String,
+    },
     /// Encodings that cannot be written.
     #[error(transparent)]
     Encodings(EncodingsError),
@@ -312,6 +323,7 @@ impl PassError {
             PassError::NotInOnnx { .. } => "not_in_onnx",
             PassError::Granularity { .. } => "bad_granularity",
             PassError::Opset { .. } => "opset_too_old",
+            PassError::Contradiction { .. } => "policy_contradiction",
             PassError::Statistics(source) => source.code(),
             PassError::Encodings(source) => source.code(),
         }
@@ -341,6 +353,9 @@ impl PassError {
             PassError::Opset { needed, .. } => Some(format!(
                 "export the model at opset {needed}, or ask for 8 bits per tensor or channel"
             )),
+            PassError::Contradiction { .. } => {
+                Some("let the policy say the same of both operators, or override the value".into())
+            }
             PassError::Statistics(source) => Some(source.hint()),
             PassError::Encodings(source) => Some(source.hint()),
             _ => None,

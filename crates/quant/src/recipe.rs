@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::pass::{
     Calibrate, Check, EncodingsFile, Equalize, EqualizeBy, Export, FoldBatchNorm, FoldConstants,
-    Group, Observe, Pass, Place, QuantizeBias, SchemeName, WeightGranularity, WeightSpec,
+    Group, Observe, Pass, Place, Propagate, QuantizeBias, SchemeName, WeightGranularity,
+    WeightSpec,
 };
 use crate::{Compat, DType, Pipeline, Policy, suggest};
 
@@ -36,6 +37,32 @@ pub enum RecipeError {
         /// What to do about it.
         hint: String,
     },
+    /// A rule of a policy that has no meaning.
+    #[error("{place}: {what}")]
+    BadRule {
+        /// Where it stands: the keys on the way to it.
+        place: String,
+        /// What is wrong.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// A policy that cannot be read.
+    #[error("`{path}` cannot be read: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// Something wrong in a file of its own.
+    #[error("{path}:{}{error}", if matches!(**error, RecipeError::Syntax { .. }) { "" } else { " " })]
+    InFile {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        error: Box<RecipeError>,
+    },
     /// A pass before what it works on.
     #[error("`{pass}` needs a `{step}` before it")]
     MissingStep {
@@ -52,6 +79,9 @@ impl RecipeError {
         match self {
             RecipeError::Syntax { .. } => "recipe_syntax",
             RecipeError::UnknownName { .. } => "unknown_name",
+            RecipeError::BadRule { .. } => "bad_rule",
+            RecipeError::Unreadable { .. } => "policy_unreadable",
+            RecipeError::InFile { error, .. } => error.code(),
             RecipeError::MissingStep { .. } => "missing_step",
         }
     }
@@ -61,6 +91,12 @@ impl RecipeError {
         match self {
             RecipeError::Syntax { hint, .. } => hint.clone(),
             RecipeError::UnknownName { hint, .. } => Some(hint.clone()),
+            RecipeError::BadRule { hint, .. } => Some(hint.clone()),
+            RecipeError::Unreadable { .. } => Some(format!(
+                "give a file, or one of `{}`",
+                Policy::presets().collect::<Vec<_>>().join("`, `")
+            )),
+            RecipeError::InFile { error, .. } => error.hint(),
             RecipeError::MissingStep { step, .. } => {
                 Some(format!("add `{step}(…)` to the passes before it"))
             }
@@ -70,6 +106,10 @@ impl RecipeError {
     pub(crate) fn unknown_name(kind: &'static str, name: &str, known: &[&str]) -> RecipeError {
         let hint = suggest::hint(name, known);
         RecipeError::UnknownName { kind, name: name.to_owned(), hint }
+    }
+
+    pub(crate) fn in_file(self, path: &str) -> RecipeError {
+        RecipeError::InFile { path: path.to_owned(), error: Box::new(self) }
     }
 
     pub(crate) fn from_ron(error: ron::error::SpannedError) -> RecipeError {
@@ -123,6 +163,8 @@ pub enum Step {
     Group(Group),
     /// Decides which values carry a quantizer.
     Place(Place),
+    /// Ties the encodings of values that are joined or passed on.
+    Propagate,
     /// Writes what was observed to a file.
     Observe(Observe),
     /// Gives every site its encoding.
@@ -138,6 +180,10 @@ pub enum Step {
 /// What most people want: every step, with the few choices that matter.
 #[derive(Clone, Debug)]
 pub struct Standard {
+    /// The policy to quantize by: a shipped one, or a file.
+    pub target: String,
+    /// Whether values that are joined or passed on share their encodings.
+    pub propagate: bool,
     /// The type of activations.
     pub activations: DType,
     /// The type of weights.
@@ -152,6 +198,8 @@ pub struct Standard {
     pub compat: Compat,
     /// How many samples are run; all where left out.
     pub samples: Option<usize>,
+    /// Whether scales of weights are raised where a 32-bit accumulator needs it.
+    pub adjust_weights: bool,
     /// A file of statistics to take the ranges from.
     pub statistics: Option<PathBuf>,
     /// Where the quantized model goes.
@@ -165,6 +213,8 @@ impl Standard {
     /// maximum.
     pub fn new(qdq: impl Into<PathBuf>) -> Standard {
         Standard {
+            target: default_target(),
+            propagate: false,
             activations: DType::UInt8,
             weights: DType::Int8,
             granularity: WeightGranularity::PerChannel,
@@ -172,10 +222,28 @@ impl Standard {
             scheme: SchemeName::MinMax,
             compat: Compat::Default,
             samples: None,
+            adjust_weights: false,
             statistics: None,
             qdq: qdq.into(),
             encodings: None,
         }
+    }
+
+    /// What a target wants: its first types, and ties where everything is quantized.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Policy::open`].
+    pub fn of_target(target: &str, qdq: impl Into<PathBuf>) -> Result<Standard, RecipeError> {
+        let policy = Policy::open(target)?;
+        let standard = Standard::new(qdq);
+        Ok(Standard {
+            target: target.to_owned(),
+            propagate: policy.everywhere().is_some(),
+            activations: policy.activations.first().copied().unwrap_or(standard.activations),
+            weights: policy.weights.first().copied().unwrap_or(standard.weights),
+            ..standard
+        })
     }
 
     /// The recipe these choices mean.
@@ -183,7 +251,7 @@ impl Standard {
         let weights = WeightSpec {
             dtype: self.weights,
             // Unsigned weights have no middle to be symmetric about.
-            symmetric: self.weights.is_signed(),
+            symmetric: (!self.weights.is_signed()).then_some(false),
             granularity: self.granularity,
             ..WeightSpec::default()
         };
@@ -196,28 +264,30 @@ impl Standard {
         let equalize = Step::Equalize(Equalize { by, ..Equalize::default() });
         let mut passes = vec![Step::FoldConstants, Step::FoldBatchNorm];
         passes.extend(self.equalize.then_some(equalize));
+        passes.extend([Step::Group(Group::default()), Step::Place(place)]);
+        passes.extend(self.propagate.then_some(Step::Propagate));
         passes.extend([
-            Step::Group(Group::default()),
-            Step::Place(place),
             Step::Calibrate(Calibrate {
                 scheme: self.scheme,
                 compat: self.compat,
                 samples: self.samples,
                 statistics: self.statistics.clone(),
+                adjust_weights: self.adjust_weights,
                 ..Calibrate::default()
             }),
             Step::QuantizeBias,
             Step::Check,
             Step::Export(export),
         ]);
-        Recipe { target: default_target(), passes }
+        Recipe { target: self.target.clone(), passes }
     }
 }
 
-/// `Group(patterns: [..])` instead of `Group(Group(patterns: [..]))`, and values without `Some`.
-fn extensions() -> ron::extensions::Extensions {
-    ron::extensions::Extensions::UNWRAP_VARIANT_NEWTYPES
-        | ron::extensions::Extensions::IMPLICIT_SOME
+/// How recipes and policies are read and written: `Group(patterns: [..])` instead of `Group(Group(patterns: [..]))`, and values without `Some`.
+pub(crate) fn options() -> ron::Options {
+    use ron::extensions::Extensions;
+    let extensions = Extensions::UNWRAP_VARIANT_NEWTYPES | Extensions::IMPLICIT_SOME;
+    ron::Options::default().with_default_extension(extensions)
 }
 
 impl Recipe {
@@ -227,15 +297,13 @@ impl Recipe {
     ///
     /// `Syntax` with the place and a suggestion.
     pub fn parse(text: &str) -> Result<Recipe, RecipeError> {
-        let options = ron::Options::default().with_default_extension(extensions());
-        options.from_str(text).map_err(RecipeError::from_ron)
+        options().from_str(text).map_err(RecipeError::from_ron)
     }
 
     /// The text that parses to this recipe.
     pub fn to_ron(&self) -> String {
-        let options = ron::Options::default().with_default_extension(extensions());
         let pretty = ron::ser::PrettyConfig::new().depth_limit(3).new_line("\n");
-        let text = options.to_string_pretty(self, pretty).expect("a recipe is plain data");
+        let text = options().to_string_pretty(self, pretty).expect("a recipe is plain data");
         format!("Pipeline{text}\n")
     }
 
@@ -252,6 +320,7 @@ impl Recipe {
                 Step::Equalize(pass) => Box::new(pass),
                 Step::Group(pass) => Box::new(pass),
                 Step::Place(pass) => Box::new(pass),
+                Step::Propagate => Box::new(Propagate),
                 Step::Observe(pass) => Box::new(pass),
                 Step::Calibrate(pass) => Box::new(pass),
                 Step::QuantizeBias => Box::new(QuantizeBias),
@@ -259,7 +328,7 @@ impl Recipe {
                 Step::Export(pass) => Box::new(pass),
             }
         };
-        let policy = Policy::preset(&self.target)?;
+        let policy = Policy::open(&self.target)?;
         Pipeline::new(policy, self.passes.into_iter().map(boxed).collect())
     }
 }

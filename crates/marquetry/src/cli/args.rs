@@ -238,6 +238,9 @@ pub(crate) struct Quantize {
     pub(crate) output: PathBuf,
     #[command(flatten)]
     pub(crate) numbers: Numbers,
+    /// Raises scales of weights where a 32-bit accumulator needs it, as `--compat aimet` always does.
+    #[arg(long)]
+    pub(crate) adjust_weights: bool,
     /// Leaves the ranges of channels as they are, instead of bringing them together between layers.
     #[arg(long)]
     pub(crate) no_equalize: bool,
@@ -264,12 +267,16 @@ pub(crate) struct Numbers {
     /// How ranges are chosen: min_max, tf_enhanced, percentile:99.9, mse, entropy.
     #[arg(long, default_value = "min_max")]
     pub(crate) scheme: String,
-    /// The type of weights: int8, uint8, int4, int2, int16, float8e4m3fn, float16, …
-    #[arg(long, default_value = "int8", value_name = "TYPE")]
-    pub(crate) weights: String,
-    /// The type of activations: uint8, int8, uint16, int16, float16, …
-    #[arg(long, default_value = "uint8", value_name = "TYPE")]
-    pub(crate) activations: String,
+    /// What it is to run on: a shipped policy, a policy in RON, or a configuration of AIMET in JSON.
+    #[arg(long, default_value = "ort-cpu", value_name = "NAME|FILE.ron|FILE.json")]
+    pub(crate) target: String,
+    /// The type of weights: int8, uint8, int4, int2, int16, float8e4m3fn, float16, …; the first that
+    /// the target names where left out.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) weights: Option<String>,
+    /// The type of activations: uint8, int8, uint16, int16, float16, …; likewise.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) activations: Option<String>,
     /// One scale per tensor, per output channel of a weight, or per block of N of its elements.
     #[arg(long, default_value = "channel", value_name = "tensor|channel|block:N|lpbq:N")]
     pub(crate) granularity: String,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use marquetry_quant::pass::{EncodingsFile, SchemeName, WeightGranularity};
-use marquetry_quant::{Compat, DType, Pipeline, Standard};
+use marquetry_quant::{Compat, DType, Pipeline, RecipeError, Standard};
 
 use super::answer::Answer;
 use super::args::{Cli, Numbers, Quantize, Run, Samples};
@@ -18,13 +18,7 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
         let json = serde_json::json!({ "schema_version": 1, "pipeline": recipe });
         return Ok(Answer::new(recipe, json));
     }
-    let pipeline = Pipeline::parse(&recipe).map_err(|error| {
-        let failure = Failure::new(Exit::Usage, error.code(), &error);
-        match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    })?;
+    let pipeline = Pipeline::parse(&recipe).map_err(|error| refused(Exit::Usage, &error))?;
     let encodings = encodings(args.encodings.as_deref()).map(|file| file.path);
     let outputs = [&args.output].into_iter().chain(&encodings).map(PathBuf::as_path).collect();
     let reads = args.stats.iter().map(PathBuf::as_path).collect();
@@ -38,13 +32,8 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
 pub(crate) fn run_pipeline(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
     let text = fs::read_to_string(&args.pipeline)
         .map_err(|error| Failure::reading(&args.pipeline, &error))?;
-    let pipeline = Pipeline::parse(&text).map_err(|error| {
-        let failure = Failure::new(Exit::Invalid, error.code(), &error).at(args.pipeline.display());
-        match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    })?;
+    let pipeline = Pipeline::parse(&text)
+        .map_err(|error| refused(Exit::Invalid, &error).at(args.pipeline.display()))?;
     let (samples, patterns) = (&args.samples, &args.patterns.files);
     let instead = args.output.as_deref();
     Job {
@@ -59,11 +48,21 @@ pub(crate) fn run_pipeline(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
     .run(&pipeline, cli)
 }
 
+/// An error in what is asked for, with its next step.
+fn refused(exit: Exit, error: &RecipeError) -> Failure {
+    let failure = Failure::new(exit, error.code(), error);
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
 /// The pipeline that the options mean, in RON.
 fn recipe(args: &Quantize) -> Result<String, Failure> {
     let standard = Standard {
         equalize: !args.no_equalize && args.stats.is_none(),
         statistics: args.stats.clone(),
+        adjust_weights: args.adjust_weights,
         encodings: encodings(args.encodings.as_deref()),
         ..standard(&args.numbers, &args.samples, &args.output)?
     };
@@ -76,14 +75,27 @@ pub(crate) fn standard(
     samples: &Samples,
     output: &Path,
 ) -> Result<Standard, Failure> {
+    let standard = Standard::of_target(&numbers.target, output).map_err(|error| {
+        // A name that is none is a slip on the command line; a file has its own faults.
+        let exit = match error {
+            RecipeError::UnknownName { .. } => Exit::Usage,
+            RecipeError::Unreadable { .. } => Exit::Io,
+            _ => Exit::Invalid,
+        };
+        refused(exit, &error)
+    })?;
+    let chosen = |option: &str, name: &Option<String>, usual: DType| match name {
+        Some(name) => dtype(option, name),
+        None => Ok(usual),
+    };
     Ok(Standard {
-        activations: dtype("--activations", &numbers.activations)?,
-        weights: dtype("--weights", &numbers.weights)?,
+        activations: chosen("--activations", &numbers.activations, standard.activations)?,
+        weights: chosen("--weights", &numbers.weights, standard.weights)?,
         granularity: granularity(&numbers.granularity)?,
         scheme: scheme(&numbers.scheme)?,
         compat: compat(numbers.compat.as_deref())?,
         samples: samples.samples,
-        ..Standard::new(output)
+        ..standard
     })
 }
 

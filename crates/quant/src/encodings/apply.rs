@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use marquetry_ir::infer::Types;
-use marquetry_ir::{AttributeValue, Graph, NodeId, Slot, Use, ValueId};
+use marquetry_ir::{Graph, Slot, Use, ValueId};
 
 use super::of_plan::by_channel;
 use super::{Document, Element, EncodingsError, Entry, Layout, Section};
@@ -11,7 +11,7 @@ use crate::encoding::Cell;
 use crate::grid::{self, Grid};
 use crate::kernel::{BIAS, DATA, WEIGHT};
 use crate::plan::{Plan, Quantizer, Reason, Role};
-use crate::{DType, Encoding, Granularity, NumericError, Spec, suggest};
+use crate::{DType, Encoding, Granularity, NumericError, Spec, params, suggest};
 
 /// What became of a document.
 #[derive(Clone, Debug)]
@@ -129,29 +129,8 @@ pub(super) fn param_axes(graph: &Graph, types: &Types, value: ValueId) -> Option
     graph.uses(value).into_iter().find_map(|reader| {
         let Slot::Input(slot) = reader.slot else { return None };
         let node = graph.node(reader.node);
-        let trans = transposed(graph, reader.node);
+        let slot = slot as usize;
         match (node.op_type.as_str(), slot) {
-            (
-                "Conv"
-                | "LayerNormalization"
-                | "InstanceNormalization"
-                | "GroupNormalization"
-                | "RMSNormalization"
-                | "ConvTranspose"
-                | "Gemm",
-                1 | 2,
-            )
-            | ("BatchNormalization", 1..=4)
-                if rank <= 1 =>
-            {
-                Some((0, 0))
-            }
-            ("Conv", 1) => Some((0, 1)),
-            ("ConvTranspose", 1) => Some((1, 0)),
-            ("Gemm", 1) => Some(if trans { (0, 1) } else { (1, 0) }),
-            ("MatMul", 1) if rank >= 2 => Some((-1, -2)),
-            ("LayerNormalization" | "RMSNormalization", 1 | 2) => Some((0, 0)),
-            ("RNN" | "LSTM" | "GRU", 1..=3) => Some((0, 0)),
             // A weight that is stored the other way round.
             ("Transpose", 0) if rank == 2 => {
                 let output = graph.output(reader.node, 0)?;
@@ -160,13 +139,9 @@ pub(super) fn param_axes(graph: &Graph, types: &Types, value: ValueId) -> Option
                 });
                 matmul.then_some((0, 1))
             }
-            _ => None,
+            _ => params::axes(node, slot, rank),
         }
     })
-}
-
-fn transposed(graph: &Graph, node: NodeId) -> bool {
-    graph.node(node).attribute("transB").and_then(AttributeValue::as_int).unwrap_or(0) != 0
 }
 
 fn encoding(

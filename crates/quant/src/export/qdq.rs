@@ -16,6 +16,7 @@ use marquetry_ir::{
 use super::opset;
 use crate::pass::PassError;
 use crate::plan::{Plan, Quantizer, Role};
+use crate::units::is_static;
 use crate::{DType, Encoding, Granularity, NumericError, grid, lpbq, pack, qdq};
 
 /// A lowered model, and what had to be done.
@@ -62,6 +63,9 @@ pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
         };
         match site.role {
             _ if encoding.dtype.is_cast() => lowering.cast(value, site, encoding)?,
+            Role::Activation if !site.output && is_static(&lowering.model.graph, value) => {
+                lowering.constant(value, site, encoding)?;
+            }
             Role::Activation => lowering.activation(value, site, encoding)?,
             Role::Weight | Role::Bias { .. } => lowering.constant(value, site, encoding)?,
         }

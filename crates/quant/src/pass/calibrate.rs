@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use marquetry_ir::ValueId;
 use marquetry_ir::infer;
+use marquetry_ir::{Graph, Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
 use super::observe::{self, NanPolicy, Run};
 use super::scheme_name::{SchemeName, checked};
 use super::weights::{self, name, numeric};
-use super::{Context, Fact, Pass, PassError, State, Summary};
+use super::{Context, Fact, Pass, PassError, State, Summary, adjust};
 use crate::observer::{Observer, Statistics};
 use crate::plan::{Reason, Role};
+use crate::qdq::{Rounding, fake_quantize};
 use crate::statistics::{StatisticsError, StatisticsFile, fingerprint};
 use crate::{Compat, Encoding, Granularity, NumericError, Scheme, Spec};
 
@@ -30,12 +31,20 @@ pub struct Calibrate {
     pub weights: Option<SchemeName>,
     /// Whose numbers are computed.
     pub compat: Compat,
+    /// Whether scales of weights are raised where a 32-bit accumulator needs it; always so in
+    /// `compat: Aimet`.
+    #[serde(skip_serializing_if = "is_off")]
+    pub adjust_weights: bool,
     /// How many samples are run; all where left out.
     pub samples: Option<usize>,
     /// What to do about samples that make a value NaN.
     pub nan: NanPolicy,
     /// A file of statistics to take the ranges from.
     pub statistics: Option<PathBuf>,
+}
+
+fn is_off(flag: &bool) -> bool {
+    !flag
 }
 
 impl Pass for Calibrate {
@@ -71,6 +80,9 @@ impl Pass for Calibrate {
             None => self.observe(state, cx, scheme)?,
         };
         let activations = encode_activations(state, scheme)?;
+        if self.adjust_weights || self.compat == Compat::Aimet {
+            notes.extend(adjust::weights(state, &types, self.compat)?);
+        }
         let mut summary = Summary::new(
             self,
             format!("{activations} ranges from {observed} samples by {scheme}, {weights} weights"),
@@ -98,8 +110,13 @@ impl Calibrate {
             return Err(PassError::NoSamples);
         }
         let empty = || Statistics::new(scheme, self.compat, Granularity::PerTensor);
-        let run = Run { pass: self.name(), nan: self.nan, span: 0..total, keeper: &keeper };
-        let (statistics, odd) = run.observe(state, cx, &empty)?;
+        let simulated = match self.compat {
+            Compat::Default => None,
+            Compat::Aimet => Some(simulated(state)?),
+        };
+        let graph = simulated.as_ref().unwrap_or(&state.model.graph);
+        let run = Run { pass: self.name(), nan: self.nan, span: 0..total, keeper: &keeper, graph };
+        let (statistics, odd) = run.observe(cx, &empty)?;
         observe::disable(state, self.name(), odd);
         let kept = keeper.iter();
         state.statistics = kept
@@ -145,6 +162,29 @@ impl Calibrate {
             kept.filter_map(|(&value, first)| Some((value, pooled.get(first)?.clone()))).collect();
         Ok(file.samples())
     }
+}
+
+/// The graph with every weight as it comes back from integers: AIMET observes activations behind
+/// quantized weights, and rounds as its simulation does.
+fn simulated(state: &State) -> Result<Graph, PassError> {
+    let types = infer::run(&state.model);
+    let mut graph = state.model.graph.clone();
+    for (value, site) in state.plan.enabled().filter(|(_, site)| site.role == Role::Weight) {
+        let Some(encoding) = &site.encoding else { continue };
+        let (dims, data) = weights::read(&graph, &types, value)?;
+        let back = fake_quantize(&data, &dims, encoding, Rounding::HalfUpShifted)
+            .map_err(|source| numeric(&graph, value, source))?;
+        let tensor = Tensor::from_f32s(dims, &back).map_err(|error| PassError::BadEncoding {
+            value: name(&graph, value),
+            what: error.to_string(),
+        })?;
+        // What a `Constant` gave is an initializer now.
+        if let Some((node, slot)) = graph.producer(value) {
+            graph.set_output(node, slot, None);
+        }
+        graph.set_initializer(value, tensor);
+    }
+    Ok(graph)
 }
 
 /// One observer for all sites that are tied: their values are pooled batch by batch, which is the

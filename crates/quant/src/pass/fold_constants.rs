@@ -40,9 +40,7 @@ impl Pass for FoldConstants {
         let steady = steady(graph, &types, &order);
         let is_kernel = |node: NodeId| {
             let content = graph.node(node);
-            let kernels = &state.policy.kernels;
-            content.is_onnx("BatchNormalization")
-                || kernels.iter().any(|kernel| content.is_onnx(&kernel.op))
+            content.is_onnx("BatchNormalization") || state.policy.reads_weights(content)
         };
         let mut wanted: Vec<ValueId> = Vec::new();
         for &node in order.iter().filter(|&&node| is_kernel(node)) {

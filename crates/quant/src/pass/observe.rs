@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use marquetry_engine::{Flow, SampleError, Sweep, SweepOptions};
-use marquetry_ir::{Tensor, ValueId};
+use marquetry_ir::{Graph, Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
 use super::weights::{name, numeric};
@@ -97,9 +97,10 @@ impl Pass for Observe {
         let each = wanted.iter().map(|&value| (value, value)).collect();
         // The default scheme of ours that looks at the distribution: its statistics serve all.
         let empty = || Statistics::new(Scheme::TfEnhanced, Compat::Default, Granularity::PerTensor);
-        let run = Run { pass: self.name(), nan: self.nan, span: span.clone(), keeper: &each };
-        let (statistics, odd) = run.observe(state, cx, &empty)?;
         let graph = &state.model.graph;
+        let run =
+            Run { pass: self.name(), nan: self.nan, span: span.clone(), keeper: &each, graph };
+        let (statistics, odd) = run.observe(cx, &empty)?;
         let tensors = statistics
             .into_iter()
             .filter(|(value, _)| !odd.contains_key(value))
@@ -137,6 +138,8 @@ pub(super) struct Run<'a> {
     pub(super) span: std::ops::Range<usize>,
     /// The value under whose name each value is observed: tied ones share one.
     pub(super) keeper: &'a BTreeMap<ValueId, ValueId>,
+    /// What is run; its values are those of the model.
+    pub(super) graph: &'a Graph,
 }
 
 /// Statistics by keeper, and values that cannot be observed with the reason.
@@ -146,11 +149,10 @@ impl Run<'_> {
     /// Observes every value on every sample.
     pub(super) fn observe(
         &self,
-        state: &State,
         cx: &Context<'_>,
         empty: &dyn Fn() -> Statistics,
     ) -> Result<Observed, PassError> {
-        let graph = &state.model.graph;
+        let graph = self.graph;
         let wanted: BTreeSet<ValueId> = self.keeper.keys().copied().collect();
         let mut statistics: BTreeMap<ValueId, Statistics> =
             self.keeper.values().map(|&first| (first, empty())).collect();

@@ -7,6 +7,7 @@ use super::weights::{name, numeric, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::{self, BIAS, DATA, WEIGHT, label};
 use crate::plan::{Plan, Quantizer, Reason, Role};
+use crate::policy::Biases;
 use crate::range::bias_cell;
 use crate::{Cell, DType, Encoding, Granularity, Spec};
 
@@ -34,6 +35,9 @@ impl Pass for QuantizeBias {
     }
 
     fn run(&self, state: &mut State, _: &Context<'_>) -> Result<Summary, PassError> {
+        if state.policy.biases == Biases::Float {
+            return Ok(Summary::new(self, format!("`{}` adds them in float", state.policy.name)));
+        }
         let types = infer::run(&state.model);
         let (mut quantized, mut left, mut widened) = (0, 0, 0);
         for node in state.model.graph.nodes().collect::<Vec<_>>() {
@@ -96,6 +100,9 @@ fn quantize(
     plan: &mut Plan,
     kernel: &Kernel,
 ) -> Result<Outcome, PassError> {
+    if plan.get(kernel.bias).is_some_and(|site| site.enabled && site.role == Role::Weight) {
+        return Ok(Outcome::Left("it is quantized as a weight is"));
+    }
     if !types.is_constant(kernel.bias) {
         return Ok(Outcome::Left("it is computed"));
     }
@@ -160,6 +167,10 @@ fn quantize(
     let site = own(graph, kernel, &dims, &bias);
     let role = Role::Bias { input: kernel.data, weight: kernel.weight };
     let quantizer = plan.place(site, || Quantizer::new(role, spec));
+    // A policy may have placed it, and left it off.
+    quantizer.role = role;
+    quantizer.spec = spec;
+    quantizer.enabled = true;
     quantizer.encoding = Some(Encoding::new(&spec, shape, cells));
     quantizer.because.push(Reason::new(
         "QuantizeBias",

@@ -1,0 +1,229 @@
+//! Placement by integer kernels.
+
+use marquetry_ir::infer::Types;
+use marquetry_ir::{DType as ElementType, Graph, Kind, NodeId, Slot, Use, ValueId};
+
+use super::{Place, WeightGranularity};
+use crate::flow::{Flow, Part};
+use crate::kernel::{self, DATA, WEIGHT, label};
+use crate::pass::{PassError, State};
+use crate::plan::{Plan, Quantizer, Reason, Role};
+use crate::policy::{Kernel, Kernels};
+use crate::seal::Seals;
+use crate::{Granularity, Spec};
+
+/// The plan, and how many kernels got integers.
+pub(super) fn place(
+    place: &Place,
+    rules: &Kernels,
+    state: &State,
+    types: &Types,
+) -> Result<(Plan, usize), PassError> {
+    let graph = &state.model.graph;
+    let seals = Seals::of(&state.groups, graph);
+    let plan = state.plan.clone();
+    let (name, symmetric) = (&state.policy.name, state.policy.symmetric_activations);
+    let mut placement =
+        Placement { place, name, symmetric, rules, graph, types, seals: &seals, plan };
+    let kernels = placement.kernels();
+    let flow = Flow::of(graph, types, rules, &seals, &kernels)
+        .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
+    placement.quantize_flow(&flow);
+    let quantized = placement.quantize_kernels(&kernels);
+    placement.tie_movement(&flow);
+    Ok((placement.plan, quantized))
+}
+
+struct Placement<'a> {
+    place: &'a Place,
+    name: &'a str,
+    symmetric: bool,
+    rules: &'a Kernels,
+    graph: &'a Graph,
+    types: &'a Types,
+    seals: &'a Seals<'a>,
+    plan: Plan,
+}
+
+impl<'a> Placement<'a> {
+    fn policy_reason(&self, what: impl Into<String>) -> Reason {
+        Reason::new(format!("policy {}", self.name), what)
+    }
+
+    /// The kernels whose inputs get quantizers, by node; the plan learns about the others.
+    fn kernels(&mut self) -> Vec<Option<&'a Kernel>> {
+        let mut kernels = vec![None; self.graph.node_bound()];
+        for node in self.graph.nodes() {
+            let content = self.graph.node(node);
+            let known = self.rules.kernels.iter().find(|kernel| content.is_onnx(&kernel.op));
+            let Some(known) = known else { continue };
+            match self.refusal(node) {
+                None => kernels[node.index()] = Some(known),
+                Some(reason) => {
+                    let data = self.graph.input(node, DATA);
+                    let weight = self.graph.input(node, WEIGHT);
+                    for value in [data, weight].into_iter().flatten() {
+                        self.plan.leave_alone(value, reason.clone());
+                    }
+                }
+            }
+        }
+        kernels
+    }
+
+    /// Why a kernel stays in float, or nothing.
+    fn refusal(&self, node: NodeId) -> Option<Reason> {
+        let here = label(self.graph, node);
+        let (Some(data), Some(weight)) =
+            (self.graph.input(node, DATA), self.graph.input(node, WEIGHT))
+        else {
+            return Some(self.policy_reason(format!("{here} lacks an input")));
+        };
+        for value in [data, weight] {
+            if let Some(closed) = self.seals.closed.get(&value) {
+                return Some(closed.clone());
+            }
+        }
+        if self.types.is_constant(data) {
+            return Some(self.policy_reason(format!("{here} multiplies a constant from the left")));
+        }
+        let constant = self.types.is_constant(weight);
+        let dynamic = self.place.dynamic_products.unwrap_or(self.rules.dynamic_products);
+        if !(constant || dynamic && self.graph.node(node).op_type == "MatMul") {
+            let value = self.graph.value(weight);
+            let what = match value.kind == Kind::Input && value.constant.is_some() {
+                true => "has a weight that is an input, which callers may override",
+                false => "multiplies two activations",
+            };
+            return Some(self.policy_reason(format!("{here} {what}")));
+        }
+        let element = self.types.dtype(weight).or_else(|| self.types.dtype(data));
+        match element {
+            Some(ElementType::Float) => None,
+            Some(other) => Some(self.policy_reason(format!("{here} computes in `{other}`"))),
+            None => Some(self.policy_reason(format!("the type of {here} is not known"))),
+        }
+    }
+
+    fn activation(&self) -> Spec {
+        let Place { activations, strict, unsigned, .. } = *self.place;
+        let symmetric = self.place.symmetric.unwrap_or(self.symmetric);
+        Spec { symmetric, strict, unsigned, ..Spec::activation(activations) }
+    }
+
+    /// Quantizes what flows from kernel to kernel, for all its readers.
+    fn quantize_flow(&mut self, flow: &Flow) {
+        for value in self.graph.values() {
+            if !flow.through(value) {
+                continue;
+            }
+            let reason = self.policy_reason("integers flow through it to another kernel");
+            let spec = self.activation();
+            let site = self.plan.place(value, || Quantizer::new(Role::Activation, spec));
+            site.because.push(reason);
+            for reader in self.graph.uses(value) {
+                if matches!(reader.slot, Slot::Input(_)) {
+                    site.add_reader(reader);
+                }
+            }
+        }
+        for (&value, reason) in &self.seals.closed {
+            if !self.types.is_constant(value) {
+                self.plan.leave_alone(value, reason.clone());
+            }
+        }
+    }
+
+    /// Quantizes what kernels read; the count of kernels.
+    fn quantize_kernels(&mut self, kernels: &[Option<&Kernel>]) -> usize {
+        let mut quantized = 0;
+        for node in self.graph.nodes() {
+            if kernels[node.index()].is_none() {
+                continue;
+            }
+            quantized += 1;
+            self.quantize_input(node, DATA);
+            match self.graph.input(node, WEIGHT) {
+                Some(weight) if self.types.is_constant(weight) => {
+                    self.quantize_weight(node, weight);
+                }
+                _ => self.quantize_input(node, WEIGHT),
+            }
+        }
+        quantized
+    }
+
+    fn quantize_input(&mut self, node: NodeId, slot: usize) {
+        let Some(value) = self.graph.input(node, slot) else { return };
+        let reason = self.policy_reason(format!("{} reads integers", label(self.graph, node)));
+        let spec = self.activation();
+        let site = self.plan.place(value, || Quantizer::new(Role::Activation, spec));
+        site.because.extend(self.seals.opened.get(&value).cloned());
+        site.because.push(reason);
+        site.add_reader(reader(node, slot));
+    }
+
+    fn quantize_weight(&mut self, node: NodeId, weight: ValueId) {
+        let content = self.graph.node(node);
+        let rank = self.types.rank(weight).unwrap_or(0);
+        let mut reasons =
+            vec![self.policy_reason(format!("weight of {}", label(self.graph, node)))];
+        let wish = &self.place.weights;
+        let granularity = match (wish.granularity, kernel::per_channel(content, rank)) {
+            (WeightGranularity::PerTensor, _) => Granularity::PerTensor,
+            (WeightGranularity::PerChannel, Ok(channel)) => channel,
+            (WeightGranularity::PerBlock(size), Ok(Granularity::PerChannel(channel))) => {
+                Granularity::PerBlock { axis: kernel::block_axis(content, channel), size, channel }
+            }
+            (WeightGranularity::Lpbq(size), Ok(Granularity::PerChannel(channel))) => {
+                Granularity::Lpbq {
+                    axis: kernel::block_axis(content, channel),
+                    size,
+                    channel,
+                    compressed: wish.dtype.bits(),
+                    decompressed: 2 * wish.dtype.bits(),
+                }
+            }
+            (_, Ok(other)) => other,
+            (_, Err(why)) => {
+                reasons.push(self.policy_reason(format!("one scale: {why}")));
+                Granularity::PerTensor
+            }
+        };
+        let spec = Spec {
+            symmetric: wish.symmetric.unwrap_or(true),
+            strict: wish.strict,
+            unsigned: wish.unsigned,
+            shifted: wish.shifted,
+            ..Spec::weight(wish.dtype, granularity)
+        };
+        let clash = self.policy_reason("one scale: its kernels have different output channels");
+        let site = self.plan.place(weight, || Quantizer::new(Role::Weight, spec));
+        if site.spec.granularity != granularity {
+            site.spec.granularity = Granularity::PerTensor;
+            reasons.push(clash);
+        }
+        site.because.append(&mut reasons);
+        site.add_reader(reader(node, WEIGHT));
+    }
+
+    /// Gives both sides of operators that only move elements one encoding.
+    fn tie_movement(&mut self, flow: &Flow) {
+        for node in self.graph.nodes() {
+            let Some(input) = self.graph.input(node, DATA) else { continue };
+            if flow.parts[node.index()] != Part::Grid || !flow.through(input) {
+                continue;
+            }
+            let reason = self.policy_reason(format!("{} keeps the grid", label(self.graph, node)));
+            for output in self.graph.outputs(node).into_iter().flatten() {
+                if flow.through(output) {
+                    self.plan.tie(input, output, &reason);
+                }
+            }
+        }
+    }
+}
+
+fn reader(node: NodeId, slot: usize) -> Use {
+    Use { node, slot: Slot::Input(u32::try_from(slot).expect("kernels have three inputs")) }
+}
