@@ -7,7 +7,7 @@ use marquetry_ir::{DType, Dim, Tensor};
 use marquetry_pattern::core::{ExprId, VarId};
 use marquetry_pattern::gexpr::{BinaryOp, CompareOp, Function, GExpr, GExprKind};
 
-use crate::datum::{Datum, Float, mantissa};
+use crate::datum::{Datum, Elements, Float, mantissa};
 use crate::index::ValueRow;
 
 /// Most elements of a list that an expression builds: a hostile model can ask for any number.
@@ -53,6 +53,12 @@ pub(crate) trait World {
             GExprKind::List(items) => {
                 let items: Vec<_> = items.iter().map(|item| self.evaluate(item)).collect();
                 if items.contains(&Datum::Unbound) { Datum::Unbound } else { Datum::List(items) }
+            }
+            GExprKind::Tensor(tensor) => {
+                let Some(dtype) = DType::from_name(&tensor.dtype) else { return Datum::Unknown };
+                let items = tensor.elements.iter().map(|item| self.evaluate(item)).collect();
+                let dims = tensor.dims.clone();
+                Datum::Tensor(Box::new(Elements { dtype, dims, items }))
             }
             GExprKind::Negate(inner) => match self.evaluate(inner) {
                 Datum::Int(number) => number.checked_neg().map_or(Datum::Unknown, Datum::Int),

@@ -27,9 +27,23 @@ pub(crate) enum Datum {
     Operator(OperatorRow),
     /// Attributes that a pattern captured, sorted by name.
     Attributes(Vec<(String, Datum)>),
-    /// What no expression looks into: tensors, graphs and types of attributes, as text.
+    /// The tensor of an attribute. With one element, it is that number where a number is wanted.
+    Tensor(Box<Elements>),
+    /// What no expression looks into: large tensors, graphs and types of attributes, as text.
     Opaque(String),
 }
+
+/// A small tensor, element by element.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Elements {
+    pub(crate) dtype: DType,
+    pub(crate) dims: Vec<usize>,
+    /// In C order.
+    pub(crate) items: Vec<Datum>,
+}
+
+/// The most elements of a tensor that expressions look into.
+const WRITTEN: usize = 1 << 16;
 
 /// A real number and how precisely it is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -102,9 +116,11 @@ impl Datum {
 
     /// The elements of a rank-1 tensor.
     pub(crate) fn elements(tensor: &Tensor) -> Option<Self> {
-        if tensor.dims().len() != 1 {
-            return None;
-        }
+        if tensor.dims().len() == 1 { Self::flat(tensor) } else { None }
+    }
+
+    /// The elements of a tensor, in C order.
+    pub(crate) fn flat(tensor: &Tensor) -> Option<Self> {
         Some(if tensor.dtype().is_float() {
             let bits = mantissa(tensor.dtype());
             let numbers = tensor.to_f64s()?.into_iter();
@@ -114,8 +130,26 @@ impl Datum {
         })
     }
 
-    pub(crate) fn as_float(&self) -> Option<Float> {
+    /// A tensor of an attribute, if it is small.
+    pub(crate) fn tensor(tensor: &Tensor) -> Option<Self> {
+        if tensor.len() > WRITTEN {
+            return None;
+        }
+        let Self::List(items) = Self::flat(tensor)? else { return None };
+        let (dtype, dims) = (tensor.dtype(), tensor.dims().to_vec());
+        Some(Self::Tensor(Box::new(Elements { dtype, dims, items })))
+    }
+
+    /// The only element of the tensor of an attribute; anything else as it is.
+    fn single(&self) -> &Self {
         match self {
+            Self::Tensor(tensor) if tensor.items.len() == 1 => &tensor.items[0],
+            other => other,
+        }
+    }
+
+    pub(crate) fn as_float(&self) -> Option<Float> {
+        match self.single() {
             Self::Int(int) => Some(Float { number: *int as f64, bits: 53 }),
             Self::Float(float) => Some(*float),
             _ => None,
@@ -123,7 +157,7 @@ impl Datum {
     }
 
     pub(crate) fn as_int(&self) -> Option<i64> {
-        match self {
+        match self.single() {
             Self::Int(int) => Some(*int),
             // An integer that went through a division or a float attribute.
             Self::Float(float) if float.number.fract() == 0.0 && float.number.abs() < 9e15 => {
@@ -155,6 +189,19 @@ impl Datum {
             // Two names, or a name and a number, may still be the same length.
             (Self::Symbol(_), Self::Symbol(_) | Self::Int(_)) | (Self::Int(_), Self::Symbol(_)) => {
                 Self::Unknown
+            }
+            (Self::Tensor(a), Self::Tensor(b)) => {
+                if a.dtype != b.dtype || a.dims != b.dims {
+                    return Self::Bool(false);
+                }
+                let (a, b) = (Self::List(a.items.clone()), Self::List(b.items.clone()));
+                a.equals(&b, tolerant)
+            }
+            (Self::Tensor(tensor), other) | (other, Self::Tensor(tensor)) => {
+                match &tensor.items[..] {
+                    [single] => single.equals(other, tolerant),
+                    _ => Self::Bool(false),
+                }
             }
             (Self::List(a), Self::List(b)) => {
                 if a.len() != b.len() {

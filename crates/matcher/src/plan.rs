@@ -595,6 +595,7 @@ pub(crate) fn variables(expr: &GExpr, found: &mut Vec<VarId>) {
         | GExprKind::String(_)
         | GExprKind::Bool(_)
         | GExprKind::None
+        | GExprKind::Tensor(_)
         | GExprKind::Dtype(_) => {}
     }
 }

@@ -424,8 +424,10 @@ pub enum AttrValue {
 pub struct TensorLiteral {
     /// The whole literal.
     pub span: Span,
-    /// The number of dimensions written; 0 where there are none.
-    pub rank: usize,
+    /// The element type.
+    pub dtype: Name,
+    /// The dimensions as written; none for a scalar.
+    pub dims: Vec<Dimension>,
     /// The elements, in C order.
     pub elements: Vec<Literal>,
 }

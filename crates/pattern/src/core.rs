@@ -323,7 +323,8 @@ pub enum ExprKind {
     /// number is bound, or compared with the constant tolerance.
     Scalar(VarId),
     /// A neutral constant scalar equal to a number, or a rank-1 constant equal to a list:
-    /// `3`, `0.5 ± 1%`, `{1/sqrt(2)}`, `{[0, 2, 1]}`.
+    /// `3`, `0.5 ± 1%`, `{1/sqrt(2)}`, `{[0, 2, 1]}`. One with a type, `{3 : float[1]}`, is a
+    /// variable of that type that it defines.
     Constant {
         /// The number or list; folded where it mentions no variable.
         value: GExpr,
@@ -331,7 +332,7 @@ pub enum ExprKind {
         tolerance: Option<Tolerance>,
     },
     /// `full(c)`: a constant of any shape, all elements of which are what `c` (a `Scalar` or
-    /// `Constant`) says.
+    /// `Constant`) says. Where `c` is a list, its elements are those of the constant in C order.
     Full(ExprId),
     /// `e?` as an argument: `e`, or absent with [`absent`](Optional::absent) set to none.
     Optional(Optional),

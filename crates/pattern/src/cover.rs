@@ -185,6 +185,11 @@ impl<'p> Cover<'p> {
             (GExprKind::String(a), GExprKind::String(b))
             | (GExprKind::Dtype(a), GExprKind::Dtype(b)) => a == b,
             (GExprKind::Bool(a), GExprKind::Bool(b)) => a == b,
+            (GExprKind::Tensor(a), GExprKind::Tensor(b)) => {
+                a.dtype == b.dtype
+                    && a.dims == b.dims
+                    && a.elements.iter().zip(&b.elements).all(|(a, b)| self.equal(a, b))
+            }
             (GExprKind::List(a), GExprKind::List(b)) => {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| self.equal(a, b))
             }

@@ -35,6 +35,8 @@ pub enum GExprKind {
     Var(VarId),
     /// `[a, b]`.
     List(Vec<GExpr>),
+    /// A tensor as ONNX's printer writes it, `int64[2] {0, -1}`: the content of an attribute.
+    Tensor(Tensor),
     /// `-a`.
     Negate(Box<GExpr>),
     /// `not a`.
@@ -68,6 +70,17 @@ pub enum GExprKind {
         /// The pattern; `Absent` for `none`.
         pattern: ExprId,
     },
+}
+
+/// A tensor literal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// The element type by its ONNX text name.
+    pub dtype: String,
+    /// The lengths of the axes; none for a scalar.
+    pub dims: Vec<usize>,
+    /// As many numbers as the dims ask for, in C order.
+    pub elements: Vec<GExpr>,
 }
 
 /// An arithmetic operator.
@@ -191,6 +204,7 @@ impl GExpr {
             | GExprKind::Bool(_)
             | GExprKind::None
             | GExprKind::Dtype(_)
+            | GExprKind::Tensor(_)
             | GExprKind::Var(_)
             | GExprKind::Is { .. } => {}
             GExprKind::List(items)

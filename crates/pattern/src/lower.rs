@@ -4,6 +4,7 @@ mod attributes;
 mod bodies;
 mod builds;
 mod calls;
+mod constants;
 mod exprs;
 mod guards;
 mod inline;
@@ -15,8 +16,8 @@ use std::collections::BTreeMap;
 
 use crate::ast::{self, Dimension, Name, Param, ValueType};
 use crate::core::{
-    Choice, Definition, DimPattern, DtypePattern, Expr, ExprId, ExprKind, Kind, OpsetRange,
-    Pattern, Role, Scope, ScopeId, TypePattern, Var, VarId,
+    AttributePattern, Choice, Definition, DimPattern, DtypePattern, Expr, ExprId, ExprKind, Kind,
+    OpsetRange, Pattern, Role, Scope, ScopeId, TypePattern, Var, VarId,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::functions::is_dtype;
@@ -84,6 +85,10 @@ pub(crate) struct Frame<'a> {
     dups: BTreeMap<String, Dup<'a>>,
     /// Names need not be declared: rules without a header.
     free: bool,
+    /// What the caller gave for an attribute, where it is not a variable: it takes the place of the
+    /// name as the content of an attribute, so that a list there can bind its variables, and axes
+    /// are compared as axes.
+    contents: BTreeMap<String, AttributePattern>,
 }
 
 /// A `dup` equation.
@@ -148,6 +153,7 @@ impl<'a> Lowerer<'a> {
             scope,
             dups: BTreeMap::new(),
             free: false,
+            contents: BTreeMap::new(),
         }
     }
 

@@ -178,6 +178,12 @@ impl Names {
             ExprKind::Constant(constant) => {
                 self.guard(&constant.value, true);
                 constant.shape.iter().for_each(|shape| self.guard(shape, true));
+                if let Some(dtype) = &constant.dtype
+                    && !is_dtype(&dtype.text)
+                {
+                    self.dtypes.insert(dtype.text.clone());
+                    self.count(&dtype.text);
+                }
             }
             ExprKind::Alt(branches) => branches.iter().for_each(|branch| self.branch(branch)),
             ExprKind::Number(_) | ExprKind::AnyOrAbsent | ExprKind::Absent | ExprKind::Any => {}

@@ -281,6 +281,10 @@ impl Print<'_> {
                 _ => self.var(*var),
             },
             GExprKind::List(items) => format!("[{}]", list(items).join(", ")),
+            GExprKind::Tensor(tensor) => {
+                let elements = list(&tensor.elements).join(", ");
+                format!("{}{:?} {{{elements}}}", tensor.dtype, tensor.dims)
+            }
             GExprKind::Negate(inner) => format!("-{}", self.guard(inner)),
             GExprKind::Not(inner) => format!("not {}", self.guard(inner)),
             GExprKind::And(items) => format!("({})", list(items).join(" and ")),

@@ -54,8 +54,9 @@ pub enum BuildKind {
     Constant {
         /// The number or list.
         value: GExpr,
-        /// The dtype's ONNX text name; without it, that of the neighbours.
-        dtype: Option<String>,
+        /// The element type, or the variable that stands for it; without it, that of the
+        /// neighbours.
+        dtype: Option<GExpr>,
         /// The shape, if one is written: `{1 : [dim(x, -1)]}` is filled with the number.
         shape: Option<GExpr>,
     },

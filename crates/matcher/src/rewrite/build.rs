@@ -212,11 +212,9 @@ impl Builder<'_, '_, '_> {
             }),
             BuildKind::Absent => Ok(Operand::Absent),
             BuildKind::Constant { value, dtype, shape } => {
-                let dtype = dtype.as_ref().map(|dtype| {
-                    DType::from_name(dtype).ok_or_else(|| Refusal::WrongKind {
-                        what: format!("`{dtype}`"),
-                        wanted: "an element type".to_owned(),
-                    })
+                let dtype = dtype.as_ref().map(|dtype| match self.search.evaluate(dtype) {
+                    Datum::Dtype(dtype) => Ok(dtype),
+                    _ => Err(Refusal::NotKnown { what: "the type of a constant".to_owned() }),
                 });
                 let content = self.search.evaluate(value);
                 let dims = shape.as_ref().map(|shape| self.dims(shape)).transpose()?;

@@ -124,13 +124,27 @@ pub(crate) fn attribute(
         AttributeKind::Strings => {
             items().iter().map(text).collect::<Option<_>>().map(AttributeValue::Strings)
         }
+        AttributeKind::Tensor => return tensor(content, what).map(AttributeValue::Tensor),
         _ => None,
     };
     value.ok_or_else(|| Refusal::WrongKind { what: what.to_owned(), wanted: format!("a {kind}") })
 }
 
+/// The tensor of an attribute, of the type that is written.
+fn tensor(content: &Datum, what: &str) -> Result<Tensor, Refusal> {
+    let Datum::Tensor(elements) = content else {
+        let wanted = "a tensor, such as `float[1] {0}`".to_owned();
+        return Err(Refusal::WrongKind { what: what.to_owned(), wanted });
+    };
+    let content = Datum::List(elements.items.clone());
+    let dims = Some(elements.dims.clone());
+    let literal = Literal { content, dtype: Some(elements.dtype), dims, what: what.to_owned() };
+    literal.tensor(elements.dtype)
+}
+
 fn natural(content: &Datum) -> AttributeKind {
     match content {
+        Datum::Tensor(_) => AttributeKind::Tensor,
         Datum::Float(_) => AttributeKind::Float,
         Datum::Text(_) => AttributeKind::String,
         Datum::List(items) if items.iter().any(|item| matches!(item, Datum::Float(_))) => {

@@ -277,6 +277,10 @@ impl Search<'_, '_, '_> {
             Datum::Float(float) => Bound::Float(float.number),
             Datum::Text(text) | Datum::Opaque(text) => Bound::Text(text.clone()),
             Datum::List(items) => Bound::List(items.iter().map(|item| self.bound(item)).collect()),
+            Datum::Tensor(tensor) => match &tensor.items[..] {
+                [single] => self.bound(single),
+                items => Bound::List(items.iter().map(|item| self.bound(item)).collect()),
+            },
             Datum::Dtype(dtype) => Bound::Dtype(*dtype),
             Datum::Symbol(name) => Bound::Symbol(name.clone()),
             Datum::Value(value) => self.id(*value).map_or(Bound::Absent, Bound::Value),

@@ -373,8 +373,8 @@ pub(crate) fn datum(name: &str, value: &AttributeValue) -> Datum {
         AttributeValue::Strings(strings) => {
             Datum::List(strings.iter().map(|bytes| text(bytes)).collect())
         }
-        AttributeValue::Tensor(tensor) if tensor.len() == 1 => {
-            Datum::item(tensor).unwrap_or_else(|| Datum::Opaque(format!("{tensor:?}")))
+        AttributeValue::Tensor(tensor) => {
+            Datum::tensor(tensor).unwrap_or_else(|| Datum::Opaque(format!("{tensor:?}")))
         }
         AttributeValue::Graph(graph) => Datum::Opaque(graph_name(graph)),
         other => Datum::Opaque(format!("{other:?}")),

@@ -77,19 +77,26 @@ impl<'p> Search<'_, '_, 'p> {
             || self.fail(Reason::OtherConstant, expr, Some(value))
     }
 
-    /// A constant of any shape whose elements are all equal.
+    /// A constant of any shape: all its elements are the number, or in C order those of the list.
     pub(super) fn full(&mut self, inner: ExprId, value: ValueRow, expr: ExprId) -> bool {
-        let Some(item) = self.index.known(value).and_then(uniform) else {
-            return self.fail(Reason::NotScalar, expr, Some(value));
-        };
-        match &self.pattern().expr(inner).kind {
-            ExprKind::Scalar(var) => self.meet_number(*var, item, expr, value),
-            ExprKind::Constant { value: literal, tolerance } => {
-                self.compare(literal, item, *tolerance, None)
-                    || self.fail(Reason::OtherConstant, expr, Some(value))
+        let known = self.index.known(value);
+        let (literal, tolerance) = match &self.pattern().expr(inner).kind {
+            ExprKind::Scalar(var) => {
+                return match known.and_then(uniform) {
+                    Some(item) => self.meet_number(*var, item, expr, value),
+                    None => self.fail(Reason::NotScalar, expr, Some(value)),
+                };
             }
+            ExprKind::Constant { value: literal, tolerance } => (literal, *tolerance),
             other => unreachable!("`full` holds a number, not {other:?}"),
-        }
+        };
+        let list = matches!(literal.kind, GExprKind::List(_))
+            || matches!(self.evaluate(literal), Datum::List(_));
+        let found =
+            known.and_then(|tensor| if list { Datum::flat(tensor) } else { uniform(tensor) });
+        let Some(found) = found else { return self.fail(Reason::NotScalar, expr, Some(value)) };
+        self.compare(literal, found, tolerance, None)
+            || self.fail(Reason::OtherConstant, expr, Some(value))
     }
 
     /// Compares what was found with an expression, now or as soon as its variables are bound.

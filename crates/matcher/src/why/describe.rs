@@ -496,6 +496,15 @@ impl<'a, 'm, 'p> Describe<'a, 'm, 'p> {
                 }
                 format!("[{}]", shown.join(", "))
             }
+            Datum::Tensor(tensor) => match &tensor.items[..] {
+                [single] => self.datum(single),
+                items => format!(
+                    "{}{:?} {{{}}}",
+                    tensor.dtype,
+                    tensor.dims,
+                    self.datum(&Datum::List(items.to_vec())).trim_matches(['[', ']'])
+                ),
+            },
             Datum::Attributes(attributes) => {
                 let each = attributes.iter();
                 let each: Vec<_> =

@@ -5,7 +5,7 @@ use crate::ast::{self, Attr, AttrValue, Guard, GuardKind, Name};
 use crate::core::{Attribute, AttributePattern, GraphPattern, Kind, Operator, Others, Role, VarId};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::functions::is_dtype;
-use crate::gexpr::GExprKind;
+use crate::gexpr::{GExpr, GExprKind};
 use crate::operators::{AttributeKind, Signature};
 use crate::similar::closest;
 
@@ -27,7 +27,12 @@ impl<'a> Lowerer<'a> {
                 }
                 Attr::Named(name, values) => {
                     let pattern = match &values[..] {
-                        [] => AttributePattern::Bind(self.lookup(frame, &name.text, name.span)),
+                        [] => match frame.contents.get(&name.text) {
+                            Some(given) => given.clone(),
+                            None => {
+                                AttributePattern::Bind(self.lookup(frame, &name.text, name.span))
+                            }
+                        },
                         [value] => self.attribute(frame, value),
                         values => {
                             let values = values.iter().map(|value| self.attribute(frame, value));
@@ -114,15 +119,13 @@ impl<'a> Lowerer<'a> {
         match value {
             AttrValue::Any => AttributePattern::Any,
             AttrValue::Expr(guard) => self.attribute_expr(frame, guard),
-            AttrValue::Tensor(tensor) => {
-                let help = "bind it and compare in a `where`, or do not care: `_`";
-                self.unsupported(
-                    tensor.span,
-                    "a tensor as the content of an attribute",
-                    Some(help),
-                );
-                AttributePattern::Any
-            }
+            AttrValue::Tensor(tensor) => match self.tensor(tensor) {
+                Some(content) => {
+                    let kind = GExprKind::Tensor(content);
+                    AttributePattern::Value(GExpr { kind, span: tensor.span })
+                }
+                None => AttributePattern::Any,
+            },
             AttrValue::Graph(params, results, body) => {
                 let hidden = frame.vars.clone();
                 let mut inner = ast_names(params, results, body);
@@ -158,6 +161,9 @@ impl<'a> Lowerer<'a> {
     /// Names alone, and as elements of a list, bind; everything else is computed and compared.
     fn attribute_expr(&mut self, frame: &mut Frame<'a>, guard: &'a Guard) -> AttributePattern {
         match &guard.kind {
+            GuardKind::Name(name) if frame.contents.contains_key(name) => {
+                frame.contents[name].clone()
+            }
             GuardKind::Name(name)
                 if frame.names.knows(name) && !is_dtype(name) || frame.vars.contains_key(name) =>
             {

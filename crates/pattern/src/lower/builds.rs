@@ -71,15 +71,20 @@ impl<'a> Lowerer<'a> {
                 let error = Diagnostic::new(Code::DuplicateName, name.span, fact);
                 let first = self.pattern.var(var).span;
                 self.error(error.label(first, "first here").help("use a new name"));
-                var
+                // From here on the name means what is written here, so that no use of it adds to
+                // this one error.
+                self.built_anew(frame, left)
             }
-            None => {
-                let var = self.new_var(name.text.clone(), name.span, Kind::Value, Role::Built);
-                self.var_mut(var).list = left.list;
-                frame.vars.insert(name.text.clone(), var);
-                var
-            }
+            None => self.built_anew(frame, left),
         }
+    }
+
+    fn built_anew(&mut self, frame: &mut Frame<'a>, left: &'a ast::Left) -> VarId {
+        let name = &left.name;
+        let var = self.new_var(name.text.clone(), name.span, Kind::Value, Role::Built);
+        self.var_mut(var).list = left.list;
+        frame.vars.insert(name.text.clone(), var);
+        var
     }
 
     pub(super) fn build_expr(
@@ -129,11 +134,16 @@ impl<'a> Lowerer<'a> {
                 dtype: None,
                 shape: None,
             },
-            Ast::Constant(constant) => BuildKind::Constant {
-                value: self.built_guard(frame, &constant.value),
-                dtype: constant.dtype.as_ref().map(|dtype| dtype.text.clone()),
-                shape: constant.shape.as_ref().map(|shape| self.built_guard(frame, shape)),
-            },
+            Ast::Constant(constant) => {
+                let value = self.built_guard(frame, &constant.value);
+                let (value, nested) = self.flat(value);
+                let shape = constant.shape.as_ref().map(|shape| self.built_guard(frame, shape));
+                let dtype = constant.dtype.as_ref().map(|name| {
+                    let kind = self.guard_name(frame, &name.text, name.span);
+                    GExpr { kind, span: name.span }
+                });
+                BuildKind::Constant { value, dtype, shape: shape.or(nested) }
+            }
             Ast::Coalesce(items) => BuildKind::Coalesce(
                 items.iter().map(|item| self.built_expr(frame, item, rewrites)).collect(),
             ),
@@ -285,6 +295,13 @@ impl<'a> Lowerer<'a> {
                             }
                         },
                         [AttrValue::Expr(guard)] => self.built_guard(frame, guard),
+                        [AttrValue::Tensor(tensor)] => match self.tensor(tensor) {
+                            Some(content) => {
+                                let kind = GExprKind::Tensor(content);
+                                GExpr { kind, span: tensor.span }
+                            }
+                            None => continue,
+                        },
                         _ => {
                             self.unsupported(
                                 name.span,

@@ -64,15 +64,7 @@ impl<'a> Lowerer<'a> {
                 value: literal(number.value, span),
                 tolerance: number.tolerance,
             },
-            Ast::Constant(constant) => {
-                if constant.dtype.is_some() || constant.shape.is_some() {
-                    let fact = "a constant to be matched has no type";
-                    let help = "use `full(c)` for any shape, or a guard on `dtype` and `shape`";
-                    self.unsupported(span, fact, Some(help));
-                }
-                let value = self.guard(frame, &constant.value);
-                ExprKind::Constant { value, tolerance: constant.tolerance }
-            }
+            Ast::Constant(constant) => return self.constant(frame, constant, span),
             Ast::Negate(inner) => {
                 let inner = self.expr(frame, inner);
                 operator("Neg", vec![inner])

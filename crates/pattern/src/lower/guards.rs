@@ -67,7 +67,12 @@ impl<'a> Lowerer<'a> {
         guards.iter().map(|guard| self.guard(frame, guard)).collect()
     }
 
-    fn guard_name(&mut self, frame: &mut Frame<'a>, name: &str, span: crate::Span) -> GExprKind {
+    pub(super) fn guard_name(
+        &mut self,
+        frame: &mut Frame<'a>,
+        name: &str,
+        span: crate::Span,
+    ) -> GExprKind {
         if frame.vars.contains_key(name) || frame.names.knows(name) && !is_dtype(name) {
             return GExprKind::Var(self.lookup(frame, name, span));
         }

@@ -3,12 +3,15 @@
 use super::bodies::Callable;
 use super::{Frame, Lowerer};
 use crate::ast::{self, Attr, AttrValue, Call, ExprKind as Ast, Item};
-use crate::core::{AttributePattern, ExprId, ExprKind, Guard, Kind, Role, VarId};
+use crate::core::{Alt, AttributePattern, Branch, ExprId, ExprKind, Guard, Kind, Role, VarId};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::gexpr::{GExpr, GExprKind};
 use crate::resolve::Decl;
 use crate::similar::closest;
 use crate::span::Span;
+
+/// The most combinations of alternatives in the attributes of one call of a definition.
+const MAX_WAYS: usize = 16;
 
 impl<'a> Lowerer<'a> {
     /// Inlines a definition or a pattern; returns one expression for each of its results.
@@ -28,10 +31,41 @@ impl<'a> Lowerer<'a> {
             self.error(error.help(help));
             return vec![self.placeholder(span)];
         }
-        let exprs = self.deeper(span, |this| this.inline_inner(frame, call, decl, first, span));
-        exprs.unwrap_or_else(|| vec![self.placeholder(span)])
+        let counts = call.attributes.iter().map(|attribute| match attribute {
+            Attr::Named(_, values) => values.len().max(1),
+            _ => 1,
+        });
+        let ways = counts.fold(1, usize::saturating_mul);
+        if ways > MAX_WAYS {
+            let fact = format!("more than {MAX_WAYS} combinations of alternative attributes");
+            self.unsupported(span, &fact, Some("bind them, and compare in a `where`"));
+            return vec![self.placeholder(span)];
+        }
+        // `f<a = 1 | 2>(x)` is `f<a = 1>(x) | f<a = 2>(x)`.
+        let mut branches = Vec::new();
+        for pick in 0..ways {
+            let exprs =
+                self.deeper(span, |this| this.inline_inner(frame, call, decl, first, span, pick));
+            let Some(exprs) = exprs else { return vec![self.placeholder(span)] };
+            match &exprs[..] {
+                _ if ways == 1 => return exprs,
+                [expr] => branches.push(Branch {
+                    expr: *expr,
+                    with: Vec::new(),
+                    guard: None,
+                    absent: Vec::new(),
+                }),
+                _ => {
+                    let fact = "a call with alternative attributes has one result";
+                    self.unsupported(span, fact, Some("write `either { … } or { … }`"));
+                    return exprs;
+                }
+            }
+        }
+        vec![self.new_expr(ExprKind::Alt(Alt { branches }), span)]
     }
 
+    /// `pick`: which of its alternatives each attribute is given.
     fn inline_inner(
         &mut self,
         frame: &mut Frame<'a>,
@@ -39,6 +73,7 @@ impl<'a> Lowerer<'a> {
         decl: Decl,
         first: Option<ExprId>,
         span: Span,
+        pick: usize,
     ) -> Vec<ExprId> {
         let units = self.context.units;
         let callee = match &units[decl.unit].file.items[decl.item] {
@@ -49,7 +84,7 @@ impl<'a> Lowerer<'a> {
         let mut inner =
             self.frame(decl.unit, format!("{}{}.", frame.prefix, call.callee.text), frame.scope);
         callee.names(&mut inner.names);
-        self.pass_attributes(frame, &mut inner, call, callee.attributes);
+        self.pass_attributes(frame, &mut inner, call, callee.attributes, pick);
         self.pass_arguments(frame, &mut inner, call, callee.params, first, span);
         // Only now: the arguments are the caller's, and may call the same definition.
         self.calls.push((decl, span));
@@ -66,12 +101,21 @@ impl<'a> Lowerer<'a> {
         inner: &mut Frame<'a>,
         call: &'a Call,
         declared: &'a [ast::SigAttr],
+        mut pick: usize,
     ) {
         for attribute in &call.attributes {
             let (name, values) = match attribute {
                 Attr::Named(name, values) => (name, &values[..]),
                 Attr::Rest(name) => (name, &[][..]),
                 Attr::Open(_) => continue,
+            };
+            let values = match values {
+                [] | [_] => values,
+                several => {
+                    let at = pick % several.len();
+                    pick /= several.len();
+                    &several[at..=at]
+                }
             };
             if !declared.iter().any(|declared| declared.name.text == name.text) {
                 let fact = format!("`{}` has no attribute `{}`", call.callee.text, name.text);
@@ -83,31 +127,29 @@ impl<'a> Lowerer<'a> {
                 continue;
             }
             let var = match values {
-                [] => self.lookup(frame, &name.text, name.span),
+                [] => {
+                    let given = frame.contents.get(&name.text).cloned();
+                    inner.contents.extend(given.map(|given| (name.text.clone(), given)));
+                    self.lookup(frame, &name.text, name.span)
+                }
                 [AttrValue::Any] => continue,
-                [value @ AttrValue::Expr(_)] => match self.attribute(frame, value) {
-                    AttributePattern::Bind(var) => var,
-                    AttributePattern::Value(value) => {
-                        let text = format!("{}{}", inner.prefix, name.text);
-                        let var = self.new_var(text, name.span, Kind::Attribute, Role::Inlined);
-                        self.var_mut(var).value = Some(value);
-                        var
-                    }
-                    _ => {
-                        let help = "bind it to a name, and compare in a `where`";
-                        self.unsupported(
-                            name.span,
-                            "a list with variables cannot be passed on",
-                            Some(help),
-                        );
-                        continue;
-                    }
-                },
-                _ => {
-                    let fact = "alternatives and graphs cannot be passed to a definition";
-                    self.unsupported(name.span, fact, None);
+                [AttrValue::Graph(..)] => {
+                    let fact = "a graph cannot be passed to a definition";
+                    let help = "write the operator that holds it, such as `If`, in the pattern";
+                    self.unsupported(name.span, fact, Some(help));
                     continue;
                 }
+                [value, ..] => match self.attribute(frame, value) {
+                    AttributePattern::Bind(var) => var,
+                    AttributePattern::Any => continue,
+                    pattern => {
+                        let text = format!("{}{}", inner.prefix, name.text);
+                        let var = self.new_var(text, name.span, Kind::Attribute, Role::Inlined);
+                        self.var_mut(var).value = content(&pattern, name.span);
+                        inner.contents.insert(name.text.clone(), pattern);
+                        var
+                    }
+                },
             };
             inner.vars.insert(name.text.clone(), var);
         }
@@ -118,7 +160,9 @@ impl<'a> Lowerer<'a> {
             if let Some(default) = &declared.default {
                 let value = self.guard(inner, default);
                 let var = self.lookup(inner, &declared.name.text, declared.name.span);
-                self.var_mut(var).value = Some(value);
+                self.var_mut(var).value = Some(value.clone());
+                let content = AttributePattern::Value(value);
+                inner.contents.insert(declared.name.text.clone(), content);
             }
         }
     }
@@ -209,6 +253,19 @@ impl<'a> Lowerer<'a> {
         let made = self.var_mut(var);
         made.constant |= param.constant;
         made.types.extend(types);
+    }
+}
+
+/// What the content of an attribute is, in terms of the variables that it binds.
+fn content(pattern: &AttributePattern, span: Span) -> Option<GExpr> {
+    match pattern {
+        AttributePattern::Bind(var) => Some(GExpr { kind: GExprKind::Var(*var), span }),
+        AttributePattern::Value(value) => Some(value.clone()),
+        AttributePattern::List(items) => {
+            let items = items.iter().map(|item| content(item, span)).collect::<Option<_>>()?;
+            Some(GExpr { kind: GExprKind::List(items), span })
+        }
+        AttributePattern::Any | AttributePattern::OneOf(_) | AttributePattern::Graph(_) => None,
     }
 }
 

@@ -1,64 +1,16 @@
 //! Calls of operators: one node, or a chain of them.
 
 use super::attributes::binds;
-use super::exprs::literal;
 use super::{Absence, Collection, Frame, Lowerer};
 use crate::ast::{self, Attr, AttrValue, Call, ExprKind as Ast, Mark};
 use crate::core::{
     Arg, Attribute, Chain, ExprId, ExprKind, Op, Operator, Optional, Others, Output,
 };
 use crate::diagnostic::{Code, Diagnostic};
-use crate::gexpr::{GExpr, GExprKind};
 use crate::operators::Signature;
 use crate::span::Span;
 
 impl<'a> Lowerer<'a> {
-    pub(super) fn full(&mut self, frame: &mut Frame<'a>, call: &'a Call, span: Span) -> ExprId {
-        if let [ast::Arg::One(expr)] = &call.args[..] {
-            let inner = self.expr(frame, expr);
-            if matches!(
-                self.pattern.expr(inner).kind,
-                ExprKind::Scalar(_) | ExprKind::Constant { .. }
-            ) {
-                return self.new_expr(ExprKind::Full(inner), span);
-            }
-        }
-        self.unsupported(span, "`full` takes one number", Some("write `full(eps)` or `full(0.5)`"));
-        self.placeholder(span)
-    }
-
-    /// `Constant<value = float {0.5}>()`, as ONNX's printer writes a constant that is computed by a
-    /// node: a literal, which matches the constant however it is stored.
-    pub(super) fn constant_node(
-        &mut self,
-        frame: &mut Frame<'a>,
-        call: &'a Call,
-        span: Span,
-    ) -> ExprId {
-        let value = match &call.attributes[..] {
-            [Attr::Named(_, values)] => match &values[..] {
-                [AttrValue::Tensor(tensor)] => {
-                    let mut elements =
-                        tensor.elements.iter().map(|&element| literal(element, span));
-                    match (tensor.rank, elements.len()) {
-                        (_, 1) => elements.next(),
-                        (1, _) => Some(GExpr { kind: GExprKind::List(elements.collect()), span }),
-                        _ => None,
-                    }
-                }
-                [AttrValue::Expr(guard)] => Some(self.guard(frame, guard)),
-                _ => None,
-            },
-            _ => None,
-        };
-        let Some(value) = value else {
-            let help = "take it as an input of the pattern: `const w`";
-            self.unsupported(span, "a constant with more than one axis", Some(help));
-            return self.placeholder(span);
-        };
-        self.new_expr(ExprKind::Constant { value, tolerance: None }, span)
-    }
-
     /// `Add{a, b, rest...}`.
     pub(super) fn braces(
         &mut self,

@@ -243,17 +243,16 @@ impl Builder {
 
     fn tensor(&mut self, pair: Pair<'_, Rule>) -> TensorLiteral {
         let span = self.tight(&pair);
-        let (mut rank, mut elements) = (0, Vec::new());
+        let (mut dtype, mut dims, mut elements) = (None, Vec::new(), Vec::new());
         for part in parts(pair) {
             match part.as_rule() {
-                Rule::shape => {
-                    rank = parts(part).filter(|part| part.as_rule() == Rule::dimension).count();
-                }
+                Rule::ident => dtype = Some(self.name(&part)),
+                Rule::shape => dims = parts(part).map(|part| self.dimension(part)).collect(),
                 Rule::number => elements.push(self.number(part).value),
                 _ => {}
             }
         }
-        TensorLiteral { span, rank, elements }
+        TensorLiteral { span, dtype: dtype.expect("a tensor has a type"), dims, elements }
     }
 
     fn arg(&mut self, pair: Pair<'_, Rule>) -> Arg {

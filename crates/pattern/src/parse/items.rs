@@ -152,7 +152,7 @@ impl Builder {
         ValueType { dtype, shape, soft, span }
     }
 
-    fn dimension(&mut self, pair: Pair<'_, Rule>) -> Dimension {
+    pub(super) fn dimension(&mut self, pair: Pair<'_, Rule>) -> Dimension {
         let inner = only(pair);
         match inner.as_rule() {
             Rule::dots => Dimension::Prefix,

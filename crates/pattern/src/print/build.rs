@@ -29,7 +29,7 @@ impl Print<'_> {
             BuildKind::Values(var) => format!("{}...", self.var(*var)),
             BuildKind::Absent => "none".to_owned(),
             BuildKind::Constant { value, dtype, shape } => {
-                let dtype = dtype.as_deref().unwrap_or("");
+                let dtype = dtype.as_ref().map_or(String::new(), |dtype| self.guard(dtype));
                 let shape = shape.as_ref().map_or(String::new(), |shape| self.guard(shape));
                 match dtype.is_empty() && shape.is_empty() {
                     true => format!("{{{}}}", self.guard(value)),

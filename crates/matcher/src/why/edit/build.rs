@@ -71,6 +71,7 @@ pub(super) fn literal(datum: &Datum) -> Option<GExprKind> {
         Datum::Bool(truth) => Some(GExprKind::Bool(*truth)),
         Datum::Text(text) => Some(GExprKind::String(text.clone())),
         Datum::Dtype(dtype) => Some(GExprKind::Dtype(dtype.name()?.to_owned())),
+        Datum::Tensor(tensor) if tensor.items.len() == 1 => literal(&tensor.items[0]),
         Datum::List(items) => {
             let items = items.iter().map(|item| Some(GExpr { kind: literal(item)?, span }));
             Some(GExprKind::List(items.collect::<Option<_>>()?))
