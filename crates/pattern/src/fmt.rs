@@ -21,6 +21,9 @@ use layout::Layout;
 /// The longest line, where there is a choice.
 pub const WIDTH: usize = 100;
 
+/// How often a text is laid out at most until nothing moves any more.
+const ROUNDS: usize = 8;
+
 /// Formats a pattern file.
 ///
 /// ```
@@ -43,10 +46,24 @@ pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
 /// As [`format()`].
 pub fn format_named(text: &str, name: &str) -> Result<String, Vec<Diagnostic>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let unix = text.replace("\r\n", "\n");
+    let mut printed = laid_out(&text.replace("\r\n", "\n"), name)?;
+    // A comment in the middle of a line goes to its end, where the next reading finds it behind
+    // another word; that may break the line elsewhere.
+    for _ in 0..ROUNDS {
+        let again = laid_out(&printed, name)?;
+        if again == printed {
+            break;
+        }
+        printed = again;
+    }
+    Ok(printed)
+}
+
+/// Lays a text out, once.
+fn laid_out(unix: &str, name: &str) -> Result<String, Vec<Diagnostic>> {
     let mut sources = Sources::default();
-    let source = sources.add(name, &unix);
-    let trees = trees(source, &unix).map_err(|mut errors| {
+    let source = sources.add(name, unix);
+    let trees = trees(source, unix).map_err(|mut errors| {
         errors.iter_mut().for_each(|error| error.attach(&sources));
         errors
     })?;
@@ -54,7 +71,7 @@ pub fn format_named(text: &str, name: &str) -> Result<String, Vec<Diagnostic>> {
     let mut at = 0;
     for Tree { base, pair } in trees {
         between(&unix[at..base], at == 0, &mut docs);
-        let mut layout = Layout::new(&unix, base);
+        let mut layout = Layout::new(unix, base);
         docs.push(layout.item(pair));
         at = layout.at();
     }

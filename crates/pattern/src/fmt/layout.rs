@@ -60,8 +60,8 @@ impl<'t> Layout<'t> {
         }
     }
 
-    /// A word, with the comments before it.
-    fn word(&mut self, pair: &Pair<'_, Rule>) -> Doc {
+    /// The comments before a word, which is passed then.
+    fn passed(&mut self, pair: &Pair<'_, Rule>) -> Vec<Doc> {
         let text = literal(pair);
         let mut docs = Vec::new();
         for found in found(self.gap(pair), true) {
@@ -72,6 +72,13 @@ impl<'t> Layout<'t> {
             }
         }
         self.at = self.start(pair) + pair.as_str().find(text).unwrap_or(0) + text.len();
+        docs
+    }
+
+    /// A word, with the comments before it.
+    fn word(&mut self, pair: &Pair<'_, Rule>) -> Doc {
+        let text = literal(pair);
+        let mut docs = self.passed(pair);
         docs.push(Doc::text(if pair.as_rule() == Rule::tolerance { text.trim() } else { text }));
         Doc::Concat(docs)
     }
@@ -172,7 +179,7 @@ impl<'t> Layout<'t> {
             let needless = kind == Rule::comma && at + 1 == flat.len();
             let empty = part.as_str().is_empty();
             if needless {
-                self.at = self.start(part) + 1;
+                docs.extend(self.passed(part));
             } else if !empty {
                 docs.push(self.doc(part.clone()));
             }
