@@ -1,10 +1,11 @@
 //! What can never be the first match, because something before it matches all of the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::{Branch, ExprId, ExprKind, Pattern, Scope, VarId};
+use crate::core::{Arg, Branch, ExprId, ExprKind, Operator, Pattern, Scope, VarId};
 use crate::cover::Cover;
 use crate::diagnostic::{Code, Diagnostic};
+use crate::gexpr::{GExpr, GExprKind};
 use crate::lower::meaning::mentioned;
 use crate::operators::NoOperators;
 use crate::span::Span;
@@ -54,17 +55,33 @@ pub(super) fn alternatives(pattern: &Pattern, errors: &mut Vec<Diagnostic>) {
 /// P016: rules that an earlier one of the same priority and size hides.
 pub(crate) fn hidden_rules(rules: &[Pattern]) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    let size = |rule: &Pattern| measure::before(rule, &NoOperators).nodes;
+    let sizes: Vec<u64> =
+        rules.iter().map(|rule| measure::before(rule, &NoOperators).nodes).collect();
+    let parts: Vec<BTreeSet<Part>> = rules.iter().map(all_parts).collect();
+    // A rule can only hide one that has all of its parts: it is looked for at the rarest of them.
+    let mut counts: BTreeMap<&Part, usize> = BTreeMap::new();
+    parts.iter().flatten().for_each(|part| *counts.entry(part).or_default() += 1);
+    let mut by_part: BTreeMap<Option<Part>, Vec<usize>> = BTreeMap::new();
     for (at, special) in rules.iter().enumerate() {
-        let hides = |general: &&Pattern| {
+        let keys = parts[at].iter().cloned().map(Some).chain([None]);
+        let mut candidates: Vec<usize> =
+            keys.filter_map(|key| by_part.get(&key)).flatten().copied().collect();
+        candidates.sort_unstable();
+        let hides = |general: &Pattern| {
             general.priority == special.priority
                 && general.family == special.family
                 && (general.opsets.is_empty() || general.opsets == special.opsets)
                 && general.span.source == special.span.source
-                && size(general) == size(special)
-                && includes(general, special)
         };
-        let Some(general) = rules[..at].iter().find(hides) else { continue };
+        let mut earlier = candidates.into_iter();
+        let general = earlier.find(|&earlier| {
+            sizes[earlier] == sizes[at]
+                && hides(&rules[earlier])
+                && includes(&rules[earlier], special)
+        });
+        let rarest = needed_parts(special).into_iter().min_by_key(|part| counts.get(part).copied());
+        by_part.entry(rarest).or_default().push(at);
+        let Some(general) = general.map(|earlier| &rules[earlier]) else { continue };
         let fact = format!("never applied: `{}` matches all that this matches", general.name);
         let left = special.scope(Pattern::ROOT).equations.iter().map(|equation| equation.span);
         let example = left.reduce(Span::join).unwrap_or(special.span);
@@ -75,6 +92,66 @@ pub(crate) fn hidden_rules(rules: &[Pattern]) -> Vec<Diagnostic> {
         found.push(warning.help(help));
     }
     found
+}
+
+/// An operator or a number on a left side.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Operator(Operator),
+    Number(u64),
+}
+
+fn number(value: &GExpr) -> Option<Part> {
+    let number = match value.kind {
+        GExprKind::Int(number) => number as f64,
+        GExprKind::Float(number) => number,
+        _ => return None,
+    };
+    // Both zeros are one number.
+    Some(Part::Number((number + 0.0).to_bits()))
+}
+
+/// All parts of a rule.
+fn all_parts(rule: &Pattern) -> BTreeSet<Part> {
+    let mut parts = BTreeSet::new();
+    for expr in &rule.exprs {
+        match &expr.kind {
+            ExprKind::Op(op) => parts.extend(op.operators.iter().cloned().map(Part::Operator)),
+            ExprKind::Chain(chain) => {
+                parts.insert(Part::Operator(chain.operator.clone()));
+            }
+            ExprKind::Constant { value, .. } => parts.extend(number(value)),
+            _ => {}
+        }
+    }
+    parts
+}
+
+/// Parts that each rule must have that this one hides.
+fn needed_parts(rule: &Pattern) -> BTreeSet<Part> {
+    let mut parts = BTreeSet::new();
+    let roots = rule.roots.iter().flat_map(|root| &rule.var(*root).definitions);
+    let mut waiting: Vec<ExprId> = roots.map(|definition| definition.expr).collect();
+    while let Some(expr) = waiting.pop() {
+        match &rule.expr(expr).kind {
+            ExprKind::Op(op) => {
+                if let [operator] = &op.operators[..] {
+                    parts.insert(Part::Operator(operator.clone()));
+                }
+                waiting.extend(op.args.iter().filter_map(|arg| match arg {
+                    Arg::One(expr) => Some(*expr),
+                    Arg::Each { .. } => None,
+                }));
+            }
+            ExprKind::Chain(chain) => {
+                parts.insert(Part::Operator(chain.operator.clone()));
+                waiting.extend(&chain.operands);
+            }
+            ExprKind::Constant { value, .. } => parts.extend(number(value)),
+            _ => {}
+        }
+    }
+    parts
 }
 
 /// Whether the left side of `general` matches all that the one of `special` matches, by form.
