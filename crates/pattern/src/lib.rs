@@ -31,7 +31,7 @@ mod reach;
 mod remark;
 pub mod replacement;
 mod resolve;
-mod similar;
+pub mod similar;
 mod source;
 mod span;
 mod tested;

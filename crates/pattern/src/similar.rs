@@ -1,17 +1,16 @@
 //! "Did you mean …?"
 
 /// Returns the candidate that is closest to `name`, if one is close: at most a third of its
-/// letters differ.
-pub(crate) fn closest<'c>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
-    let limit = (name.chars().count() / 3).max(1);
+/// letters differ, or the case. Names of one or two letters are close to nothing.
+pub fn closest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    let limit = name.chars().count() / 3;
     candidates
         .into_iter()
         .filter(|candidate| *candidate != name)
         .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
+        .filter(|(distance, candidate)| {
+            *distance <= limit || name.to_lowercase() == candidate.to_lowercase()
+        })
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -32,6 +31,8 @@ mod tests {
         assert_eq!(closest("ReduceMaen", ["ReduceMean", "ReduceMax"]), Some("ReduceMean"));
         assert_eq!(closest("relu", ["Relu"]), Some("Relu"));
         assert_eq!(closest("bais", ["bias", "x"]), Some("bias"));
-        assert_eq!(closest("x", ["scale"]), None);
+        assert_eq!(closest("x", ["scale", "y"]), None);
+        assert_eq!(closest("Op", ["Or"]), None);
+        assert_eq!(closest("X", ["x"]), Some("x"));
     }
 }

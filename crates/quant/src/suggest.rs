@@ -6,7 +6,7 @@ pub(crate) fn closest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let distances =
         known.iter().map(|known| (strsim::levenshtein(&wanted, &known.to_lowercase()), *known));
     let (distance, known) = distances.min_by_key(|(distance, _)| *distance)?;
-    (distance <= 1 + wanted.chars().count() / 4).then_some(known)
+    (distance <= wanted.chars().count() / 3).then_some(known)
 }
 
 /// One sentence that names the closest name, or all names.

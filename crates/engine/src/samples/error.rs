@@ -195,7 +195,8 @@ fn nearest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a String> {
     let distances =
         candidates.iter().map(|candidate| (strsim::levenshtein(name, candidate), candidate));
     let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
-    (distance <= name.chars().count().max(3) / 3).then_some(nearest)
+    let same = nearest.to_lowercase() == name.to_lowercase();
+    (distance <= name.chars().count() / 3 || same).then_some(nearest)
 }
 
 #[cfg(test)]
