@@ -156,30 +156,38 @@ impl<'s> Session<'s> {
             verify: self.options.verify,
             steps: self.options.steps,
         };
-        let mut taken: BTreeSet<(PlaceId, NodeId)> = BTreeSet::new();
+        let mut taken: BTreeMap<(PlaceId, NodeId), usize> = BTreeMap::new();
         let mut told: BTreeSet<(usize, PlaceId, NodeId)> = BTreeSet::new();
         let mut accepted = Vec::new();
         for found in &found.matches {
             let at = of_way[found.pattern];
             if planner.is_done(found, self.steps[at])
                 || (way == Way::Outline && inside_pattern(model, &index.places, found.place))
-                || overlaps(&index.places, &taken, found)
+                || found.nodes.iter().any(|node| taken.contains_key(&(found.place, *node)))
             {
                 continue;
             }
-            let Some(lineage) = self.lineage_of(&index, found, at) else { continue };
             let output = found
                 .outputs
                 .first()
                 .map(|output| index.graph(found.place).value(*output).name().to_owned());
             let output = output.unwrap_or_default();
+            if let Some(around) = around(&index.places, &taken, found) {
+                // What was replaced is looked at again; what went into a function is not.
+                if way == Way::Outline {
+                    let by = self.steps[around].pattern.name.clone();
+                    self.refuse(at, output, Refusal::Enclosed { by });
+                }
+                continue;
+            }
+            let Some(lineage) = self.lineage_of(&index, found, at) else { continue };
             match planner.plan(&plans[found.pattern], found, self.steps[at]) {
                 Ok(mut edit) => {
                     if let Some(function) = &mut edit.function {
                         function.name = self.outlined.name(function, &edit.pattern);
                         edit.sketch.call(&function.name);
                     }
-                    taken.extend(found.nodes.iter().map(|node| (found.place, *node)));
+                    taken.extend(found.nodes.iter().map(|node| ((found.place, *node), at)));
                     accepted.push(Accepted { step: at, place: found.place, edit, output, lineage });
                 }
                 Err(reason) => {
@@ -263,19 +271,20 @@ impl<'s> Session<'s> {
     }
 }
 
-/// Whether a match shares a node with an accepted one, or lies in a body of a node that does.
-fn overlaps(places: &[Place], taken: &BTreeSet<(PlaceId, NodeId)>, found: &Match) -> bool {
-    if found.nodes.iter().any(|node| taken.contains(&(found.place, *node))) {
-        return true;
-    }
+/// The step that took a node in whose body a match lies.
+fn around(
+    places: &[Place],
+    taken: &BTreeMap<(PlaceId, NodeId), usize>,
+    found: &Match,
+) -> Option<usize> {
     let mut place = found.place;
     while let Place::Body { parent, node, .. } = places[place.index()] {
-        if taken.contains(&(parent, node)) {
-            return true;
+        if let Some(step) = taken.get(&(parent, node)) {
+            return Some(*step);
         }
         place = parent;
     }
-    false
+    None
 }
 
 /// Whether a graph belongs to a function that stands for a pattern: it holds that pattern.

@@ -120,6 +120,12 @@ pub enum Refusal {
         /// The version.
         version: i64,
     },
+    /// The match lies in a body of a node that went into a function.
+    #[error("it lies in a body of what `{by}` took into its function")]
+    Enclosed {
+        /// The pattern that took it.
+        by: String,
+    },
     /// The pattern has parts for which there is no way to write them down.
     #[error("{what} cannot be written out")]
     NotWritten {
@@ -147,6 +153,7 @@ impl Refusal {
             Self::OutputKept { .. } => "output_kept",
             Self::NotVerified(_) => "not_verified",
             Self::OtherOpset { .. } => "other_opset",
+            Self::Enclosed { .. } => "enclosed",
             Self::NotWritten { .. } => "not_written",
         }
     }
@@ -177,6 +184,9 @@ impl Refusal {
             Self::Invalid { hint, .. } => return hint.map(str::to_owned),
             Self::Shape { .. } => "add a `where` that excludes this case".to_owned(),
             Self::NotVerified(_) => "see what `marquetry pattern verify` says of it".to_owned(),
+            Self::Enclosed { by } => {
+                format!("leave `{by}` out, and this one is done")
+            }
             Self::WrongKind { .. }
             | Self::NotVisible { .. }
             | Self::Evaluate(_)
