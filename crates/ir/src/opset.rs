@@ -1,18 +1,63 @@
 //! Other versions of the standard operators, where that changes nothing.
 
-use crate::schema::{Arity, Formal, Schema, lookup};
+use std::cmp::Ordering;
+
+use crate::schema::{Arity, Formal, Schema, lookup, newest_opset};
 use crate::{Graph, Model, NodeId};
 
-/// Why a model cannot say that it is written for a newer opset: an operator means something else there.
+/// Why a model cannot say that it is written for another opset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{op_type}` means something else in opset {to} than in opset {from}")]
-pub struct Obstacle {
-    /// The operator.
-    pub op_type: String,
-    /// The opset of the model.
-    pub from: i64,
-    /// The opset that was asked for.
-    pub to: i64,
+pub enum RaiseError {
+    /// An operator means something else there.
+    #[error("`{op_type}` means something else in opset {to} than in opset {from}")]
+    Obstacle {
+        /// The operator.
+        op_type: String,
+        /// The opset of the model.
+        from: i64,
+        /// The opset that was asked for.
+        to: i64,
+    },
+    /// The model is of a newer one.
+    #[error("the model is of opset {from}, which is newer than {to}")]
+    Lower {
+        /// The opset of the model.
+        from: i64,
+        /// The opset that was asked for.
+        to: i64,
+    },
+    /// There is no such opset yet.
+    #[error("there is no opset {to}; the newest one known is {newest}")]
+    Unknown {
+        /// The opset that was asked for.
+        to: i64,
+        /// The newest one.
+        newest: i64,
+    },
+}
+
+impl RaiseError {
+    /// A stable name for the kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Obstacle { .. } => "opset_not_raised",
+            Self::Lower { .. } => "opset_lower",
+            Self::Unknown { .. } => "unknown_opset",
+        }
+    }
+
+    /// What can be done about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Obstacle { .. } => {
+                "export the model for the newer opset, or leave the opset as it is".to_owned()
+            }
+            Self::Lower { from, .. } => {
+                format!("an opset can only be raised: ask for more than {from}, or for none")
+            }
+            Self::Unknown { newest, .. } => format!("ask for {newest} at most"),
+        }
+    }
 }
 
 /// Lets a model be of a newer opset, if no operator of its graphs changes by that; what it computes stays
@@ -20,14 +65,21 @@ pub struct Obstacle {
 ///
 /// # Errors
 ///
-/// When an operator changed in between. The model is as it was then.
-pub fn raise(model: &mut Model, to: i64) -> Result<i64, Obstacle> {
+/// When an operator changed in between, and where there is no way up to the opset. The model is as it
+/// was then.
+pub fn raise(model: &mut Model, to: i64) -> Result<i64, RaiseError> {
     let from = model.graph.opsets.version("").unwrap_or(1);
-    if from >= to {
-        return Ok(from);
+    let newest = newest_opset();
+    if to > newest {
+        return Err(RaiseError::Unknown { to, newest });
+    }
+    match to.cmp(&from) {
+        Ordering::Less => return Err(RaiseError::Lower { from, to }),
+        Ordering::Equal => return Ok(from),
+        Ordering::Greater => {}
     }
     if let Some(op_type) = obstacle(&model.graph, from, to) {
-        return Err(Obstacle { op_type, from, to });
+        return Err(RaiseError::Obstacle { op_type, from, to });
     }
     import(&mut model.graph, to);
     model.ir_version = model.ir_version.max(ir_version(to));

@@ -71,7 +71,7 @@ fn once(cli: &Cli) -> ExitCode {
         Err(failure) => {
             if json {
                 // A program that asked for JSON gets JSON, also when it goes wrong.
-                print(&pretty(&failure.json()));
+                print(pretty(&failure.json()).as_bytes());
             }
             tell(&format!("{failure}\n"));
             ExitCode::from(failure.exit as u8)
@@ -124,7 +124,16 @@ fn report(answer: &Answer, json: bool, quiet: bool) -> ExitCode {
             tell(&format!("note: {note}\n"));
         }
     }
-    let written = if json { print(&pretty(&answer.json)) } else { print(&answer.text) };
+    let said = if json { pretty(&answer.json) } else { answer.text.clone() };
+    let written = match &answer.file {
+        Some(file) => {
+            if json || !quiet {
+                tell(&said);
+            }
+            print(file)
+        }
+        None => print(said.as_bytes()),
+    };
     match (written, answer.found) {
         (false, _) => ExitCode::from(failure::Exit::Io as u8),
         (true, Some(exit)) => ExitCode::from(exit as u8),
@@ -144,10 +153,10 @@ fn tell(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Whether standard output took the text. A reader that went away (`| head`) has what it wanted.
-fn print(text: &str) -> bool {
+/// Whether standard output took the bytes. A reader that went away (`| head`) has what it wanted.
+fn print(bytes: &[u8]) -> bool {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => true,
         Err(error) => error.kind() == io::ErrorKind::BrokenPipe,
     }

@@ -5,7 +5,7 @@
 //! `mkdir NAME`, in `--- file NAME` with the content of a text file, and in `--- model NAME` with a graph
 //! in ONNX's textual syntax, of which a model is made. The snapshot shows what each command printed, how
 //! it ended, which files were there afterwards, and the text of those that `--- show` names. A line
-//! `same A B` in `--- run` compares two files by their bytes.
+//! `same A B` in `--- run` compares two files by their bytes, and `… > FILE` keeps what was printed.
 //!
 //! `tests/cases/why/*.case` are of the same kind, about one verb.
 
@@ -109,12 +109,19 @@ fn execute(folder: &Path, line: &str) -> String {
         return format!("$ same {a} {b}\n{word}\n\n");
     }
     assert_eq!(words.next(), Some("marquetry"), "a case runs `marquetry`");
-    let output = Command::new(env!("CARGO_BIN_EXE_marquetry"))
-        .args(words)
+    let (words, redirected) = match line.split_once(" > ") {
+        Some((command, file)) => (command.split_whitespace(), Some(file.trim())),
+        None => (line.split_whitespace(), None),
+    };
+    let mut output = Command::new(env!("CARGO_BIN_EXE_marquetry"))
+        .args(words.skip(1))
         .current_dir(folder)
         .env_clear()
         .output()
         .expect("the command was just built");
+    if let Some(file) = redirected {
+        fs::write(folder.join(file), std::mem::take(&mut output.stdout)).unwrap();
+    }
     let mut shown = format!("$ {line}\n");
     for stream in [&output.stdout, &output.stderr] {
         let text = String::from_utf8_lossy(stream);

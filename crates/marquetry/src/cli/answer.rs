@@ -13,13 +13,15 @@ pub(crate) struct Answer {
     pub(crate) json: Value,
     /// Remarks that are no result: printed on standard error.
     pub(crate) notes: Vec<String>,
+    /// A file that goes to standard output; what is said goes to standard error then.
+    pub(crate) file: Option<Vec<u8>>,
     /// Set where the check that was asked for found something.
     pub(crate) found: Option<Exit>,
 }
 
 impl Answer {
     pub(crate) fn new(text: String, json: Value) -> Self {
-        Self { text, json, notes: Vec::new(), found: None }
+        Self { text, json, notes: Vec::new(), file: None, found: None }
     }
 
     pub(crate) fn note(&mut self, note: impl Into<String>) {

@@ -67,7 +67,8 @@ fn read(path: &Path) -> Result<Document, Failure> {
     encodings::parse(&text).map_err(|error| failure(&error).at(path.display()))
 }
 
-fn write(outputs_: Vec<Output>, read: &[PathBuf]) -> Result<(), Failure> {
+/// Writes files; returns the one for standard output.
+fn write(outputs_: Vec<Output>, read: &[PathBuf]) -> Result<Option<Vec<u8>>, Failure> {
     let paths: Vec<&Path> = outputs_.iter().map(|output| output.path.as_path()).collect();
     for path in &paths {
         outputs::writable(path)?;
@@ -103,7 +104,7 @@ fn export(
         files.push(Output { path: float.clone(), content });
     }
     let written: Vec<String> = files.iter().map(|file| file.path.display().to_string()).collect();
-    write(files, &[path.to_owned()])?;
+    let file = write(files, &[path.to_owned()])?;
     let text = format!(
         "{}: {} of version {}\n",
         output.display(),
@@ -113,7 +114,7 @@ fn export(
     let json = json!({
         "schema_version": 1, "version": version.name(), "encodings": count, "written": written,
     });
-    Ok(noted(Answer::new(text, json), &imported.notes))
+    Ok(noted(Answer { file, ..Answer::new(text, json) }, &imported.notes))
 }
 
 fn noted(mut answer: Answer, notes: &[String]) -> Answer {
@@ -151,7 +152,7 @@ fn import_(
     let content = Content::Model(Box::new(lowered.model));
     let mut read = vec![path.to_owned(), file.to_owned()];
     read.extend(outputs::sidecars(path, &model));
-    write(vec![Output { path: output.to_owned(), content }], &read)?;
+    let sent = write(vec![Output { path: output.to_owned(), content }], &read)?;
     let json = json!({
         "schema_version": 1,
         "encodings": applied.plan.enabled().count(),
@@ -160,7 +161,7 @@ fn import_(
         "completeness": complete,
         "written": [output.display().to_string()],
     });
-    Ok(noted(Answer::new(text, json), &notes))
+    Ok(noted(Answer { file: sent, ..Answer::new(text, json) }, &notes))
 }
 
 fn counts(complete: &encodings::Completeness) -> String {
@@ -198,7 +199,8 @@ fn convert(
             (render(&model, &applied.plan, version)?, applied.notes)
         }
     };
-    write(vec![Output { path: output.clone(), content: Content::Text(text) }], &inputs)?;
+    let content = Content::Text(text);
+    let sent = write(vec![Output { path: output.clone(), content }], &inputs)?;
     let from = document.version.map_or("tensor overrides", Version::name);
     let text = format!(
         "{}: {} from {from} to {}\n",
@@ -213,7 +215,7 @@ fn convert(
         "encodings": count,
         "written": [output.display().to_string()],
     });
-    Ok(noted(Answer::new(text, json), &notes))
+    Ok(noted(Answer { file: sent, ..Answer::new(text, json) }, &notes))
 }
 
 /// Whether a target that runs everything on integers finds all it asks for.

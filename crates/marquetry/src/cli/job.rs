@@ -49,6 +49,7 @@ impl Job<'_> {
         // Whatever can be refused at once is, before anything long runs.
         let outputs: Vec<&Path> = self.outputs.iter().copied().chain(self.instead).collect();
         for output in &outputs {
+            outputs::is_file(output)?;
             outputs::writable(output)?;
         }
         let model = load::model(self.model, cli)?;
@@ -85,6 +86,7 @@ impl Job<'_> {
             Some(samples) => distances(&engine, &state, samples)?,
             None => Vec::new(),
         };
+        state.outputs.iter().try_for_each(|output| outputs::is_file(&output.path))?;
         outputs::write(&state.outputs)?;
         let sizes = Sizes::of(self.model, &state.outputs)?;
         let mut answer = Answer::new(

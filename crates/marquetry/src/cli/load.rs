@@ -7,6 +7,7 @@ use marquetry::library;
 use marquetry_ir::Model;
 use marquetry_ir::onnx::{self, ReadError, ReadOptions, WriteError};
 use marquetry_pattern::core::Pattern;
+use marquetry_pattern::similar::closest;
 use marquetry_pattern::{Diagnostic, Library};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use serde_json::{Value, json};
@@ -189,18 +190,36 @@ pub(crate) fn detail(error: &Diagnostic) -> Value {
     })
 }
 
+/// How many names are told where none is near.
+const TOLD: usize = 8;
+
+/// Nothing of the pattern files has this name.
+pub(crate) fn unknown<'a>(noun: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Failure {
+    let known: Vec<&str> = known.collect();
+    let hint = match closest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "the pattern files declare none".to_owned(),
+        None => {
+            let told: Vec<String> =
+                known.iter().take(TOLD).map(|name| format!("`{name}`")).collect();
+            let more = known.len().saturating_sub(TOLD);
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            format!("the pattern files declare {}{more}", told.join(", "))
+        }
+    };
+    Failure::new(Exit::Usage, code(noun), format!("there is no {noun} `{name}`")).hint(hint)
+}
+
+fn code(noun: &str) -> &'static str {
+    if noun == "rule" { "unknown_rule" } else { "unknown_pattern" }
+}
+
 /// The patterns with these names.
 pub(crate) fn only(patterns: &[Pattern], names: &[String]) -> Result<Vec<Pattern>, Failure> {
     for name in names {
         if !patterns.iter().any(|pattern| pattern.name == *name) {
-            let nearest = patterns.iter().map(|pattern| pattern.name.as_str());
-            let nearest = nearest.min_by_key(|known| strsim::osa_distance(known, name));
-            let message = format!("there is no pattern `{name}`");
-            let failure = Failure::new(Exit::Usage, "unknown_pattern", message);
-            return Err(failure.hint(match nearest {
-                Some(nearest) => format!("did you mean `{nearest}`?"),
-                None => "the pattern files declare none".to_owned(),
-            }));
+            let known = patterns.iter().map(|pattern| pattern.name.as_str());
+            return Err(unknown("pattern", name, known));
         }
     }
     Ok(patterns

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use marquetry_ir::{Graph, Model, Storage, onnx};
@@ -16,6 +16,8 @@ pub(crate) fn apart(outputs: &[&Path], inputs: &[PathBuf]) -> Result<(), Failure
     let mut seen = BTreeSet::new();
     for output in outputs {
         let place = settled(output);
+        // Standard output is no file, whatever files there are.
+        let inputs = if is_standard(output) { &[] } else { inputs };
         for input in inputs {
             let input_place = settled(input);
             if place == input_place
@@ -79,8 +81,38 @@ pub(crate) fn redirect(outputs: &mut [Output], path: &Path) {
     }
 }
 
+/// Whether an output goes to standard output: `-o -`.
+pub(crate) fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Refuses standard output where a verb needs a file.
+pub(crate) fn is_file(path: &Path) -> Result<(), Failure> {
+    if !is_standard(path) {
+        return Ok(());
+    }
+    let message = "this verb writes a file, and not to standard output";
+    Err(Failure::new(Exit::Usage, "not_to_stdout", message)
+        .at(path.display())
+        .hint("give the path of a file; `./-` is a file of this name"))
+}
+
+/// Refuses to fill a terminal with the bytes of a model.
+pub(crate) fn not_a_terminal(path: &Path) -> Result<(), Failure> {
+    if !is_standard(path) || !io::stdout().is_terminal() {
+        return Ok(());
+    }
+    let message = "a model is no text, and standard output is a terminal";
+    Err(Failure::new(Exit::Usage, "stdout_is_a_terminal", message)
+        .at(path.display())
+        .hint("send it on, `… -o - | marquetry …` or `… -o - > out.onnx`, or give a path"))
+}
+
 /// Refuses a path where no file can be put.
 pub(crate) fn writable(path: &Path) -> Result<(), Failure> {
+    if is_standard(path) {
+        return Ok(());
+    }
     let folder =
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
@@ -104,8 +136,17 @@ pub(crate) fn writable(path: &Path) -> Result<(), Failure> {
     }
 }
 
-pub(crate) fn write(outputs: &[Output]) -> Result<(), Failure> {
+/// Writes files; returns the one for standard output.
+pub(crate) fn write(outputs: &[Output]) -> Result<Option<Vec<u8>>, Failure> {
+    let mut standard = None;
     for output in outputs {
+        if is_standard(&output.path) {
+            standard = Some(match &output.content {
+                Content::Model(model) => bytes(model, &output.path)?,
+                Content::Text(text) => text.clone().into_bytes(),
+            });
+            continue;
+        }
         match &output.content {
             Content::Model(model) => {
                 onnx::write(model, &output.path)
@@ -117,7 +158,19 @@ pub(crate) fn write(outputs: &[Output]) -> Result<(), Failure> {
             }
         }
     }
-    Ok(())
+    Ok(standard)
+}
+
+/// A model for standard output.
+fn bytes(model: &Model, path: &Path) -> Result<Vec<u8>, Failure> {
+    not_a_terminal(path)?;
+    if !sidecars(Path::new(""), model).is_empty() {
+        let message = "the model has external data, which stand in files beside it";
+        return Err(Failure::new(Exit::Unsupported, "external_on_stdout", message)
+            .at(path.display())
+            .hint("give the path of a file"));
+    }
+    onnx::encode(model).map_err(|error| load::write_failure(path, &error))
 }
 
 /// Replaces a file as a whole or not at all.

@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use marquetry_engine::Native;
-use marquetry_ir::{onnx, opset};
+use marquetry_ir::opset;
 use marquetry_matcher::rewrite::{
     RewriteError, RewriteOptions, Rewritten, Step, Until, VerifyEach, Way, rewrite,
 };
 use marquetry_matcher::verify::Each;
 use marquetry_pattern::Library;
 use marquetry_pattern::core::Pattern;
+use marquetry_quant::pass::{Content, Output};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, plural};
@@ -98,14 +99,8 @@ fn choose<'l>(
 ) -> Result<Vec<&'l Pattern>, Failure> {
     for name in names {
         if !known.iter().any(|pattern| pattern.name == *name) {
-            let nearest = known.iter().map(|pattern| pattern.name.as_str());
-            let nearest = nearest.min_by_key(|known| strsim::osa_distance(known, name));
-            let message = format!("there is no {noun} `{name}`");
-            let failure = Failure::new(Exit::Usage, format!("unknown_{noun}"), message);
-            return Err(failure.hint(match nearest {
-                Some(nearest) => format!("did you mean `{nearest}`?"),
-                None => "the pattern files declare none".to_owned(),
-            }));
+            let known = known.iter().map(|pattern| pattern.name.as_str());
+            return Err(load::unknown(noun, name, known));
         }
     }
     let wanted = |pattern: &&Pattern| names.is_empty() || names.contains(&pattern.name);
@@ -130,16 +125,19 @@ impl Job<'_> {
             inputs.extend(files.cloned());
             outputs::apart(&[output], &inputs)?;
             outputs::writable(output)?;
+            outputs::not_a_terminal(output)?;
         }
         let mut model = load::model(self.model, cli)?;
         if let Some(output) = self.output {
             outputs::apart(&[output], &outputs::sidecars(self.model, &model))?;
         }
         if let Some(to) = self.raise_opset {
-            opset::raise(&mut model, to).map_err(|obstacle| {
-                Failure::new(Exit::Unsupported, "opset_not_raised", &obstacle)
-                    .at(self.model.display())
-                    .hint("export the model for the newer opset, or leave `--raise-opset` out")
+            opset::raise(&mut model, to).map_err(|error| {
+                let exit = match error {
+                    opset::RaiseError::Obstacle { .. } => Exit::Unsupported,
+                    _ => Exit::Usage,
+                };
+                Failure::new(exit, error.code(), &error).at(self.model.display()).hint(error.hint())
             })?;
         }
         let each = self.verify_each.then_some(Each { evaluate: &Native, seed: SEED });
@@ -147,10 +145,11 @@ impl Job<'_> {
         let options = RewriteOptions { until: self.until, verify, ..RewriteOptions::default() };
         let rewritten = rewrite(&mut model, steps, &Native, &options)
             .map_err(|error| failure(self.model, &error))?;
-        if let Some(output) = self.output {
-            onnx::write(&model, output).map_err(|error| load::write_failure(output, &error))?;
-        }
         let mut answer = Answer::new(text(&rewritten, steps), json(&rewritten, self.output));
+        if let Some(output) = self.output {
+            let content = Content::Model(Box::new(model));
+            answer.file = outputs::write(&[Output { path: output.to_owned(), content }])?;
+        }
         for pattern in &rewritten.exhausted {
             answer.note(format!(
                 "the search for `{pattern}` was given up in some places: too many ways to try"

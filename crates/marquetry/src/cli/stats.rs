@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Stats) -> Result<Answer, Failure> {
             let read: Result<Vec<_>, _> = files.iter().map(|file| read(file)).collect();
             let merged = StatisticsFile::merge(read?, *allow_partial).map_err(|e| failure(&e))?;
             let content = Content::Text(merged.render());
-            outputs::write(&[Output { path: output.clone(), content }])?;
+            let file = outputs::write(&[Output { path: output.clone(), content }])?;
             let text = format!(
                 "{}: {} of {}{}\n",
                 output.display(),
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Stats) -> Result<Answer, Failure> {
                 plural(merged.samples(), "sample"),
                 missing(&merged),
             );
-            Ok(Answer::new(text, summary(output, &merged)))
+            Ok(Answer { file, ..Answer::new(text, summary(output, &merged)) })
         }
         Stats::Show { file, .. } => {
             let shown = read(file)?;
