@@ -3,6 +3,7 @@
 
 mod case;
 mod check;
+mod codes;
 mod editors;
 mod engine;
 mod fuzz;

@@ -2,6 +2,7 @@
 
 use marquetry_ir::check::{Explanation, Fact, Severity};
 use marquetry_pattern::Code;
+use marquetry_pattern::similar::closest;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
@@ -17,17 +18,23 @@ pub(crate) fn run(args: &Explain) -> Result<Answer, Failure> {
     if let Some(known) = violation {
         return Ok(model(known));
     }
+    let lower = asked.to_lowercase();
+    let asked_here = lower.split_once('[').map_or(lower.as_str(), |(_, code)| code);
+    if let Some((code, about)) =
+        failures().find(|(code, _)| *code == asked_here.trim_end_matches(']'))
+    {
+        return Ok(general(code, about));
+    }
     let codes: Vec<String> = codes();
-    let nearest = codes.iter().min_by_key(|code| strsim::osa_distance(code, asked));
+    let nearest = closest(asked, codes.iter().map(String::as_str));
     let message = format!("there is no code `{asked}`");
     let failure = Failure::new(Exit::Usage, "unknown_code", message);
     let last = |letter| codes.iter().rev().find(|code| code.starts_with(letter)).cloned();
     Err(failure.hint(match nearest {
-        Some(nearest) if strsim::osa_distance(nearest, asked) < 2 => {
-            format!("did you mean `{nearest}`?")
-        }
-        _ => format!(
-            "codes of pattern files are P000 to {}, codes of models V001 to {}",
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None => format!(
+            "codes of pattern files are P000 to {}, codes of models V001 to {}; others stand in \
+             brackets after `error`",
             last('P').unwrap_or_default(),
             last('V').unwrap_or_default()
         ),
@@ -37,7 +44,33 @@ pub(crate) fn run(args: &Explain) -> Result<Answer, Failure> {
 /// All codes that can be explained.
 fn codes() -> Vec<String> {
     let patterns = Code::ALL.iter().map(ToString::to_string);
-    patterns.chain(Fact::CODES.iter().map(|code| (*code).to_owned())).collect()
+    let models = Fact::CODES.iter().copied();
+    let others = failures().map(|(code, _)| code);
+    patterns.chain(models.chain(others).map(str::to_owned)).collect()
+}
+
+/// What is said about codes that are neither of pattern files nor of what is wrong with a model: that
+/// of each crate whose errors reach the command line.
+const FAILURES: &str = include_str!("codes.md");
+
+/// Codes and what is said about them.
+fn failures() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let sections = FAILURES.trim_start_matches("# ").split("\n# ");
+    sections.filter_map(|section| section.split_once('\n'))
+}
+
+fn general(code: &str, about: &str) -> Answer {
+    let about = about.trim();
+    let title = about.lines().next().unwrap_or_default();
+    let json = json!({
+        "schema_version": 1,
+        "code": code,
+        "severity": "error",
+        "title": title.trim_end_matches('.'),
+        "text": about,
+        "examples": [],
+    });
+    Answer::new(format!("{code}\n\n{about}\n"), json)
 }
 
 fn pattern(code: Code) -> Answer {

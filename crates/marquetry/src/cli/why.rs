@@ -50,13 +50,7 @@ fn pattern<'l>(library: &'l Library, name: &str) -> Result<&'l Pattern, Failure>
     if let Some(pattern) = all().find(|pattern| pattern.name == name) {
         return Ok(pattern);
     }
-    let nearest = all().map(|pattern| pattern.name.as_str());
-    let nearest = nearest.min_by_key(|known| strsim::osa_distance(known, name));
-    let message = format!("there is no pattern `{name}`");
-    Err(Failure::new(Exit::Usage, "unknown_pattern", message).hint(match nearest {
-        Some(nearest) => format!("did you mean `{nearest}`?"),
-        None => "the pattern files declare none".to_owned(),
-    }))
+    Err(load::unknown("pattern", name, all().map(|pattern| pattern.name.as_str())))
 }
 
 /// Why no place of a model has the name that was given.
@@ -64,23 +58,18 @@ pub(crate) fn unlocated(error: &Unlocated, model: &Path) -> Failure {
     let quoted = |names: &[String]| {
         names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
     };
-    let (code, hint) = match error {
-        Unlocated::Unknown { similar, .. } if similar.is_empty() => (
-            "unknown_node",
+    let hint = match error {
+        Unlocated::Unknown { similar, .. } if similar.is_empty() => {
             "`marquetry print` shows the names; `op:Sqrt` is the only node of an operator"
-                .to_owned(),
-        ),
-        Unlocated::Unknown { similar, .. } => {
-            ("unknown_node", format!("did you mean {}?", quoted(similar)))
+                .to_owned()
         }
-        Unlocated::NoSuchOperator { known, .. } => {
-            ("unknown_node", format!("the model has {}", known.join(", ")))
-        }
+        Unlocated::Unknown { similar, .. } => format!("did you mean {}?", quoted(similar)),
+        Unlocated::NoSuchOperator { known, .. } => format!("the model has {}", known.join(", ")),
         Unlocated::Ambiguous { some, .. } => {
-            ("ambiguous_node", format!("name one of them, such as {}", quoted(some)))
+            format!("name one of them, such as {}", quoted(some))
         }
     };
-    Failure::new(Exit::Usage, code, error).at(model.display()).hint(hint)
+    Failure::new(Exit::Usage, error.code(), error).at(model.display()).hint(hint)
 }
 
 /// What was asked about.

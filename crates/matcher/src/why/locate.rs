@@ -46,6 +46,16 @@ pub enum Unlocated {
     },
 }
 
+impl Unlocated {
+    /// A stable name for the kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } | Self::NoSuchOperator { .. } => "unknown_node",
+            Self::Ambiguous { .. } => "ambiguous_node",
+        }
+    }
+}
+
 /// Names that are offered.
 const OFFERED: usize = 3;
 
