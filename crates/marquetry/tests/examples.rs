@@ -21,6 +21,37 @@ fn rules() {
     docs::check(&root().join("examples"), "rules", "README.md");
 }
 
+/// The README, in a folder with its examples, the file it says to save, and some `model.onnx`.
+#[test]
+fn readme() {
+    use marquetry::ir::{onnx, text};
+    let folder = tempfile::tempdir().unwrap();
+    docs::copy_files(&root().join("examples"), &folder.path().join("examples"));
+    let model = text::parse(MODEL).unwrap();
+    onnx::write(&model, folder.path().join("model.onnx")).unwrap();
+    let page = std::fs::read_to_string(root().join("README.md")).unwrap();
+    // Whoever runs this has built the command, and runs the tests.
+    let page = page.replace("cargo run --release --package marquetry -- ", "marquetry ");
+    let kept = page.lines().filter(|line| !line.starts_with("cargo "));
+    let page: String = kept.map(|line| format!("{line}\n")).collect();
+    let commands = page.lines().filter(|line| line.starts_with("marquetry "));
+    assert!(commands.count() >= 3, "{page}");
+    assert_eq!(docs::run(&page, folder.path()), page);
+}
+
+/// What the pattern of the README finds something in.
+const MODEL: &str = r#"
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[2, 8] x) => (float[2, 8] y) <float two = {2}, float eps = {1e-5}, float[8] scale = {1, 1, 1, 1, 1, 1, 1, 1}> {
+  s = Pow (x, two)
+  m = ReduceMean <axes = [-1]> (s)
+  e = Add (m, eps)
+  r = Sqrt (e)
+  n = Div (x, r)
+  y = Mul (n, scale)
+}
+"#;
+
 /// Every file in the folders of examples passes its own tests.
 #[test]
 fn pattern_files_pass_their_tests() {

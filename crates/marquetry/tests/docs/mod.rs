@@ -43,7 +43,7 @@ pub(crate) fn check(folder: &Path, at: &str, page: &str) {
 }
 
 /// The page with what its commands print.
-fn run(page: &str, folder: &Path) -> String {
+pub(crate) fn run(page: &str, folder: &Path) -> String {
     let mut out = String::new();
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
@@ -129,7 +129,8 @@ fn execute(command: &str, folder: &Path) -> (String, i32) {
     (text, output.status.code().expect("the command was not killed"))
 }
 
-fn copy_files(from: &Path, to: &Path) {
+/// Copies a folder, but for what builds left in it.
+pub(crate) fn copy_files(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
