@@ -36,7 +36,7 @@ pub enum GExprKind {
     /// `[a, b]`.
     List(Vec<GExpr>),
     /// A tensor as ONNX's printer writes it, `int64[2] {0, -1}`: the content of an attribute.
-    Tensor(Tensor),
+    Tensor(Box<Tensor>),
     /// `-a`.
     Negate(Box<GExpr>),
     /// `not a`.

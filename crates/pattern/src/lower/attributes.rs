@@ -121,7 +121,7 @@ impl<'a> Lowerer<'a> {
             AttrValue::Expr(guard) => self.attribute_expr(frame, guard),
             AttrValue::Tensor(tensor) => match self.tensor(tensor) {
                 Some(content) => {
-                    let kind = GExprKind::Tensor(content);
+                    let kind = GExprKind::Tensor(content.into());
                     AttributePattern::Value(GExpr { kind, span: tensor.span })
                 }
                 None => AttributePattern::Any,

@@ -297,7 +297,7 @@ impl<'a> Lowerer<'a> {
                         [AttrValue::Expr(guard)] => self.built_guard(frame, guard),
                         [AttrValue::Tensor(tensor)] => match self.tensor(tensor) {
                             Some(content) => {
-                                let kind = GExprKind::Tensor(content);
+                                let kind = GExprKind::Tensor(content.into());
                                 GExpr { kind, span: tensor.span }
                             }
                             None => continue,
