@@ -122,10 +122,17 @@ pattern HardSigmoid in hard_swish <alpha, beta> (x) => (y) {
 
 # Bounds of any kind; ReLU6 is found as such.
 pattern Clip in clip (x, low?, high?) => (y) {
-  y = Min(Max(x, low), high) if is_const(low) and is_const(high)
-    | Max(Min(x, high), low) if is_const(low) and is_const(high)
-} equals { y = Clip(x, low, high) }
-  quant { skip interior, consts }
+  either {
+    y = Min(Max(x, low), high) | Max(Min(x, high), low)
+    where numel(low) == 1, numel(high) == 1, item(low) <= item(high)
+    where? shape(y) == shape(x)
+  } or { y = Clip(x, low?, high?) }
+} equals {
+  # The operator takes scalars.
+  l = if low is none then none else Reshape(low, {[] : int64})
+  h = if high is none then none else Reshape(high, {[] : int64})
+  y = Clip(x, l, h)
+} quant { skip interior, consts }
 
 pattern Softplus in softplus (x) => (y) {
   y = softplus(x)

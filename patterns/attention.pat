@@ -119,6 +119,8 @@ pattern ScaledDotProductAttention in exact_attention <scale> (q, k, v, mask?) =>
   let scale = a * b * c
   where scale > 0, rank(q) == 4, rank(k) == 4, rank(v) == 4
   where dim(q, 1) == dim(k, 1), dim(v, 1) == dim(k, 1)
+  # The operator fills a shorter row of the mask up with −∞, where a sum broadcasts it.
+  where? rank(mask) >= 2, dim(mask, -1) == dim(k, -2)
 } equals { y = Attention<scale = scale>(q, k, v, mask) }
 
 # Query heads that share the heads of key and value, which are repeated for them.

@@ -67,17 +67,24 @@ rule fold_conv_scale <rest...> (x, const w, const b?, const c) => (y) {
 } verify { tol 1e-4 }
 
 # Zeros around an image, which the convolution can add itself.
-rule pad_into_conv <p, rest...> (x, const w, const b?) => (y) {
-  y = Conv<auto_pad = "NOTSET", pads = none, rest...>(Pad<mode = "constant", pads = p>(x), w, b?)
-  where rank(x) == 4, len(p) == 8, min(p) >= 0, p[0] == 0, p[1] == 0, p[4] == 0, p[5] == 0
-} ~> { y = Conv<pads = [p[2], p[3], p[6], p[7]], rest...>(x, w, b) }
-
-rule pad_into_padded_conv <p, q, rest...> (x, const w, const b?) => (y) {
+rule pad_into_conv <p, q, rest...> (x, const w, const b?) => (y) {
   y = Conv<auto_pad = "NOTSET", pads = q, rest...>(Pad<mode = "constant", pads = p>(x), w, b?)
   where rank(x) == 4, len(p) == 8, len(q) == 4, min(p) >= 0, p[0] == 0, p[1] == 0, p[4] == 0, p[
     5
   ] == 0
 } ~> { y = Conv<pads = [p[2] + q[0], p[3] + q[1], p[6] + q[2], p[7] + q[3]], rest...>(x, w, b) }
+
+test "zeros around an image"
+  <ir_version: 8, opset_import: ["" : 13]>
+  g (float[1,1,4,4] x) => (float[1,1,5,5] y)
+  <float[1,1,2,2] w = {1,2,3,4}, int64[8] p = {0,0,1,1,0,0,1,1}> {
+    q = Pad (x, p)
+    y = Conv (q, w)
+  }
+  becomes <ir_version: 8, opset_import: ["" : 13]>
+  g (float[1,1,4,4] x) => (float[1,1,5,5] y) <float[1,1,2,2] w = {1,2,3,4}> {
+    y = Conv <pads: ints = [1,1,1,1]> (x, w)
+  }
 
 rule matmul_add_to_gemm (float[M, K] x, const [K, N] w, const [N] b) => (y) {
   y = x @ w + b

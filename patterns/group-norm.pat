@@ -49,12 +49,14 @@ pattern InstanceNorm in norm <eps> (x, const scale?, const bias?) => (y) {
     n = standardized<axes, eps>(x)
     y = n *? scale +? bias
     where rank(x) >= 4, axes == range(2 - rank(x), 0)
-    where? dim(scale, -2) == 1, dim(bias, -2) == 1
+    where? numel(scale) == dim(x, 1), dim(scale, 1 - rank(x)) == dim(x, 1)
+    where? numel(bias) == dim(x, 1), dim(bias, 1 - rank(x)) == dim(x, 1)
   } or {
     # PyTorch folds the batch into the channels when it normalizes in training mode.
     n = InstanceNormalization<epsilon = eps>(x, full(1), full(0))
     y = n * scale +? bias
-    where? dim(scale, -2) == 1, dim(bias, -2) == 1
+    where? numel(scale) == dim(x, 1), dim(scale, 1 - rank(x)) == dim(x, 1)
+    where? numel(bias) == dim(x, 1), dim(bias, 1 - rank(x)) == dim(x, 1)
   }
   where? shape(y) == shape(x)
 } equals {

@@ -47,7 +47,7 @@ pattern LayerNorm in norm <axes, eps> (x, const scale?, const bias?) => (y) {
     y = LayerNormalization<axis = a, epsilon = eps, ...>(x, scale, bias?)
     let axes = range(a, 0)
   }
-  where? 0 < eps, eps < 0.1
+  where? 0 < eps, eps < 0.1, dtype(y) == dtype(x), shape(y) == shape(x)
   where? axes == range(axes[0], 0) or len(axes) == 1 and axes[0] == 1 - rank(x)
   where? rank(scale) == -axes[0] or rank(scale) > -axes[0] and prod(shape(scale)[:axes[0]]) == 1
   where? rank(bias) == -axes[0] or rank(bias) > -axes[0] and prod(shape(bias)[:axes[0]]) == 1

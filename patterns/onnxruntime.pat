@@ -35,12 +35,16 @@ rule skip_layer_norm <axes, eps> (x, skip, const scale, const bias) => (y, h) {
   h = x + skip
   y = LayerNorm<axes, eps>(h, scale, bias)
   where axes == [-1], rank(x) == 3, rank(skip) == 3, shape(x) == shape(skip)
+  where numel(scale) == dim(x, -1), rank(scale) == 1, numel(bias) == dim(x, -1), rank(bias) == 1
+  where bits(x) <= 32, dtype(scale) == dtype(x), dtype(bias) == dtype(x)
 } ~> { y, _m, _i, h = com.microsoft.SkipLayerNormalization<epsilon = eps>(x, skip, scale, bias) }
 
 rule skip_rms_norm <axes, eps> (x, skip, const scale) => (y, h) {
   h = x + skip
   y = RmsNorm<axes, eps>(h, scale)
   where axes == [-1], rank(x) == 3, rank(skip) == 3, shape(x) == shape(skip)
+  where numel(scale) == dim(x, -1), rank(scale) == 1
+  where bits(x) <= 32, dtype(scale) == dtype(x)
 } ~> {
   y, _m, _i, h = com.microsoft.SkipSimplifiedLayerNormalization<epsilon = eps>(x, skip, scale)
 }
@@ -48,6 +52,8 @@ rule skip_rms_norm <axes, eps> (x, skip, const scale) => (y, h) {
 # α · x yᵀ with the transposes in the operator.
 rule fused_matmul <k> (x, z) => (y) {
   y = scaled<k>(x @ z)
+  # There is no kernel for integers.
+  where dtype(x) in [float16, float, double]
 } ~> { y = com.microsoft.FusedMatMul<alpha = k>(x, z) }
 
 test "a bias and a GELU"

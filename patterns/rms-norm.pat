@@ -24,7 +24,7 @@ pattern RmsNorm in norm <axes, eps> (x, const scale?) => (y) {
       | SimplifiedLayerNormalization<axis = a, epsilon = eps, ...>(x, scale)
     let axes = range(a, 0)
   }
-  where? 0 < eps, eps < 0.1
+  where? 0 < eps, eps < 0.1, dtype(y) == dtype(x), shape(y) == shape(x)
   where? axes == range(axes[0], 0) or len(axes) == 1 and axes[0] == 1 - rank(x)
   where? rank(scale) == -axes[0] or rank(scale) > -axes[0] and prod(shape(scale)[:axes[0]]) == 1
 } equals {

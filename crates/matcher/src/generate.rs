@@ -13,6 +13,7 @@ mod decide;
 mod domain;
 mod fill;
 mod leaf;
+mod operand;
 mod opset;
 mod random;
 mod sketch;

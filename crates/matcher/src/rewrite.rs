@@ -78,7 +78,16 @@ pub trait VerifyEach {
     /// # Errors
     ///
     /// What is not the same: the replacement is refused.
-    fn verify(&self, pattern: &Pattern, before: &Graph, after: &Graph) -> Result<(), String>;
+    fn verify(&self, step: Step<'_>, before: &Graph, after: &Graph) -> Result<Checked, String>;
+}
+
+/// What a look at a replacement that was not refused showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// Both sides were run and agree.
+    Same,
+    /// They could not be compared: why.
+    NotCompared(String),
 }
 
 /// How to rewrite.
@@ -128,6 +137,8 @@ pub struct Applied {
     pub matched: usize,
     /// How many nodes were built.
     pub built: usize,
+    /// What [`VerifyEach`] showed, if it was asked.
+    pub checked: Option<Checked>,
 }
 
 /// A match that was not replaced.

@@ -265,7 +265,8 @@ impl<'a, 'p> Trial<'a, 'p> {
             return Judgement::Different(refused.clone());
         }
         let Some(right) = &pair.right else { return Judgement::NotRun("not replaced".to_owned()) };
-        let sides = Sides { left: &pair.drawn.model.graph, right };
+        let casts = self.way == Way::Fuse;
+        let sides = Sides { left: &pair.drawn.model.graph, right, casts };
         sides.judge((inputs, inputs), self.evaluate, tolerance(self.pattern))
     }
 
@@ -294,7 +295,7 @@ impl<'a, 'p> Trial<'a, 'p> {
                 }
                 draws += 1;
                 // By turns in `double` and in whatever real models use.
-                let dtype = left.is_multiple_of(2).then_some(DType::Double);
+                let dtype = sample.is_multiple_of(2).then_some(DType::Double);
                 let pair = match self.pair(variant, sample, Ask { dtype, ..ask }) {
                     Ok(pair) => pair,
                     Err(Skip::Stuck(Stuck::Rejected)) => continue,

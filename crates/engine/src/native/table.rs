@@ -2,7 +2,7 @@
 
 use super::call::{Call, Outputs};
 use super::{
-    attention, binary, cast, constant, contract, conv, gather, index, layout, norm, pad, pool,
+    attention, binary, cast, constant, contract, contrib, conv, conv_transpose, gather, index, layout, norm, pad, pool,
     quantize, reduce, resize, suppress, unary,
 };
 use crate::piece::OURS;
@@ -30,6 +30,13 @@ pub(crate) fn lookup(domain: &str, op_type: &str) -> Option<Kernel> {
         (OURS, "SplitAt") => (layout::split_at, Bits),
         ("com.microsoft", "QuickGelu") => (unary::quick_gelu, Arithmetic),
         ("com.microsoft", "Gelu") => (unary::gelu_erf, Arithmetic),
+        ("com.microsoft", "BiasGelu") => (contrib::bias_gelu, Arithmetic),
+        ("com.microsoft", "FastGelu") => (contrib::fast_gelu, Arithmetic),
+        ("com.microsoft", "FusedMatMul") => (contrib::fused_matmul, Arithmetic),
+        ("com.microsoft", "SkipLayerNormalization") => (contrib::skip_layer_norm, Arithmetic),
+        ("com.microsoft", "SkipSimplifiedLayerNormalization") => {
+            (contrib::skip_rms_norm, Arithmetic)
+        }
         ("com.microsoft", "QuantizeLinear" | "DequantizeLinear") => {
             return lookup("", op_type);
         }
@@ -63,6 +70,7 @@ pub(crate) fn lookup(domain: &str, op_type: &str) -> Option<Kernel> {
             "ConstantOfShape" => (constant::constant_of_shape, Bits),
             "Conv" => (conv::conv, Arithmetic),
             "ConvInteger" => (conv::conv_integer, Bits),
+            "ConvTranspose" => (conv_transpose::conv_transpose, Arithmetic),
             "Cos" => (unary::cos, Arithmetic),
             "Cosh" => (unary::cosh, Arithmetic),
             "CumProd" => (reduce::cum_prod, Arithmetic),
@@ -86,8 +94,8 @@ pub(crate) fn lookup(domain: &str, op_type: &str) -> Option<Kernel> {
             "Gelu" => (unary::gelu, Arithmetic),
             "Gemm" => (contract::gemm, Arithmetic),
             "GlobalAveragePool" | "GlobalMaxPool" => (reduce::global_pool, Arithmetic),
-            "Greater" => (binary::greater, Bits),
-            "GreaterOrEqual" => (binary::greater_or_equal, Bits),
+            "Greater" => (binary::greater, Arithmetic),
+            "GreaterOrEqual" => (binary::greater_or_equal, Arithmetic),
             "GroupNormalization" => (norm::group_norm, Arithmetic),
             "HardSigmoid" => (unary::hard_sigmoid, Arithmetic),
             "HardSwish" => (unary::hard_swish, Arithmetic),
@@ -98,8 +106,8 @@ pub(crate) fn lookup(domain: &str, op_type: &str) -> Option<Kernel> {
             "IsNaN" => (unary::is_nan, Bits),
             "LayerNormalization" => (norm::layer_norm, Arithmetic),
             "LeakyRelu" => (unary::leaky_relu, Arithmetic),
-            "Less" => (binary::less, Bits),
-            "LessOrEqual" => (binary::less_or_equal, Bits),
+            "Less" => (binary::less, Arithmetic),
+            "LessOrEqual" => (binary::less_or_equal, Arithmetic),
             "Log" => (unary::log, Arithmetic),
             "LogSoftmax" => (norm::softmax, Arithmetic),
             "LpNormalization" => (norm::lp_norm, Arithmetic),

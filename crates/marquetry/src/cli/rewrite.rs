@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use marquetry_engine::Native;
 use marquetry_ir::opset;
 use marquetry_matcher::rewrite::{
-    RewriteError, RewriteOptions, Rewritten, Step, Until, VerifyEach, Way, rewrite,
+    Checked, RewriteError, RewriteOptions, Rewritten, Step, Until, VerifyEach, Way, rewrite,
 };
 use marquetry_matcher::verify::Each;
 use marquetry_pattern::Library;
@@ -184,6 +184,13 @@ fn text(rewritten: &Rewritten, steps: &[Step<'_>]) -> String {
             if refused > 0 {
                 put(&mut text, format_args!(", {refused} refused"));
             }
+            let open = rewritten.applied.iter().filter(|one| {
+                of(&one.pattern, one.way) && matches!(one.checked, Some(Checked::NotCompared(_)))
+            });
+            let open = open.count();
+            if open > 0 {
+                put(&mut text, format_args!(", {open} not verified"));
+            }
             text.push('\n');
         }
     }
@@ -192,6 +199,13 @@ fn text(rewritten: &Rewritten, steps: &[Step<'_>]) -> String {
     }
     let (before, after) = (rewritten.nodes_before, rewritten.nodes_after);
     put(&mut text, format_args!("{} before, {after} after\n", plural(before, "node")));
+    let open = rewritten.applied.iter().filter_map(|one| match &one.checked {
+        Some(Checked::NotCompared(reason)) => Some((one.pattern.as_str(), reason.as_str())),
+        _ => None,
+    });
+    for (pattern, reason) in open.collect::<std::collections::BTreeSet<_>>() {
+        put(&mut text, format_args!("\n{pattern} not verified: {reason}\n"));
+    }
     // The same reason mostly comes many times.
     let mut reasons: BTreeMap<(&str, Way, String), (usize, usize)> = BTreeMap::new();
     for (at, refused) in rewritten.refused.iter().enumerate() {
@@ -224,6 +238,11 @@ fn json(rewritten: &Rewritten, output: Option<&Path>) -> Value {
             "output": one.output,
             "matched": one.matched,
             "built": one.built,
+            "verified": one.checked.as_ref().map(|checked| *checked == Checked::Same),
+            "not_verified": match &one.checked {
+                Some(Checked::NotCompared(reason)) => Some(reason),
+                _ => None,
+            },
         })
     });
     let refused = rewritten.refused.iter().map(|one| {

@@ -43,7 +43,8 @@ impl<'a, 'p> Fill<'a, 'p> {
                 let candidates = self.domain(node, schema, "split")?;
                 chosen.push(("split", self.first_fit(candidates)?));
             }
-            for (name, content) in domain::others(&node.operator.name, &mut self.random) {
+            let dims = self.first_dims(node);
+            for (name, content) in domain::others(&node.operator.name, &dims, &mut self.random) {
                 let known = schema.attribute(name).is_some();
                 if known && !chosen.iter().any(|(other, _)| *other == name) {
                     chosen.push((name, content));
@@ -172,12 +173,15 @@ impl<'a, 'p> Fill<'a, 'p> {
 
     /// Axes are counted from either end.
     fn turned(&mut self, node: &SketchNode<'p>, name: &str, content: Datum) -> Datum {
-        if !matches!(name, "axis" | "axes") || !self.ask.commute || !self.random.once_in(3) {
+        // Behind the last axis there is none to count from the end.
+        let front = node.operator.name == "Flatten";
+        let some = self.ask.commute && self.random.once_in(3);
+        if !matches!(name, "axis" | "axes") || !(front || some) {
             return content;
         }
         let inserted = if node.operator.name == "Unsqueeze" { 1 } else { 0 };
         let rank = self.first_dims(node).len() as i64 + inserted;
-        let turn = |axis: i64| if axis < 0 { axis + rank } else { axis };
+        let turn = |axis: i64| if axis < 0 || front { axis + rank } else { axis };
         match &content {
             Datum::Int(axis) => Datum::Int(turn(*axis)),
             Datum::List(axes) => {

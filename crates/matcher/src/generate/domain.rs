@@ -27,14 +27,15 @@ pub(super) fn domain(
     let axis = || (-rank..0).map(Datum::Int).collect::<Vec<_>>();
     Some(match (around.operator, name) {
         ("Unsqueeze", "axes") => {
-            (-rank - 1..0).map(|axis| Datum::ints([axis])).chain([Datum::ints([-1])]).collect()
+            let one = (-rank - 1..0).map(|axis| Datum::ints([axis]));
+            one.chain([Datum::ints([-1]), Datum::ints([-2, -1])]).collect()
         }
         ("Squeeze", "axes") => {
             let ones = (0..around.dims.len()).filter(|&at| around.dims[at] == 1);
             ones.map(|at| Datum::ints([at as i64 - rank])).collect()
         }
         ("Concat" | "Split", "axis") => axis(),
-        ("Flatten", "axis") => (0..=rank).map(Datum::Int).collect(),
+        ("Flatten", "axis") => (-rank..=0).map(Datum::Int).collect(),
         (_, "axis") => axis(),
         ("Slice" | "Pad", "axes") => (-rank..0).map(|axis| Datum::ints([axis])).collect(),
         (_, "axes") => {
@@ -70,6 +71,21 @@ pub(super) fn domain(
         ("Reshape" | "Expand", "shape") => {
             reshapes(around.dims, random).into_iter().map(Datum::ints).collect()
         }
+        ("Pad", "pads") => {
+            // Mostly nothing, otherwise a little around the last two axes.
+            let mut some = vec![0; 2 * around.dims.len()];
+            for axis in around.dims.len().saturating_sub(2)..around.dims.len() {
+                some[axis] = random.below(3) as i64;
+                some[around.dims.len() + axis] = random.below(2) as i64;
+            }
+            vec![Datum::ints(vec![0; some.len()]), Datum::ints(some)]
+        }
+        ("Conv" | "ConvTranspose", "pads" | "strides" | "dilations") => {
+            vec![window(name, around.dims, random)]
+        }
+        ("MaxPool" | "AveragePool" | "LpPool", "kernel_shape") => {
+            vec![Datum::ints(around.dims.iter().skip(2).map(|&length| length.min(2) as i64))]
+        }
         ("Tile", "repeats") => {
             vec![Datum::ints(vec![1; around.dims.len()]), Datum::ints(vec![2; around.dims.len()])]
         }
@@ -95,13 +111,15 @@ pub(super) fn domain(
 }
 
 /// Attributes that a node has although no pattern names them: those that change what it computes.
-pub(super) fn others(operator: &str, random: &mut Random) -> Vec<(&'static str, Datum)> {
+pub(super) fn others(
+    operator: &str,
+    dims: &[usize],
+    random: &mut Random,
+) -> Vec<(&'static str, Datum)> {
     let mut chosen = match operator {
-        "Conv" => vec![
-            ("strides", Datum::ints([2])),
-            ("pads", Datum::ints([1, 0])),
-            ("dilations", Datum::ints([2])),
-        ],
+        "Conv" | "ConvTranspose" => ["strides", "pads", "dilations"]
+            .map(|name| (name, window(name, dims, random)))
+            .to_vec(),
         "BatchNormalization" | "LayerNormalization" | "RMSNormalization" => {
             vec![("epsilon", single(1e-3))]
         }
@@ -111,6 +129,15 @@ pub(super) fn others(operator: &str, random: &mut Random) -> Vec<(&'static str, 
     random.shuffle(&mut chosen);
     chosen.truncate(1);
     if random.once_in(2) { chosen } else { Vec::new() }
+}
+
+/// What the attributes of windows say, for each of the axes of an image.
+fn window(name: &str, dims: &[usize], random: &mut Random) -> Datum {
+    let axes = dims.len().saturating_sub(2);
+    match name {
+        "pads" => Datum::ints((0..2 * axes).map(|_| random.below(2) as i64)),
+        _ => Datum::ints((0..axes).map(|_| 1 + random.below(2) as i64)),
+    }
 }
 
 fn single(number: f32) -> Datum {

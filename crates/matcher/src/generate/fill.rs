@@ -83,6 +83,22 @@ pub(super) struct Fill<'a, 'p> {
     pub(super) runs: bool,
 }
 
+/// How often a node is chosen anew.
+const ATTEMPTS: usize = 16;
+
+/// What choosing a node changes.
+struct State {
+    bound: Vec<Option<Datum>>,
+    tensors: Vec<Option<Tensor>>,
+    facts: Vec<Option<(DType, Vec<usize>)>>,
+    constant: Vec<bool>,
+    positive: Vec<bool>,
+    fixed: Vec<bool>,
+    style: Style,
+    nodes: usize,
+    runs: bool,
+}
+
 impl<'a, 'p> Fill<'a, 'p> {
     pub(super) fn new(
         sketch: &'a Sketch<'p>,
@@ -125,7 +141,7 @@ impl<'a, 'p> Fill<'a, 'p> {
     pub(super) fn run(&mut self) -> Result<(), Stuck> {
         let sketch = self.sketch;
         for node in &sketch.nodes {
-            self.node(node)?;
+            self.fit(node)?;
         }
         // What is only an input and an output at once.
         for at in 0..sketch.values.len() {
@@ -189,6 +205,48 @@ impl<'a, 'p> Fill<'a, 'p> {
         found.filter(|schema| !schema.deprecated).ok_or_else(|| {
             Stuck::Unsupported(format!("nothing is known of `{}`", node.operator.name))
         })
+    }
+
+    /// Chooses a node, again as long as a condition is against what came of it: those that are known
+    /// to be false now were open before.
+    fn fit(&mut self, node: &'a SketchNode<'p>) -> Result<(), Stuck> {
+        let before = self.state();
+        for attempt in 1..=ATTEMPTS {
+            let made = self.node(node);
+            let fits = made.is_ok() && self.refused().is_none();
+            if fits || attempt == ATTEMPTS || matches!(made, Err(Stuck::Unsupported(_))) {
+                return made;
+            }
+            self.restore(&before);
+            self.style.rank = 1 + self.random.below(5);
+        }
+        Err(Stuck::Rejected)
+    }
+
+    fn state(&self) -> State {
+        State {
+            bound: self.bound.clone(),
+            tensors: self.tensors.clone(),
+            facts: self.facts.clone(),
+            constant: self.constant.clone(),
+            positive: self.positive.clone(),
+            fixed: self.fixed.clone(),
+            style: self.style.clone(),
+            nodes: self.nodes.len(),
+            runs: self.runs,
+        }
+    }
+
+    fn restore(&mut self, state: &State) {
+        self.bound.clone_from(&state.bound);
+        self.tensors.clone_from(&state.tensors);
+        self.facts.clone_from(&state.facts);
+        self.constant.clone_from(&state.constant);
+        self.positive.clone_from(&state.positive);
+        self.fixed.clone_from(&state.fixed);
+        self.style.clone_from(&state.style);
+        self.nodes.truncate(state.nodes);
+        self.runs = state.runs;
     }
 
     fn node(&mut self, node: &'a SketchNode<'p>) -> Result<(), Stuck> {

@@ -1,26 +1,19 @@
 //! Shapes and content of what nothing computes, as its first reader needs them.
 
 use marquetry_ir::schema::Schema;
-use marquetry_ir::{DType, Tensor};
+use marquetry_ir::DType;
 use marquetry_pattern::core::{DimPattern, DtypePattern, TypePattern};
+use marquetry_pattern::gexpr::{Function, GExprKind};
 
 use super::Stuck;
 use super::domain;
+use super::operand::Need;
 use super::fill::{Fill, Shapes, Style};
 use super::random::Random;
 use super::sketch::{Leaf, Number, SketchNode, Source};
 use crate::datum::Datum;
 use crate::index::ValueRow;
-
-/// What a leaf has to be.
-enum Need {
-    /// Any content of this shape.
-    Shape(Vec<usize>),
-    /// This shape, above zero.
-    Positive(Vec<usize>),
-    /// Exactly this.
-    Content(Tensor),
-}
+use crate::plan::Constraint;
 
 impl Style {
     pub(super) fn draw(random: &mut Random) -> Self {
@@ -52,8 +45,9 @@ impl<'a, 'p> Fill<'a, 'p> {
         let Source::Leaf(leaf) = &sketch.values[row.index()] else { return Ok(()) };
         let types = leaf.var.map(|var| sketch.pattern.var(var).types.as_slice());
         let types = types.unwrap_or_default();
-        let need = self.wanted(node, slot, attributes, types)?;
-        let (dims, positive) = match need {
+        let dtype = self.dtype_of(node, schema, slot, types)?;
+        let constant = leaf.constant || self.is_asked(leaf) || self.wants_constant(leaf);
+        let (dims, positive) = match self.wanted(node, slot, attributes, types)? {
             Need::Shape(dims) => (dims, false),
             Need::Positive(dims) => (dims, true),
             Need::Content(tensor) => {
@@ -62,16 +56,29 @@ impl<'a, 'p> Fill<'a, 'p> {
                 return Ok(());
             }
         };
-        let dtype = self.dtype_of(node, schema, slot, types)?;
         for ty in types {
             self.unify(ty, &dims)?;
         }
         let numbers = numbers(&mut self.random, dtype, dims.iter().product(), positive);
         let tensor = self.tensor(dtype, &dims, &numbers)?;
         self.positive[row.index()] = positive;
-        let constant = leaf.constant || self.wants_constant(leaf);
         self.set(row, tensor, constant);
         Ok(())
+    }
+
+    /// Whether a condition asks for what the value holds, so that it must be a constant.
+    fn is_asked(&self, leaf: &Leaf<'p>) -> bool {
+        let Some(var) = leaf.var else { return false };
+        let mut asked = false;
+        for (constraint, _) in &self.sketch.constraints {
+            let Constraint::Guard { condition, .. } = constraint else { continue };
+            condition.walk(&mut |expr| {
+                if let GExprKind::Call(Function::IsConst | Function::Item, args) = &expr.kind {
+                    asked |= args.iter().any(|arg| arg.kind == GExprKind::Var(var));
+                }
+            });
+        }
+        asked
     }
 
     /// A value that may be anything is a constant now and then.
@@ -193,13 +200,13 @@ impl<'a, 'p> Fill<'a, 'p> {
     }
 
     /// The shape of another input that is known.
-    fn other(&self, node: &SketchNode<'p>, slot: usize) -> Option<Vec<usize>> {
+    pub(super) fn other(&self, node: &SketchNode<'p>, slot: usize) -> Option<Vec<usize>> {
         let others = node.inputs.iter().enumerate().filter(|(at, _)| *at != slot);
         let known = others.filter_map(|(_, row)| Some(self.fact((*row)?)?.1.to_vec()));
         known.max_by_key(Vec::len)
     }
 
-    fn fresh_length(&mut self) -> usize {
+    pub(super) fn fresh_length(&mut self) -> usize {
         match self.style.kind {
             Shapes::Equal => 3,
             Shapes::Ones if self.random.once_in(3) => 1,
@@ -208,7 +215,7 @@ impl<'a, 'p> Fill<'a, 'p> {
         }
     }
 
-    fn fresh(&mut self, types: &[TypePattern]) -> Result<Vec<usize>, Stuck> {
+    pub(super) fn fresh(&mut self, types: &[TypePattern]) -> Result<Vec<usize>, Stuck> {
         let shaped = types.iter().find_map(|ty| ty.shape.as_ref());
         if let Some(pattern) = shaped {
             return self.typed(pattern);
@@ -284,155 +291,20 @@ impl<'a, 'p> Fill<'a, 'p> {
     }
 
     /// A shape that broadcasts with another one.
-    fn broadcast(&mut self, other: &[usize]) -> Vec<usize> {
-        match self.random.below(8) {
+    pub(super) fn broadcast(&mut self, other: &[usize]) -> Vec<usize> {
+        match self.random.below(9) {
             0 => Vec::new(),
+            // One number for each index of an axis.
+            8 if !other.is_empty() => {
+                let axis = self.random.below(other.len());
+                other[axis..=axis].iter().copied().chain(vec![1; other.len() - axis - 1]).collect()
+            }
             1 | 2 => other[other.len().saturating_sub(1)..].to_vec(),
             3 => other.iter().map(|&dim| if self.random.once_in(2) { 1 } else { dim }).collect(),
             4 => other[self.random.below(other.len() + 1)..].to_vec(),
             5 if self.style.kind != Shapes::Empty => [&[self.fresh_length()], other].concat(),
             _ => other.to_vec(),
         }
-    }
-
-    fn wanted(
-        &mut self,
-        node: &SketchNode<'p>,
-        slot: usize,
-        attributes: &[(&'static str, Datum)],
-        types: &[TypePattern],
-    ) -> Result<Need, Stuck> {
-        let first: Vec<usize> = match node.inputs.first().copied().flatten() {
-            Some(row) if slot > 0 => self.fact(row).map(|(_, dims)| dims.to_vec()),
-            _ => None,
-        }
-        .unwrap_or_default();
-        let int = |name: &str, default: i64| {
-            let found = attributes.iter().find(|(known, _)| *known == name);
-            found.and_then(|(_, content)| content.as_int()).unwrap_or(default)
-        };
-        let channels = first.get(1).copied().unwrap_or(1);
-        let name = node.operator.name.as_str();
-        let other = self.other(node, slot);
-        Ok(Need::Shape(match (name, slot) {
-            ("MatMul", 0) => match other {
-                None => self.fresh(types)?,
-                Some(other) => {
-                    let inner = other[other.len().saturating_sub(2)..].first().copied();
-                    let rows = self.fresh_length();
-                    vec![rows, inner.ok_or(Stuck::Rejected)?]
-                }
-            },
-            ("MatMul", _) => {
-                let inner = first.last().copied().ok_or(Stuck::Rejected)?;
-                let columns = self.fresh_length();
-                let batch = if self.random.once_in(3) { first.len().saturating_sub(2) } else { 0 };
-                [&first[..batch], &[inner, columns]].concat()
-            }
-            ("Gemm", 0) => vec![self.fresh_length(), self.fresh_length()],
-            ("Gemm", 1) => {
-                let inner = first.get(usize::from(int("transA", 0) == 0)).copied();
-                let (inner, columns) = (inner.ok_or(Stuck::Rejected)?, self.fresh_length());
-                if int("transB", 0) == 0 { vec![inner, columns] } else { vec![columns, inner] }
-            }
-            ("Gemm", _) => {
-                let second = node.inputs[1].and_then(|row| self.fact(row));
-                let dims = second.map(|(_, dims)| dims.to_vec()).ok_or(Stuck::Rejected)?;
-                let columns = dims.get(usize::from(int("transB", 0) == 0)).copied().unwrap_or(1);
-                match self.random.below(3) {
-                    0 => vec![1],
-                    1 => vec![
-                        first.get(usize::from(int("transA", 0) != 0)).copied().unwrap_or(1),
-                        columns,
-                    ],
-                    _ => vec![columns],
-                }
-            }
-            ("Conv", 0) => {
-                if types.iter().any(|ty| ty.shape.is_some()) {
-                    return Ok(Need::Shape(self.fresh(types)?));
-                }
-                let mut dims = vec![1 + self.random.below(2), 2 + self.random.below(2), 5];
-                if self.random.once_in(2) {
-                    dims.push(4);
-                }
-                dims
-            }
-            ("Conv", 1) => {
-                let mut dims = vec![3, channels];
-                dims.extend(first.iter().skip(2).map(|&length| length.min(2)));
-                dims
-            }
-            ("Conv", _) => {
-                let weights = node.inputs[1].and_then(|row| self.fact(row));
-                vec![weights.and_then(|(_, dims)| dims.first().copied()).unwrap_or(1)]
-            }
-            ("BatchNormalization", 4) => return Ok(Need::Positive(vec![channels])),
-            (
-                "BatchNormalization" | "InstanceNormalization" | "GroupNormalization" | "GroupNorm",
-                1..,
-            ) => {
-                vec![channels]
-            }
-            ("LayerNormalization" | "RMSNormalization" | "SimplifiedLayerNormalization", 1..) => {
-                let rank = first.len() as i64;
-                let axis = int("axis", -1);
-                let axis = if axis < 0 { axis + rank } else { axis };
-                let axis = usize::try_from(axis).map_err(|_| Stuck::Rejected)?;
-                first.get(axis..).ok_or(Stuck::Rejected)?.to_vec()
-            }
-            ("Reshape" | "Expand", 1) => {
-                let shape = self.reshape(&first);
-                return Ok(Need::Content(
-                    Tensor::from_i64s([shape.len()], &shape).map_err(|_| Stuck::Rejected)?,
-                ));
-            }
-            ("Gather", 1) => {
-                let axis = int("axis", 0);
-                let axis = if axis < 0 { axis + first.len() as i64 } else { axis };
-                let length = usize::try_from(axis).ok().and_then(|axis| first.get(axis));
-                let length = length.copied().filter(|length| *length > 0).ok_or(Stuck::Rejected)?;
-                let indices = [self.random.below(length) as i64, self.random.below(length) as i64];
-                return Ok(Need::Content(
-                    Tensor::from_i64s([2], &indices).map_err(|_| Stuck::Rejected)?,
-                ));
-            }
-            ("QuantizeLinear" | "DequantizeLinear", 1) => {
-                // One scale in all, or one for each index of an axis.
-                let axis = int("axis", 1);
-                let axis = if axis < 0 { axis + first.len() as i64 } else { axis };
-                let length = usize::try_from(axis).ok().and_then(|axis| first.get(axis));
-                let dims = length.filter(|_| self.random.once_in(3)).map(|&length| vec![length]);
-                return Ok(Need::Positive(dims.unwrap_or_default()));
-            }
-            ("QuantizeLinear" | "DequantizeLinear", 2) => {
-                let scale = node.inputs[1].and_then(|row| self.fact(row));
-                scale.map(|(_, dims)| dims.to_vec()).unwrap_or_default()
-            }
-            ("CastLike", 1) => vec![1],
-            ("Concat", 1..) => {
-                let axis = int("axis", 0);
-                let axis = if axis < 0 { axis + first.len() as i64 } else { axis };
-                let mut dims = first;
-                let at = usize::try_from(axis).ok().filter(|axis| *axis < dims.len());
-                dims[at.ok_or(Stuck::Rejected)?] = self.fresh_length();
-                dims
-            }
-            (_, slot) => {
-                let version = marquetry_ir::schema::versions(&node.operator.domain, name);
-                let facts = version.last().map(|schema| schema.facts);
-                let elementwise = facts.is_some_and(|facts| facts.elementwise());
-                match other {
-                    None if elementwise || slot == 0 => self.fresh(types)?,
-                    Some(other) if elementwise => self.broadcast(&other),
-                    _ => {
-                        return Err(Stuck::Unsupported(format!(
-                            "nothing is known of input {slot} of `{name}`"
-                        )));
-                    }
-                }
-            }
-        }))
     }
 
     /// A shape for as many elements: often one that some value has or had before it was reduced.

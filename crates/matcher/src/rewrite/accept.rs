@@ -102,6 +102,7 @@ impl<'s> Session<'s> {
             output: one.output,
             matched: one.edit.nodes.len(),
             built: one.edit.sketch.graph.nodes().count(),
+            checked: one.edit.checked.clone(),
         });
         for name in done.built {
             self.lineage.insert(name, one.lineage.clone());

@@ -7,6 +7,7 @@ use marquetry_ir::{
     Attribute, AttributeValue, Function, Graph, Kind, Metadata, Node, NodeId, Type, ValueId,
 };
 
+use super::Checked;
 use super::names::Names;
 use super::sketch::Sketch;
 
@@ -26,6 +27,8 @@ pub(crate) struct Edit {
     pub(crate) sketch: Sketch,
     /// The function that the sketch calls, if it is to be added.
     pub(crate) function: Option<Box<Function>>,
+    /// What running both sides showed, if that was asked for.
+    pub(crate) checked: Option<Checked>,
     /// Values that leave the match: two or more can be tied into a cycle by other replacements.
     pub(crate) exits: Vec<ValueId>,
     /// Inner values whose shape is read outside, each with one of the same shape.
@@ -48,6 +51,7 @@ impl Edit {
             nodes: vec![call],
             sketch,
             function: None,
+            checked: None,
             exits: outputs,
             measured: Vec::new(),
             declare: Vec::new(),

@@ -79,10 +79,14 @@ impl Planner<'_, '_> {
         }
         let declare = self.check_types(found, &mut sketch)?;
         self.keep_outputs(found, &sketch)?;
-        if let (Some(verify), None) = (self.verify, &function) {
-            let (before, after) = extract::both(graph, types, &found.nodes, &sketch);
-            verify.verify(step.pattern, &before, &after).map_err(Refusal::NotVerified)?;
-        }
+        let checked = match (self.verify, &function) {
+            (Some(verify), None) => {
+                let (before, after) = extract::both(graph, types, &found.nodes, &sketch);
+                Some(verify.verify(step, &before, &after).map_err(Refusal::NotVerified)?)
+            }
+            // A function holds the very nodes that were matched.
+            _ => None,
+        };
         let edit = Edit {
             pattern: step.pattern.name.clone(),
             anchor: found.anchor,
@@ -92,6 +96,7 @@ impl Planner<'_, '_> {
             declare,
             sketch,
             function,
+            checked,
         };
         Ok(edit)
     }

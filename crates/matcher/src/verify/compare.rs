@@ -2,15 +2,19 @@
 
 use std::fmt;
 
-use marquetry_ir::{DType, Evaluate, EvaluateError, Graph, Tensor};
+use marquetry_ir::{AttributeValue, DType, Evaluate, EvaluateError, Graph, Tensor};
 
 use super::run::{Inputs, run, widened, widened_inputs};
+use crate::generate::{Random, tensor};
 
 /// Relative error that is left to algebra in `double`.
 const ALGEBRA: f64 = 1e-9;
 
 /// The same where a number went through an attribute, which is a `float`.
 const SINGLE: f64 = 1e-6;
+
+/// How often inputs are moved to see what they decide.
+const PERTURBATIONS: u64 = 4;
 
 /// How much less accurate than the left side the right side may be in the native type.
 const LOSS: f64 = 32.0;
@@ -71,6 +75,9 @@ pub(super) enum Judgement {
 pub(super) struct Sides<'g> {
     pub(super) left: &'g Graph,
     pub(super) right: &'g Graph,
+    /// Whether casts between floats on the left are no part of what is meant, only of how it was
+    /// computed: a meaning does without them, a rule has to keep what they cut off.
+    pub(super) casts: bool,
 }
 
 impl Sides<'_> {
@@ -101,12 +108,35 @@ impl Sides<'_> {
             Ok(worst) => return Judgement::Same(worst),
         };
         let Difference::Element { .. } = found else { return Judgement::Different(found) };
-        let rounded = left.iter().all(|output| output.dtype().is_float());
-        if algebra || !rounded {
+        if !left.iter().all(|output| output.dtype().is_float()) {
             return Judgement::Different(found);
         }
-        self.rounding(inputs, evaluate, bound, (&left, &right))
-            .unwrap_or(Judgement::Different(found))
+        if !algebra || (self.casts && casts(self.left)) {
+            // Constants that are added to what was cast down were rounded with it.
+            let bound = if algebra { bound.max(SINGLE) } else { bound };
+            let rounding = self.rounding(inputs, evaluate, bound, (&left, &right));
+            if let Some(judgement) = rounding {
+                return judgement;
+            }
+        }
+        let unsettled = algebra && self.unsettled(inputs.0, evaluate, (&left, &right));
+        if unsettled { Judgement::Rounding(error(&right, &left)) } else { Judgement::Different(found) }
+    }
+
+    /// Whether the left side moves about as much as both sides differ when its inputs move by their
+    /// last bit. What cancels has no better value: a variance of equal numbers under a root, say.
+    fn unsettled(
+        &self,
+        inputs: &Inputs,
+        evaluate: &dyn Evaluate,
+        (left, right): (&[Tensor], &[Tensor]),
+    ) -> bool {
+        let apart = error(right, left);
+        let moved = (0..PERTURBATIONS).filter_map(|seed| {
+            let moved = perturbed(inputs, &mut Random::new(&[7, seed]), evaluate)?;
+            Some(error(&run(self.left, evaluate, &moved).ok()?, left))
+        });
+        apart.is_finite() && apart <= LOSS * moved.fold(0.0, f64::max)
     }
 
     /// Whether a difference is gone in `double`, and the right side is about as accurate as the left.
@@ -126,19 +156,36 @@ impl Sides<'_> {
         (after <= LOSS * before + bound).then_some(Judgement::Rounding(after))
     }
 
-    /// The tolerance in `double`: attributes that no `float` holds exactly cost some digits.
+    /// The tolerance in `double`: an attribute is a `float`, and whatever it was computed from was
+    /// rounded to it.
     fn algebra(&self) -> f64 {
-        let inexact = |graph: &Graph| {
+        let single = |graph: &Graph| {
             graph.nodes().any(|node| {
-                graph.node(node).attributes.iter().any(|attribute| match attribute.value {
-                    // Few bits: a number like 0.5, not one like 0.1.
-                    marquetry_ir::AttributeValue::Float(number) => number.to_bits() & 0xfff != 0,
-                    _ => false,
-                })
+                let mut attributes = graph.node(node).attributes.iter();
+                attributes.any(|attribute| matches!(attribute.value, AttributeValue::Float(_)))
             })
         };
-        if inexact(self.left) || inexact(self.right) { SINGLE } else { ALGEBRA }
+        if single(self.left) || single(self.right) { SINGLE } else { ALGEBRA }
     }
+}
+
+/// The inputs, each number of which is moved by up to its last bit.
+fn perturbed(inputs: &Inputs, random: &mut Random, evaluate: &dyn Evaluate) -> Option<Inputs> {
+    let moved = inputs.iter().map(|(&value, input)| {
+        if input.dtype() != DType::Double {
+            return Some((value, input.clone()));
+        }
+        let numbers = input.to_f64s()?.into_iter();
+        let numbers: Vec<f64> =
+            numbers.map(|x| x * (1.0 + random.uniform(-1.0, 1.0) * f64::EPSILON)).collect();
+        Some((value, tensor(evaluate, DType::Double, input.dims(), &numbers)?))
+    });
+    moved.collect()
+}
+
+/// Whether a graph computes some of it in another type.
+fn casts(graph: &Graph) -> bool {
+    graph.nodes().any(|node| matches!(graph.node(node).op_type.as_str(), "Cast" | "CastLike"))
 }
 
 fn native(outputs: &[Tensor]) -> f64 {

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use marquetry_ir::{Evaluate, Graph, Model, infer};
-use marquetry_pattern::core::Pattern;
 
 use super::compare::{Judgement, Sides};
 use super::run::Inputs;
 use super::values::made_up;
 use crate::generate::Random;
-use crate::rewrite::VerifyEach;
+use crate::rewrite::{Checked, Step, VerifyEach, Way};
 
 /// Lengths of axes that have no number.
 const LENGTHS: [usize; 4] = [3, 5, 2, 7];
@@ -21,7 +20,8 @@ const RUNS: u64 = 2;
 const LARGEST: usize = 1 << 20;
 
 /// Runs what was matched and what is to replace it on small random inputs, with the constants and
-/// shapes of the model. What cannot be run is let through.
+/// shapes of the model. What cannot be run is let through, and is said to be
+/// [not compared](Checked::NotCompared).
 #[derive(Clone, Copy)]
 pub struct Each<'e> {
     /// Runs the operators.
@@ -31,22 +31,26 @@ pub struct Each<'e> {
 }
 
 impl VerifyEach for Each<'_> {
-    fn verify(&self, pattern: &Pattern, before: &Graph, after: &Graph) -> Result<(), String> {
-        let tolerance = super::tolerance(pattern);
+    fn verify(&self, step: Step<'_>, before: &Graph, after: &Graph) -> Result<Checked, String> {
+        let tolerance = super::tolerance(step.pattern);
+        let mut compared = Checked::NotCompared("no inputs were tried".to_owned());
         for run in 0..RUNS {
             let mut random = Random::new(&[self.seed, run]);
-            let Some(inputs) = self.inputs(before, &mut random) else { return Ok(()) };
+            let Some(inputs) = self.inputs(before, &mut random) else {
+                let reason = "the type of an input is not known, or it is very large";
+                return Ok(Checked::NotCompared(reason.to_owned()));
+            };
             // The values of the two graphs have ids of their own.
             let pairs = before.inputs.iter().zip(&after.inputs);
             let others: Inputs = pairs.map(|(a, b)| (*b, inputs[a].clone())).collect();
-            let sides = Sides { left: before, right: after };
-            if let Judgement::Different(difference) =
-                sides.judge((&inputs, &others), self.evaluate, tolerance)
-            {
-                return Err(difference.to_string());
+            let sides = Sides { left: before, right: after, casts: step.way == Way::Fuse };
+            match sides.judge((&inputs, &others), self.evaluate, tolerance) {
+                Judgement::Same(_) | Judgement::Rounding(_) => compared = Checked::Same,
+                Judgement::NotRun(reason) => return Ok(Checked::NotCompared(reason)),
+                Judgement::Different(difference) => return Err(difference.to_string()),
             }
         }
-        Ok(())
+        Ok(compared)
     }
 }
 
