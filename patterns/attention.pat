@@ -117,11 +117,13 @@ pattern ScaledDotProductAttention in exact_attention <scale> (q, k, v, mask?) =>
   t = rescale<k = a>(q) @ (rescale<k = b>(swap_last(k)) | swap_last(rescale<k = b>(k)))
   y = Softmax<axis = -1>(rescale<k = c>(t) +? mask) @ v
   let scale = a * b * c
-  where scale > 0, rank(q) == 4, rank(k) == 4, rank(v) == 4
+  where 0 < scale, scale < 1e9, rank(q) == 4, rank(k) == 4, rank(v) == 4
   where dim(q, 1) == dim(k, 1), dim(v, 1) == dim(k, 1)
   # The operator fills a shorter row of the mask up with −∞, where a sum broadcasts it.
   where? rank(mask) >= 2, dim(mask, -1) == dim(k, -2)
 } equals { y = Attention<scale = scale>(q, k, v, mask) }
+  # Where the mask leaves no key at all, the steps give NaN and the operator gives 0.
+  verify { mask in uniform(-99, 9) }
 
 # Query heads that share the heads of key and value, which are repeated for them.
 pattern GroupedQueryAttention in grouped_query (q, k, v) => (y) {

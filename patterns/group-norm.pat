@@ -49,16 +49,19 @@ pattern InstanceNorm in norm <eps> (x, const scale?, const bias?) => (y) {
     n = standardized<axes, eps>(x)
     y = n *? scale +? bias
     where rank(x) >= 4, axes == range(2 - rank(x), 0)
-    where? numel(scale) == dim(x, 1), dim(scale, 1 - rank(x)) == dim(x, 1)
-    where? numel(bias) == dim(x, 1), dim(bias, 1 - rank(x)) == dim(x, 1)
+    where? numel(scale) == dim(x, 1), rank(scale) >= rank(x) - 1
+    where? dim(scale, 1 - rank(x)) == dim(x, 1)
+    where? numel(bias) == dim(x, 1), rank(bias) >= rank(x) - 1, dim(bias, 1 - rank(x)) == dim(x, 1)
   } or {
     # PyTorch folds the batch into the channels when it normalizes in training mode.
     n = InstanceNormalization<epsilon = eps>(x, full(1), full(0))
     y = n * scale +? bias
-    where? numel(scale) == dim(x, 1), dim(scale, 1 - rank(x)) == dim(x, 1)
-    where? numel(bias) == dim(x, 1), dim(bias, 1 - rank(x)) == dim(x, 1)
+    where? rank(x) >= 3
+    where? numel(scale) == dim(x, 1), rank(scale) >= rank(x) - 1
+    where? dim(scale, 1 - rank(x)) == dim(x, 1)
+    where? numel(bias) == dim(x, 1), rank(bias) >= rank(x) - 1, dim(bias, 1 - rank(x)) == dim(x, 1)
   }
-  where? shape(y) == shape(x)
+  where? shape(y) == shape(x), 0 < eps, eps < 0.1
 } equals {
   const s = if scale is none then none else Reshape(scale, {[-1] : int64})
   const t = if bias is none then none else Reshape(bias, {[-1] : int64})
@@ -73,7 +76,7 @@ rule group_norm opset "" 21.. <eps> (x, const scale, const bias) => (y) {
   let groups = dim(g, 1)
   where shape(r) == shape(x), rank(g) >= 3, dim(x, 1) % groups == 0, dim(g, 0) == dim(x, 0)
   where numel(scale) == dim(x, 1), dim(scale, 1 - rank(x)) == dim(x, 1)
-  where numel(bias) == dim(x, 1), dim(bias, 1 - rank(x)) == dim(x, 1)
+  where numel(bias) == dim(x, 1), dim(bias, 1 - rank(x)) == dim(x, 1), shape(y) == shape(x)
 } ~> {
   const s = Reshape(scale, {[-1] : int64})
   const t = Reshape(bias, {[-1] : int64})

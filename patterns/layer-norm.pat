@@ -42,7 +42,7 @@ pattern LayerNorm in norm <axes, eps> (x, const scale?, const bias?) => (y) {
     n = RMSNormalization<axis = a, epsilon = eps, ...>(d, scale)
       | SimplifiedLayerNormalization<axis = a, epsilon = eps, ...>(d, scale)
     y = cast?(n +? bias)
-    where a == axes[0]
+    where axes == range(a, 0)
   } or {
     y = LayerNormalization<axis = a, epsilon = eps, ...>(x, scale, bias?)
     let axes = range(a, 0)
@@ -51,16 +51,26 @@ pattern LayerNorm in norm <axes, eps> (x, const scale?, const bias?) => (y) {
   where? axes == range(axes[0], 0) or len(axes) == 1 and axes[0] == 1 - rank(x)
   where? rank(scale) == -axes[0] or rank(scale) > -axes[0] and prod(shape(scale)[:axes[0]]) == 1
   where? rank(bias) == -axes[0] or rank(bias) > -axes[0] and prod(shape(bias)[:axes[0]]) == 1
+  # Of channels there is one number for each, or one for all.
+  where? axes == range(axes[0], 0) or numel(scale) == 1 or numel(scale) == dim(scale, axes[0])
+  where? axes == range(axes[0], 0) or numel(bias) == 1 or numel(bias) == dim(bias, axes[0])
 } equals {
-  # The operator is for trailing axes; channels in the second axis are moved there and back.
-  const s = if scale is none then none else if len(axes) == 1 then Reshape(
+  # The operator is for trailing axes; channels in the second axis are moved there and back. Runtimes
+  # want a number for each element of those axes.
+  const s = if scale is none then none else if len(axes) == 1 and numel(scale) > 1 then Reshape(
     scale,
     {[-1] : int64}
-  ) else scale
-  const t = if bias is none then none else if len(axes) == 1 then Reshape(
+  ) else if len(axes) == 1 then Expand(
+    Reshape(scale, {[-1] : int64}),
+    {[dim(x, axes[0])] : int64}
+  ) else Expand(Reshape(scale, {shape(scale)[axes[0]:] : int64}), {shape(x)[axes[0]:] : int64})
+  const t = if bias is none then none else if len(axes) == 1 and numel(bias) > 1 then Reshape(
     bias,
     {[-1] : int64}
-  ) else bias
+  ) else if len(axes) == 1 then Expand(
+    Reshape(bias, {[-1] : int64}),
+    {[dim(x, axes[0])] : int64}
+  ) else Expand(Reshape(bias, {shape(bias)[axes[0]:] : int64}), {shape(x)[axes[0]:] : int64})
   y = if axes == range(axes[0], 0) then LayerNormalization<axis = axes[0], epsilon = eps>(
     x,
     s ?? {1 : [dim(x, -1)]},

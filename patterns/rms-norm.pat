@@ -27,12 +27,18 @@ pattern RmsNorm in norm <axes, eps> (x, const scale?) => (y) {
   where? 0 < eps, eps < 0.1, dtype(y) == dtype(x), shape(y) == shape(x)
   where? axes == range(axes[0], 0) or len(axes) == 1 and axes[0] == 1 - rank(x)
   where? rank(scale) == -axes[0] or rank(scale) > -axes[0] and prod(shape(scale)[:axes[0]]) == 1
+  # Of channels there is one number for each, or one for all.
+  where? axes == range(axes[0], 0) or numel(scale) == 1 or numel(scale) == dim(scale, axes[0])
 } equals {
-  # As with layer norms: channels in the second axis are moved to the end and back.
-  const s = if scale is none then none else if len(axes) == 1 then Reshape(
+  # The operator is for trailing axes; channels in the second axis are moved there and back. Runtimes
+  # want a number for each element of those axes.
+  const s = if scale is none then none else if len(axes) == 1 and numel(scale) > 1 then Reshape(
     scale,
     {[-1] : int64}
-  ) else scale
+  ) else if len(axes) == 1 then Expand(
+    Reshape(scale, {[-1] : int64}),
+    {[dim(x, axes[0])] : int64}
+  ) else Expand(Reshape(scale, {shape(scale)[axes[0]:] : int64}), {shape(x)[axes[0]:] : int64})
   y = if axes == range(axes[0], 0) then RMSNormalization<axis = axes[0], epsilon = eps>(
     x,
     s ?? {1 : [dim(x, -1)]}

@@ -33,7 +33,8 @@ def cast(x) = Cast<...>(x) | CastLike<...>(x, _)
 # Put back elsewhere, they are broadcast over others than those that were taken away.
 def restored<axes>(m) => (r) {
   r = Unsqueeze<...>(m, ...) | Reshape<...>(m, ...)
-  where? dim(r, axes[0]) == 1, dim(r, axes[-1]) == 1
+  where? rank(r) >= -axes[0], dim(r, axes[0]) == 1, dim(r, axes[-1]) == 1
+  where? len(axes) < 3 or prod(shape(r)[axes[0]:]) == 1
 }
 def put_back<axes>(m) = Expand<...>(restored<axes>(m), ...) | restored<axes>(m)
 def total<axes>(x) = ReduceSum<axes, keepdims = 1>(x)

@@ -57,8 +57,7 @@ pub(super) fn fused_matmul(call: &Call<'_>) -> Outputs {
         let perm = Attribute::new("perm", AttributeValue::Ints(order));
         standard(layout::transpose, call, &[perm], &[Some(x)]).map(Some)
     };
-    let product =
-        standard(contract::matmul, call, &[], &[side(0, "transA")?, side(1, "transB")?])?;
+    let product = standard(contract::matmul, call, &[], &[side(0, "transA")?, side(1, "transB")?])?;
     let alpha = call.float("alpha", 1.0);
     numeric!(real &product, T => {
         let factor = tensor(&[], vec![<T as Number>::from_f64(alpha)])?;

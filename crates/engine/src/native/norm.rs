@@ -169,6 +169,9 @@ fn group_norm_of(call: &Call<'_>, groups: usize, per_group: bool) -> Outputs {
     let x = call.input(0)?;
     let epsilon = call.float("epsilon", 1e-5);
     let (plane, channels) = planes(x)?;
+    if x.is_empty() {
+        return Ok(vec![x.clone()]);
+    }
     if groups == 0 || channels % groups != 0 {
         return Err(Fault::Invalid(format!("{channels} channels do not make {groups} groups")));
     }

@@ -2,8 +2,8 @@
 
 use super::call::{Call, Outputs};
 use super::{
-    attention, binary, cast, constant, contract, contrib, conv, conv_transpose, gather, index, layout, norm, pad, pool,
-    quantize, reduce, resize, suppress, unary,
+    attention, binary, cast, constant, contract, contrib, conv, conv_transpose, gather, index,
+    layout, norm, pad, pool, quantize, reduce, resize, suppress, unary,
 };
 use crate::piece::OURS;
 

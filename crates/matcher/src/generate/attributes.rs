@@ -181,7 +181,7 @@ impl<'a, 'p> Fill<'a, 'p> {
         }
         let inserted = if node.operator.name == "Unsqueeze" { 1 } else { 0 };
         let rank = self.first_dims(node).len() as i64 + inserted;
-        let turn = |axis: i64| if axis < 0 || front { axis + rank } else { axis };
+        let turn = |axis: i64| if axis < 0 { axis + rank } else { axis };
         match &content {
             Datum::Int(axis) => Datum::Int(turn(*axis)),
             Datum::List(axes) => {

@@ -35,7 +35,7 @@ pub(super) fn domain(
             ones.map(|at| Datum::ints([at as i64 - rank])).collect()
         }
         ("Concat" | "Split", "axis") => axis(),
-        ("Flatten", "axis") => (-rank..=0).map(Datum::Int).collect(),
+        ("Flatten", "axis") => (-rank..0).chain([rank]).map(Datum::Int).collect(),
         (_, "axis") => axis(),
         ("Slice" | "Pad", "axes") => (-rank..0).map(|axis| Datum::ints([axis])).collect(),
         (_, "axes") => {
@@ -117,9 +117,9 @@ pub(super) fn others(
     random: &mut Random,
 ) -> Vec<(&'static str, Datum)> {
     let mut chosen = match operator {
-        "Conv" | "ConvTranspose" => ["strides", "pads", "dilations"]
-            .map(|name| (name, window(name, dims, random)))
-            .to_vec(),
+        "Conv" | "ConvTranspose" => {
+            ["strides", "pads", "dilations"].map(|name| (name, window(name, dims, random))).to_vec()
+        }
         "BatchNormalization" | "LayerNormalization" | "RMSNormalization" => {
             vec![("epsilon", single(1e-3))]
         }

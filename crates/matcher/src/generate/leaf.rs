@@ -1,14 +1,14 @@
 //! Shapes and content of what nothing computes, as its first reader needs them.
 
-use marquetry_ir::schema::Schema;
 use marquetry_ir::DType;
+use marquetry_ir::schema::Schema;
 use marquetry_pattern::core::{DimPattern, DtypePattern, TypePattern};
 use marquetry_pattern::gexpr::{Function, GExprKind};
 
 use super::Stuck;
 use super::domain;
-use super::operand::Need;
 use super::fill::{Fill, Shapes, Style};
+use super::operand::Need;
 use super::random::Random;
 use super::sketch::{Leaf, Number, SketchNode, Source};
 use crate::datum::Datum;
@@ -120,7 +120,11 @@ impl<'a, 'p> Fill<'a, 'p> {
             return Err(Stuck::Rejected);
         }
         let other = self.other(node, slot).unwrap_or_default();
-        let dims = if leaf.full && !self.random.once_in(3) {
+        let per_channel =
+            matches!(node.operator.name.as_str(), "InstanceNormalization" | "BatchNormalization");
+        let dims = if per_channel && slot > 0 {
+            vec![other.get(1).copied().unwrap_or(1)]
+        } else if leaf.full && !self.random.once_in(3) {
             other
         } else {
             match self.random.below(6) {

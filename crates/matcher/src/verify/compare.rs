@@ -14,7 +14,7 @@ const ALGEBRA: f64 = 1e-9;
 const SINGLE: f64 = 1e-6;
 
 /// How often inputs are moved to see what they decide.
-const PERTURBATIONS: u64 = 4;
+const PERTURBATIONS: u64 = 16;
 
 /// How much less accurate than the left side the right side may be in the native type.
 const LOSS: f64 = 32.0;
@@ -119,24 +119,48 @@ impl Sides<'_> {
                 return judgement;
             }
         }
-        let unsettled = algebra && self.unsettled(inputs.0, evaluate, (&left, &right));
-        if unsettled { Judgement::Rounding(error(&right, &left)) } else { Judgement::Different(found) }
+        match self.unsettled(inputs.0, evaluate, (&left, &right)) {
+            Some(apart) => Judgement::Rounding(apart),
+            None => Judgement::Different(found),
+        }
     }
 
     /// Whether the left side moves about as much as both sides differ when its inputs move by their
-    /// last bit. What cancels has no better value: a variance of equal numbers under a root, say.
+    /// last bit. What cancels has no better value: a variance of equal numbers under a root, say, which
+    /// is NaN where rounding made it negative.
+    /// Returns by how much they differ then.
     fn unsettled(
         &self,
         inputs: &Inputs,
         evaluate: &dyn Evaluate,
         (left, right): (&[Tensor], &[Tensor]),
-    ) -> bool {
-        let apart = error(right, left);
+    ) -> Option<f64> {
         let moved = (0..PERTURBATIONS).filter_map(|seed| {
             let moved = perturbed(inputs, &mut Random::new(&[7, seed]), evaluate)?;
-            Some(error(&run(self.left, evaluate, &moved).ok()?, left))
+            run(self.left, evaluate, &moved).ok()
         });
-        apart.is_finite() && apart <= LOSS * moved.fold(0.0, f64::max)
+        let moved: Vec<Vec<Tensor>> = moved.collect();
+        let each = left.iter().zip(right).enumerate();
+        let (mut apart, mut spread): (f64, f64) = (0.0, 0.0);
+        for (at, (left, right)) in each {
+            let others = moved.iter().filter_map(|outputs| outputs.get(at)?.to_f64s());
+            let others: Vec<Vec<f64>> = others.collect();
+            let (left, right) = (left.to_f64s()?, right.to_f64s()?);
+            let size = scale(&left).max(scale(&right)).max(f64::MIN_POSITIVE);
+            for (index, (&x, &y)) in left.iter().zip(&right).enumerate() {
+                let values = others.iter().filter_map(|other| other.get(index).copied());
+                if values.clone().any(|value| value.is_finite() != x.is_finite()) {
+                    continue;
+                }
+                match (x.is_finite(), y.is_finite()) {
+                    (true, true) => apart = apart.max((x - y).abs() / size),
+                    (false, false) => continue,
+                    _ => return None,
+                }
+                spread = values.fold(spread, |spread, value| spread.max((value - x).abs() / size));
+            }
+        }
+        (apart <= LOSS * spread).then_some(apart)
     }
 
     /// Whether a difference is gone in `double`, and the right side is about as accurate as the left.
@@ -172,13 +196,17 @@ impl Sides<'_> {
 /// The inputs, each number of which is moved by up to its last bit.
 fn perturbed(inputs: &Inputs, random: &mut Random, evaluate: &dyn Evaluate) -> Option<Inputs> {
     let moved = inputs.iter().map(|(&value, input)| {
-        if input.dtype() != DType::Double {
-            return Some((value, input.clone()));
-        }
+        let last_bit = match input.dtype() {
+            DType::Double => f64::EPSILON,
+            DType::Float => f64::from(f32::EPSILON),
+            DType::Float16 => 2f64.powi(-10),
+            DType::BFloat16 => 2f64.powi(-7),
+            _ => return Some((value, input.clone())),
+        };
         let numbers = input.to_f64s()?.into_iter();
         let numbers: Vec<f64> =
-            numbers.map(|x| x * (1.0 + random.uniform(-1.0, 1.0) * f64::EPSILON)).collect();
-        Some((value, tensor(evaluate, DType::Double, input.dims(), &numbers)?))
+            numbers.map(|x| x * (1.0 + random.uniform(-1.0, 1.0) * last_bit)).collect();
+        Some((value, tensor(evaluate, input.dtype(), input.dims(), &numbers)?))
     });
     moved.collect()
 }
