@@ -57,20 +57,26 @@ pattern LayerNorm in norm <axes, eps> (x, const scale?, const bias?) => (y) {
 } equals {
   # The operator is for trailing axes; channels in the second axis are moved there and back. Runtimes
   # want a number for each element of those axes.
-  const s = if scale is none then none else if len(axes) == 1 and numel(scale) > 1 then Reshape(
+  const s0 = if scale is none then none else if len(axes) == 1 and numel(scale) > 1 then Reshape(
     scale,
     {[-1] : int64}
   ) else if len(axes) == 1 then Expand(
     Reshape(scale, {[-1] : int64}),
     {[dim(x, axes[0])] : int64}
   ) else Expand(Reshape(scale, {shape(scale)[axes[0]:] : int64}), {shape(x)[axes[0]:] : int64})
-  const t = if bias is none then none else if len(axes) == 1 and numel(bias) > 1 then Reshape(
+  const t0 = if bias is none then none else if len(axes) == 1 and numel(bias) > 1 then Reshape(
     bias,
     {[-1] : int64}
   ) else if len(axes) == 1 then Expand(
     Reshape(bias, {[-1] : int64}),
     {[dim(x, axes[0])] : int64}
   ) else Expand(Reshape(bias, {shape(bias)[axes[0]:] : int64}), {shape(x)[axes[0]:] : int64})
+  const s = if scale is none then none else if dtype(scale) == dtype(x) then s0 else Cast<
+    to = dtype(x)
+  >(s0)
+  const t = if bias is none then none else if dtype(bias) == dtype(x) then t0 else Cast<
+    to = dtype(x)
+  >(t0)
   y = if axes == range(axes[0], 0) then LayerNormalization<axis = axes[0], epsilon = eps>(
     x,
     s ?? {1 : [dim(x, -1)]},

@@ -32,13 +32,16 @@ pattern RmsNorm in norm <axes, eps> (x, const scale?) => (y) {
 } equals {
   # The operator is for trailing axes; channels in the second axis are moved there and back. Runtimes
   # want a number for each element of those axes.
-  const s = if scale is none then none else if len(axes) == 1 and numel(scale) > 1 then Reshape(
+  const s0 = if scale is none then none else if len(axes) == 1 and numel(scale) > 1 then Reshape(
     scale,
     {[-1] : int64}
   ) else if len(axes) == 1 then Expand(
     Reshape(scale, {[-1] : int64}),
     {[dim(x, axes[0])] : int64}
   ) else Expand(Reshape(scale, {shape(scale)[axes[0]:] : int64}), {shape(x)[axes[0]:] : int64})
+  const s = if scale is none then none else if dtype(scale) == dtype(x) then s0 else Cast<
+    to = dtype(x)
+  >(s0)
   y = if axes == range(axes[0], 0) then RMSNormalization<axis = axes[0], epsilon = eps>(
     x,
     s ?? {1 : [dim(x, -1)]}

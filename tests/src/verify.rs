@@ -7,8 +7,9 @@ use std::fmt::Write as _;
 
 use marquetry::engine::Native;
 use marquetry::matcher::Schemas;
-use marquetry::matcher::verify::{Status, Verdict, VerifyOptions, verify};
+use marquetry::matcher::verify::{Status, Verdict, VerifyOptions, verify, verify_all};
 use marquetry::pattern::Library;
+use marquetry::pattern::core::Pattern;
 
 use crate::case::sections;
 
@@ -64,6 +65,32 @@ fn show(out: &mut String, verdict: &Verdict, library: &Library) {
     for (span, what) in &verdict.survivors {
         writeln!(out, "  makes no difference: `{}` {what}", library.sources().text(*span)).unwrap();
     }
+}
+
+/// A change of the library, of the generator or of an operator shows here: what is no longer
+/// reached, and what is wrong.
+#[test]
+fn the_shipped_library_is_verified() {
+    let library = marquetry::library::standard();
+    let all: Vec<&Pattern> = library.patterns().iter().chain(library.rules()).collect();
+    let options = VerifyOptions { mutants: false, ..VerifyOptions::default() };
+    let mut out = String::new();
+    let mut bad = Vec::new();
+    for verdict in verify_all(&all, &Native, &options) {
+        match verdict.status {
+            Status::Nothing => continue,
+            Status::Wrong | Status::NotVerified(_) => bad.push(verdict.pattern.clone()),
+            Status::Verified | Status::Off(_) => {}
+        }
+        show(&mut out, &verdict, library);
+        for missed in &verdict.not_reached {
+            let text = library.sources().text(missed.span);
+            let text: Vec<&str> = text.split_whitespace().collect();
+            writeln!(out, "  not reached: {} of `{}`", missed.what, text.join(" ")).unwrap();
+        }
+    }
+    insta::assert_snapshot!("library", out);
+    assert!(bad.is_empty(), "neither verified nor off with a reason: {bad:?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod compare;
 mod each;
 mod mutate;
 mod run;
+mod settle;
 mod shrink;
 mod suggest;
 mod values;
@@ -23,6 +24,7 @@ use marquetry_ir::{DType, Evaluate, Graph, Model, infer};
 use marquetry_pattern::Span;
 use marquetry_pattern::core::Pattern;
 use marquetry_pattern::replacement::Verify;
+use rayon::prelude::*;
 
 pub use self::compare::Difference;
 use self::compare::{Judgement, Sides};
@@ -150,6 +152,15 @@ pub fn verify(pattern: &Pattern, evaluate: &dyn Evaluate, options: &VerifyOption
         trial.mutants(&mut verdict);
     }
     verdict
+}
+
+/// Verifies patterns and rules, several at once on the current rayon pool; in the order given.
+pub fn verify_all(
+    patterns: &[&Pattern],
+    evaluate: &(dyn Evaluate + Sync),
+    options: &VerifyOptions,
+) -> Vec<Verdict> {
+    patterns.par_iter().map(|pattern| verify(pattern, evaluate, options)).collect()
 }
 
 /// What verification replaces the body by.

@@ -5,16 +5,13 @@ use std::fmt;
 use marquetry_ir::{AttributeValue, DType, Evaluate, EvaluateError, Graph, Tensor};
 
 use super::run::{Inputs, run, widened, widened_inputs};
-use crate::generate::{Random, tensor};
+use super::settle::{coarsest, last_bit, unsettled};
 
 /// Relative error that is left to algebra in `double`.
 const ALGEBRA: f64 = 1e-9;
 
 /// The same where a number went through an attribute, which is a `float`.
 const SINGLE: f64 = 1e-6;
-
-/// How often inputs are moved to see what they decide.
-const PERTURBATIONS: u64 = 16;
 
 /// How much less accurate than the left side the right side may be in the native type.
 const LOSS: f64 = 32.0;
@@ -112,55 +109,17 @@ impl Sides<'_> {
             return Judgement::Different(found);
         }
         if !algebra || (self.casts && casts(self.left)) {
-            // Constants that are added to what was cast down were rounded with it.
-            let bound = if algebra { bound.max(SINGLE) } else { bound };
+            // Constants that meet what was cast down were rounded with it.
+            let bound = if self.casts { bound.max(of_type(coarsest(self.left))) } else { bound };
             let rounding = self.rounding(inputs, evaluate, bound, (&left, &right));
             if let Some(judgement) = rounding {
                 return judgement;
             }
         }
-        match self.unsettled(inputs.0, evaluate, (&left, &right)) {
+        match unsettled(self.left, inputs.0, None, (&left, &right), evaluate) {
             Some(apart) => Judgement::Rounding(apart),
             None => Judgement::Different(found),
         }
-    }
-
-    /// Whether the left side moves about as much as both sides differ when its inputs move by their
-    /// last bit. What cancels has no better value: a variance of equal numbers under a root, say, which
-    /// is NaN where rounding made it negative.
-    /// Returns by how much they differ then.
-    fn unsettled(
-        &self,
-        inputs: &Inputs,
-        evaluate: &dyn Evaluate,
-        (left, right): (&[Tensor], &[Tensor]),
-    ) -> Option<f64> {
-        let moved = (0..PERTURBATIONS).filter_map(|seed| {
-            let moved = perturbed(inputs, &mut Random::new(&[7, seed]), evaluate)?;
-            run(self.left, evaluate, &moved).ok()
-        });
-        let moved: Vec<Vec<Tensor>> = moved.collect();
-        let each = left.iter().zip(right).enumerate();
-        let (mut apart, mut spread): (f64, f64) = (0.0, 0.0);
-        for (at, (left, right)) in each {
-            let others = moved.iter().filter_map(|outputs| outputs.get(at)?.to_f64s());
-            let others: Vec<Vec<f64>> = others.collect();
-            let (left, right) = (left.to_f64s()?, right.to_f64s()?);
-            let size = scale(&left).max(scale(&right)).max(f64::MIN_POSITIVE);
-            for (index, (&x, &y)) in left.iter().zip(&right).enumerate() {
-                let values = others.iter().filter_map(|other| other.get(index).copied());
-                if values.clone().any(|value| value.is_finite() != x.is_finite()) {
-                    continue;
-                }
-                match (x.is_finite(), y.is_finite()) {
-                    (true, true) => apart = apart.max((x - y).abs() / size),
-                    (false, false) => continue,
-                    _ => return None,
-                }
-                spread = values.fold(spread, |spread, value| spread.max((value - x).abs() / size));
-            }
-        }
-        (apart <= LOSS * spread).then_some(apart)
     }
 
     /// Whether a difference is gone in `double`, and the right side is about as accurate as the left.
@@ -175,7 +134,12 @@ impl Sides<'_> {
             run(&widened(graph, evaluate), evaluate, &widened_inputs(inputs, evaluate)).ok()
         };
         let (reference, other) = (wide(self.left, inputs.0)?, wide(self.right, inputs.1)?);
-        differ(&reference, &other, bound).ok()?;
+        if differ(&reference, &other, bound).is_err() {
+            let bit = last_bit(coarsest(self.left));
+            let (graph, inputs) =
+                (widened(self.left, evaluate), widened_inputs(inputs.0, evaluate));
+            unsettled(&graph, &inputs, bit, (&reference, &other), evaluate)?;
+        }
         let (before, after) = (error(left, &reference), error(right, &reference));
         (after <= LOSS * before + bound).then_some(Judgement::Rounding(after))
     }
@@ -193,41 +157,27 @@ impl Sides<'_> {
     }
 }
 
-/// The inputs, each number of which is moved by up to its last bit.
-fn perturbed(inputs: &Inputs, random: &mut Random, evaluate: &dyn Evaluate) -> Option<Inputs> {
-    let moved = inputs.iter().map(|(&value, input)| {
-        let last_bit = match input.dtype() {
-            DType::Double => f64::EPSILON,
-            DType::Float => f64::from(f32::EPSILON),
-            DType::Float16 => 2f64.powi(-10),
-            DType::BFloat16 => 2f64.powi(-7),
-            _ => return Some((value, input.clone())),
-        };
-        let numbers = input.to_f64s()?.into_iter();
-        let numbers: Vec<f64> =
-            numbers.map(|x| x * (1.0 + random.uniform(-1.0, 1.0) * last_bit)).collect();
-        Some((value, tensor(evaluate, input.dtype(), input.dims(), &numbers)?))
-    });
-    moved.collect()
-}
-
 /// Whether a graph computes some of it in another type.
 fn casts(graph: &Graph) -> bool {
     graph.nodes().any(|node| matches!(graph.node(node).op_type.as_str(), "Cast" | "CastLike"))
 }
 
 fn native(outputs: &[Tensor]) -> f64 {
-    let of = |output: &Tensor| match output.dtype() {
+    outputs.iter().map(|output| of_type(output.dtype())).fold(0.0, f64::max)
+}
+
+/// The relative error that is left to rounding in a type.
+fn of_type(dtype: DType) -> f64 {
+    match dtype {
         DType::Float16 => 2e-3,
         DType::BFloat16 => 2e-2,
         DType::Double => ALGEBRA,
         _ => 1e-5,
-    };
-    outputs.iter().map(of).fold(0.0, f64::max)
+    }
 }
 
 /// The largest finite number of a tensor.
-fn scale(numbers: &[f64]) -> f64 {
+pub(super) fn scale(numbers: &[f64]) -> f64 {
     numbers.iter().map(|x| x.abs()).filter(|x| x.is_finite()).fold(0.0, f64::max)
 }
 

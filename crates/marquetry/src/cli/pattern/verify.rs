@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use marquetry_engine::Native;
-use marquetry_matcher::verify::{Status, Verdict, VerifyOptions, verify};
+use marquetry_matcher::verify::{Status, Verdict, VerifyOptions, verify_all};
 use marquetry_pattern::core::Pattern;
 use marquetry_pattern::{Library, Span};
 use serde_json::{Value, json};
@@ -17,12 +17,10 @@ pub(crate) fn run(args: &PatternVerify, cli: &Cli) -> Result<Answer, Failure> {
     let library = load::library(&args.files, cli)?;
     let all: Vec<Pattern> = library.patterns().iter().chain(library.rules()).cloned().collect();
     let chosen = load::only(&all, &args.only)?;
+    let chosen: Vec<&Pattern> = chosen.iter().collect();
     let options = VerifyOptions { samples: args.samples, seed: args.seed, mutants: true };
-    let verdicts: Vec<Verdict> = chosen
-        .iter()
-        .map(|pattern| verify(pattern, &Native, &options))
-        .filter(|verdict| verdict.status != Status::Nothing)
-        .collect();
+    let mut verdicts = verify_all(&chosen, &Native, &options);
+    verdicts.retain(|verdict| verdict.status != Status::Nothing);
     let json = json!({
         "schema_version": 1,
         "seed": args.seed,
@@ -78,12 +76,13 @@ fn table(verdicts: &[Verdict], library: &Library, seed: u64) -> String {
     }
     let wrong = verdicts.iter().filter(|verdict| verdict.status == Status::Wrong).count();
     let good = verdicts.iter().filter(|verdict| verdict.status == Status::Verified).count();
+    let off = verdicts.iter().filter(|verdict| matches!(verdict.status, Status::Off(_))).count();
     writeln!(
         text,
-        "\n{} verified, {} wrong, {} not verified (seed {seed}); samples are no proof",
+        "\n{} verified, {wrong} wrong, {} not verified{} (seed {seed}); samples are no proof",
         plural(good, "pattern"),
-        wrong,
-        verdicts.len() - wrong - good,
+        verdicts.len() - wrong - good - off,
+        if off > 0 { format!(", {off} off") } else { String::new() },
     )
     .expect("a string takes any text");
     text
