@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use marquetry_ir::infer::Types;
-use marquetry_ir::{Graph, NodeId, ValueId};
+use marquetry_ir::{Graph, NodeId, Slot, ValueId};
 
-use crate::plan::{Plan, Role};
+use crate::plan::{Plan, Quantizer, Reason, Role};
 use crate::policy::keeps_grid;
 use crate::units::Units;
 
@@ -72,6 +72,32 @@ impl Path {
         let passed = self.nodes.iter().flat_map(|&node| graph.outputs(node)).flatten();
         [self.source].into_iter().chain(passed).collect()
     }
+}
+
+/// The plan with a quantizer for everything that was moved, so that who reads it reads integers.
+pub(crate) fn with_moved(graph: &Graph, types: &Types, units: &Units<'_>, plan: &Plan) -> Plan {
+    let mut extended = plan.clone();
+    for value in graph.values() {
+        if plan.get(value).is_some_and(|site| site.enabled) {
+            continue;
+        }
+        let Some(path) = Path::back(graph, types, units, plan, value) else { continue };
+        let Some(source) = plan.get(path.source).filter(|source| source.encoding.is_some()) else {
+            continue;
+        };
+        let site = extended.place(value, || Quantizer::new(Role::Activation, source.spec));
+        let readers = graph.uses(value);
+        readers
+            .into_iter()
+            .filter(|reader| matches!(reader.slot, Slot::Input(_)))
+            .for_each(|reader| site.add_reader(reader));
+        site.spec = source.spec;
+        site.output = graph.is_output(value);
+        site.enabled = true;
+        site.encoding.clone_from(&source.encoding);
+        site.because.push(Reason::new("Export", "it has the grid of what was moved"));
+    }
+    extended
 }
 
 /// Whether a value holds floats, as far as types are known.

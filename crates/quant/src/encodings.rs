@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::DType;
 
 pub use apply::{Applied, apply};
+
 pub use complete::{Completeness, State, Wanted, completeness};
 pub use of_plan::of_plan;
 pub use read::parse;

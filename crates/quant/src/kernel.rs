@@ -11,9 +11,12 @@ pub(crate) const WEIGHT: usize = 1;
 /// The slot of the bias, where the kernel has one.
 pub(crate) const BIAS: usize = 2;
 
-/// Whether the kernel adds a bias itself.
+/// Operators that sum products of activations and weights.
+pub(crate) const SUMS: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];
+
+/// Whether a node sums products and adds a bias to them.
 pub(crate) fn has_bias(node: &Node) -> bool {
-    node.op_type != "MatMul"
+    SUMS.contains(&node.op_type.as_str()) && node.op_type != "MatMul"
 }
 
 /// The granularity of one scale per output channel of a weight of this rank, or why there is none.

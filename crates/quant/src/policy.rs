@@ -15,6 +15,7 @@ use std::path::Path;
 use marquetry_ir::Node;
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::SUMS;
 use crate::recipe::{self, RecipeError};
 use crate::{DType, params};
 
@@ -221,9 +222,9 @@ impl Policy {
         }
         match &self.placement {
             Placement::Kernels(rules) => {
-                let known = ["Conv", "ConvTranspose", "MatMul", "Gemm"];
-                match rules.kernels.iter().find(|kernel| !known.contains(&kernel.op.as_str())) {
-                    Some(kernel) => Err(RecipeError::unknown_name("kernel", &kernel.op, &known)),
+                let unknown = |kernel: &&Kernel| !SUMS.contains(&kernel.op.as_str());
+                match rules.kernels.iter().find(unknown) {
+                    Some(kernel) => Err(RecipeError::unknown_name("kernel", &kernel.op, &SUMS)),
                     None => Ok(()),
                 }
             }

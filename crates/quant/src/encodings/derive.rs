@@ -137,6 +137,9 @@ fn biases(graph: &Graph, types: &Types, plan: &Plan, known: &mut Known<'_>) {
             (_, true, _) => input(DATA)
                 .filter(|data| known.contains_key(data))
                 .and_then(|data| norm_bias(types, known, data, input(WEIGHT), input(BIAS))),
+            (.., "RNN" | "LSTM" | "GRU") => input(DATA)
+                .filter(|data| known.contains_key(data))
+                .and_then(|data| norm_bias(types, known, data, input(WEIGHT), input(3))),
             (.., "Add") => added_bias(graph, types, known, node),
             _ => None,
         };

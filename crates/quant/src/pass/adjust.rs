@@ -6,12 +6,10 @@ use marquetry_ir::infer::Types;
 use super::weights::{name, read};
 use super::{PassError, State};
 use crate::effective::Path;
+use crate::kernel;
 use crate::plan::{Plan, Reason, Role};
 use crate::units::{Unit, Units};
 use crate::{Cell, Compat, Encoding, Granularity};
-
-/// Operators that sum products in 32 bits.
-const SUMS: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul"];
 
 /// The largest sum: 2³¹ with room for 2¹⁵ products.
 const LARGEST: f32 = 2_147_450_880.0;
@@ -33,7 +31,7 @@ pub(super) fn weights(
     let units = Units::of(graph, types, &state.groups, rules)
         .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
     let mut lines = Vec::new();
-    for unit in units.list.iter().filter(|unit| SUMS.contains(&unit.operator)) {
+    for unit in units.list.iter().filter(|unit| kernel::SUMS.contains(&unit.operator)) {
         let Some(weight) = unit.params.iter().find(|param| param.kind == "weight") else {
             continue;
         };

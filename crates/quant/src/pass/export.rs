@@ -6,8 +6,10 @@ use marquetry_ir::infer;
 use serde::{Deserialize, Serialize};
 
 use super::{Content, Context, Fact, Output, Pass, PassError, State, Summary};
+use crate::effective::with_moved;
 use crate::encodings::{self, EncodingsError, Version};
 use crate::export::qdq;
+use crate::units::Units;
 
 /// Lowers the plan to files; they are written when all passes are through.
 ///
@@ -67,7 +69,18 @@ impl Pass for Export {
         let mut written = Vec::new();
         let mut notes = Vec::new();
         if let Some(path) = &self.qdq {
-            let lowered = qdq::lower(&state.model, &state.plan)?;
+            let lowered = match state.policy.everywhere() {
+                // Who reads what is moved reads integers as well.
+                Some(rules) => {
+                    let graph = &state.model.graph;
+                    let types = infer::run(&state.model);
+                    let units = Units::of(graph, &types, &state.groups, &rules.groups)
+                        .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
+                    let plan = with_moved(graph, &types, &units, &state.plan);
+                    qdq::lower(&state.model, &plan)?
+                }
+                None => qdq::lower(&state.model, &state.plan)?,
+            };
             written.push(format!(
                 "{} with {} QuantizeLinear and {} DequantizeLinear",
                 path.display(),

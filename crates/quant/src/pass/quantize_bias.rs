@@ -5,10 +5,12 @@ use marquetry_ir::{Graph, NodeId, Slot, Use, ValueId};
 
 use super::weights::{name, numeric, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
+use crate::effective::Path;
 use crate::kernel::{self, BIAS, DATA, WEIGHT, label};
 use crate::plan::{Plan, Quantizer, Reason, Role};
 use crate::policy::Biases;
 use crate::range::bias_cell;
+use crate::units::{Unit, Units};
 use crate::{Cell, DType, Encoding, Granularity, Spec};
 
 /// The largest bias in steps of its accumulator: 2³¹ with room for 2¹⁵ sums.
@@ -40,10 +42,8 @@ impl Pass for QuantizeBias {
         }
         let types = infer::run(&state.model);
         let (mut quantized, mut left, mut widened) = (0, 0, 0);
-        for node in state.model.graph.nodes().collect::<Vec<_>>() {
-            let Some(kernel) = biased_kernel(&state.model.graph, &state.plan, node) else {
-                continue;
-            };
+        for kernel in kernels(state, &types)? {
+            let node = kernel.node;
             match quantize(&mut state.model.graph, &types, &mut state.plan, &kernel)? {
                 Outcome::Quantized { widened: more } => {
                     quantized += 1;
@@ -70,7 +70,10 @@ impl Pass for QuantizeBias {
 
 /// A kernel whose activation and weight are quantized, with a bias.
 struct Kernel {
+    /// The node that adds the bias, and the slot it reads it at.
     node: NodeId,
+    slot: usize,
+    /// What the kernel reads, or the value on whose grid that lies.
     data: ValueId,
     weight: ValueId,
     bias: ValueId,
@@ -81,17 +84,67 @@ enum Outcome {
     Left(&'static str),
 }
 
-fn biased_kernel(graph: &Graph, plan: &Plan, node: NodeId) -> Option<Kernel> {
+fn kernels(state: &State, types: &Types) -> Result<Vec<Kernel>, PassError> {
+    let (graph, plan) = (&state.model.graph, &state.plan);
+    let rules = state.policy.everywhere();
+    let groups = rules.map_or(&[] as &[_], |rules| &rules.groups);
+    let units = Units::of(graph, types, &state.groups, groups)
+        .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
+    // Where everything is quantized, what is moved lies on the grid of what was there before.
+    let source = |value| {
+        let path = Path::back(graph, types, &units, plan, value).filter(|_| rules.is_some());
+        path.map(|path| path.source)
+    };
+    let kernel = |unit: &Unit<'_>| match unit.group {
+        None => of_node(graph, plan, *unit.nodes.first()?, &source),
+        Some(_) => of_group(graph, plan, unit, &source),
+    };
+    Ok(units.list.iter().filter_map(kernel).collect())
+}
+
+/// `source` is the value on whose grid another one lies, where that has no quantizer of its own.
+fn of_node(
+    graph: &Graph,
+    plan: &Plan,
+    node: NodeId,
+    source: &dyn Fn(ValueId) -> Option<ValueId>,
+) -> Option<Kernel> {
     let input = |slot: usize| graph.input(node, slot);
     let (data, weight, bias) = (input(DATA)?, input(WEIGHT)?, input(BIAS)?);
     let reads = |value: ValueId, slot: usize| {
         let reader = Use { node, slot: Slot::Input(u32::try_from(slot).ok()?) };
-        let site = plan.get(value).filter(|site| site.enabled && site.encoding.is_some())?;
-        site.readers.contains(&reader).then_some(site)
+        encoded(plan, value).filter(|site| site.readers.contains(&reader))
     };
-    let quantized = reads(data, DATA).is_some()
-        && reads(weight, WEIGHT).is_some_and(|site| site.role == Role::Weight);
-    (kernel::has_bias(graph.node(node)) && quantized).then_some(Kernel { node, data, weight, bias })
+    let data = match reads(data, DATA) {
+        Some(_) => data,
+        None => source(data).filter(|&data| encoded(plan, data).is_some())?,
+    };
+    let quantized = reads(weight, WEIGHT).is_some_and(|site| site.role == Role::Weight);
+    let kernel = Kernel { node, slot: BIAS, data, weight, bias };
+    (kernel::has_bias(graph.node(node)) && quantized).then_some(kernel)
+}
+
+/// A product whose bias a node of its own adds.
+fn of_group(
+    graph: &Graph,
+    plan: &Plan,
+    unit: &Unit<'_>,
+    source: &dyn Fn(ValueId) -> Option<ValueId>,
+) -> Option<Kernel> {
+    let param = |kind: &str| unit.params.iter().find(|param| param.kind == kind);
+    let (weight, bias) = (param("weight")?, param("bias")?);
+    let sums = kernel::SUMS.contains(&graph.node(weight.seen_by.0).op_type.as_str());
+    let data = source(unit.inputs.first().copied().flatten()?)?;
+    let quantized = encoded(plan, data).is_some()
+        && encoded(plan, weight.value).is_some_and(|site| site.role == Role::Weight);
+    let (node, slot) = bias.seen_by;
+    let kernel = Kernel { node, slot, data, weight: weight.value, bias: bias.value };
+    (sums && quantized).then_some(kernel)
+}
+
+/// A quantizer that is on and has an encoding.
+fn encoded(plan: &Plan, value: ValueId) -> Option<&Quantizer> {
+    plan.get(value).filter(|site| site.enabled && site.encoding.is_some())
 }
 
 fn quantize(
@@ -176,7 +229,7 @@ fn quantize(
         "QuantizeBias",
         format!("int32 on the grid of the products of {}", label(graph, kernel.node)),
     ));
-    let slot = Slot::Input(u32::try_from(BIAS).expect("the slot of the bias is 2"));
+    let slot = Slot::Input(u32::try_from(kernel.slot).expect("slots are numbered by 32 bits"));
     quantizer.add_reader(Use { node: kernel.node, slot });
     Ok(Outcome::Quantized { widened })
 }
@@ -220,6 +273,6 @@ fn own(graph: &mut Graph, kernel: &Kernel, dims: &[usize], bias: &[f32]) -> Valu
     let tensor = marquetry_ir::Tensor::from_f32s(dims.to_vec(), bias)
         .expect("the content has the shape it was read with");
     let copy = graph.add_initializer(&fresh, tensor).expect("the name is fresh");
-    graph.set_input(kernel.node, BIAS, Some(copy));
+    graph.set_input(kernel.node, kernel.slot, Some(copy));
     copy
 }

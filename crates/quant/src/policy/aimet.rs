@@ -327,3 +327,117 @@ impl<'a> Object<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every key there is.
+    const ALL: &str = r#"{
+        "defaults": {
+            "ops": {
+                "is_input_quantized": "True",
+                "is_output_quantized": "True",
+                "is_symmetric": "False"
+            },
+            "params": {"is_quantized": "True", "is_symmetric": "True"},
+            "strict_symmetric": "True",
+            "unsigned_symmetric": "True",
+            "per_channel_quantization": "True",
+            "supported_kernels": [
+                {
+                    "activation": {"bitwidth": 16, "dtype": "int"},
+                    "param": {"bitwidth": 8, "dtype": "int"}
+                },
+                {"activation": {"bitwidth": 16, "dtype": "float"}}
+            ],
+            "hw_version": "V73"
+        },
+        "params": {"bias": {"is_quantized": "False", "is_symmetric": "True"}},
+        "op_type": {
+            "Softmax": {
+                "is_input_quantized": "False",
+                "is_output_quantized": "True",
+                "is_symmetric": "False",
+                "params": {"weight": {"is_quantized": "True", "is_symmetric": "False"}},
+                "per_channel_quantization": "False",
+                "encoding_constraints": {"min": 0, "max": 1.5},
+                "supported_kernels": [{"activation": {"bitwidth": 8, "dtype": "int"}}]
+            }
+        },
+        "supergroups": [{"op_list": ["Conv", "Relu"]}],
+        "supergroup_pass_list": [
+            "LayerNormalization", "RMSNormalization", "MatmulAdd", "MaskedSoftmax"
+        ],
+        "model_input": {"is_input_quantized": "True"},
+        "model_output": {"is_output_quantized": "False"}
+    }"#;
+
+    fn error(from: &str, to: &str) -> (String, String, &'static str) {
+        assert!(ALL.contains(from), "{from}");
+        let error = Policy::from_aimet("test", &ALL.replacen(from, to, 1)).unwrap_err();
+        (error.to_string(), error.hint().unwrap(), error.code())
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let policy = Policy::from_aimet("test", ALL).unwrap();
+        let rules = policy.everywhere().unwrap();
+        let int = |bits| Precision { bits, float: false };
+        assert_eq!(rules.activations, Activations { outputs: Some(true), symmetric: Some(false) });
+        assert_eq!(rules.params, Params { quantized: Some(true), symmetric: Some(true) });
+        assert!(rules.strict && rules.unsigned && rules.per_channel);
+        let bias = Params { quantized: Some(false), symmetric: Some(true) };
+        assert_eq!(rules.param_kinds["bias"], bias);
+        let weight = Params { quantized: Some(true), symmetric: Some(false) };
+        let softmax = OpRule {
+            inputs: Some(false),
+            outputs: Some(true),
+            symmetric: Some(false),
+            params: [("weight".to_owned(), weight)].into(),
+            per_channel: Some(false),
+            range: Some(FixedRange::of(0.0, 1.5)),
+            supported_kernels: vec![SupportedKernel { activation: int(8), param: None }],
+        };
+        assert_eq!(rules.operators["Softmax"], softmax);
+        assert_eq!(rules.chains, [["Conv", "Relu"]]);
+        let patterns: Vec<&str> = rules.groups.iter().map(|group| &*group.pattern).collect();
+        assert_eq!(patterns, ["LayerNorm", "RmsNorm", "Linear", "MaskedSoftmax"]);
+        assert_eq!((rules.inputs, rules.constants), (Some(true), Some(true)));
+        assert_eq!(rules.outputs, Some(false));
+        assert_eq!(rules.hardware.as_deref(), Some("V73"));
+        let kernel = SupportedKernel { activation: int(16), param: Some(int(8)) };
+        let half = Precision { bits: 16, float: true };
+        let cast = SupportedKernel { activation: half, param: None };
+        assert_eq!(rules.supported_kernels, [kernel, cast]);
+        // A policy in RON can say all of it.
+        let text = crate::recipe::options().to_string(&policy).unwrap();
+        assert_eq!(Policy::parse(&format!("Policy{text}")).unwrap(), policy);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place_and_a_next_step() {
+        let (message, hint, code) = error("op_list", "ops_list");
+        assert_eq!(message, "supergroups[0].ops_list: there is no such key here");
+        assert_eq!((hint.as_str(), code), ("did you mean `op_list`?", "bad_rule"));
+        let (message, hint, _) = error(r#""min": 0"#, r#""min": "0""#);
+        assert_eq!(message, "op_type.Softmax.encoding_constraints.min: it is no number");
+        assert_eq!(hint, "write a number without quotation marks");
+        let (message, ..) = error(r#""max": 1.5"#, r#""max": -1"#);
+        assert_eq!(message, "operators.Softmax.range: no value lies between 0 and -1");
+        let (message, hint, _) = error(r#""is_quantized": "True""#, r#""is_quantized": "true""#);
+        assert_eq!(message, "defaults.params.is_quantized: it is neither true nor false");
+        assert_eq!(hint, "write \"True\" or \"False\", in quotation marks");
+        let (message, hint, _) = error(r#""bias": {"#, r#""biases": {"#);
+        assert_eq!(message, "param_kinds: there is no kind of parameters `biases`");
+        assert_eq!(hint, "did you mean `bias`?");
+        let (message, ..) = error(r#"["Conv", "Relu"]"#, r#"["Conv"]"#);
+        assert_eq!(message, "chains[0]: a chain of fewer than two operators is none");
+        let (message, ..) = error(r#""bitwidth": 16"#, r#""bitwidth": 0"#);
+        assert_eq!(message, "defaults.supported_kernels[0].activation.bitwidth: it is no width");
+        let (message, ..) = error(r#""model_input""#, r#""model_inputs""#);
+        assert_eq!(message, "model_inputs: there is no such key here");
+        let (message, _, code) = error("{", "[");
+        assert_eq!((message.as_str(), code), ("2:19: this is no JSON", "recipe_syntax"));
+    }
+}

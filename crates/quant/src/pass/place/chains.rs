@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use marquetry_ir::infer::Types;
 use marquetry_ir::{AttributeValue, Dim, Graph};
 
-use crate::kernel::{DATA, WEIGHT};
+use crate::kernel::WEIGHT;
 use crate::units::{Unit, Units};
 
 /// The chains that are found, with their units: long ones first, then those that start early; no
@@ -64,19 +64,15 @@ fn may_start(graph: &Graph, types: &Types, unit: &Unit<'_>) -> bool {
         return true;
     }
     let [node] = unit.nodes.as_slice() else { return true };
-    let shape = |slot| graph.input(*node, slot).and_then(|value| types.shape(value));
-    let Some(weight) = shape(WEIGHT) else { return true };
-    let groups = graph.node(*node).attribute("group").and_then(AttributeValue::as_int).unwrap_or(1);
+    let weight = graph.input(*node, WEIGHT).and_then(|value| types.shape(value));
+    let Some(weight) = weight else { return true };
     let volumetric = unit.operator == "Conv" && weight.len() == 5;
-    let channels = match unit.operator {
-        "Conv" => shape(DATA).and_then(|data| data.get(1)).and_then(Dim::known),
-        _ => weight.first().and_then(Dim::known),
+    let length = |at: usize| weight.get(at).and_then(Dim::known);
+    let groups = graph.node(*node).attribute("group").and_then(AttributeValue::as_int).unwrap_or(1);
+    // Each filter reads one channel.
+    let depthwise = match unit.operator {
+        "Conv" => length(1) == Some(1),
+        _ => length(0).is_some_and(|channels| i64::try_from(channels) == Ok(groups)),
     };
-    let depthwise = groups > 1
-        && match (unit.operator, channels) {
-            (_, Some(channels)) => i64::try_from(channels) == Ok(groups),
-            ("Conv", None) => weight.get(1).and_then(Dim::known) == Some(1),
-            (_, None) => false,
-        };
     !volumetric && !depthwise
 }
