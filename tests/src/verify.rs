@@ -82,7 +82,7 @@ fn the_shipped_library_is_verified() {
             Status::Wrong | Status::NotVerified(_) => bad.push(verdict.pattern.clone()),
             Status::Verified | Status::Off(_) => {}
         }
-        show(&mut out, &verdict, library);
+        show(&mut out, &verdict, &library);
         for missed in &verdict.not_reached {
             let text = library.sources().text(missed.span);
             let text: Vec<&str> = text.split_whitespace().collect();
