@@ -8,7 +8,7 @@ use marquetry_pattern::core::{ExprId, VarId};
 use marquetry_pattern::gexpr::{BinaryOp, CompareOp, Function, GExpr, GExprKind};
 
 use crate::datum::{Datum, Elements, Float, mantissa};
-use crate::index::ValueRow;
+use crate::index::{Index, ValueRow};
 
 /// Most elements of a list that an expression builds: a hostile model can ask for any number.
 const LIST: usize = 1 << 12;
@@ -18,23 +18,38 @@ pub(crate) trait World {
     /// What a variable is bound to; `Unbound` where it is not, or not yet.
     fn look_up(&self, var: VarId) -> Datum;
 
+    /// The model that values are of, where there is one: it answers what is asked of them.
+    fn index(&self) -> Option<&Index<'_>> {
+        None
+    }
+
     /// The element type of a value.
-    fn dtype(&self, value: ValueRow) -> Option<DType>;
+    fn dtype(&self, value: ValueRow) -> Option<DType> {
+        self.index()?.dtype(value)
+    }
 
     /// The shape of a value.
-    fn shape(&self, value: ValueRow) -> Option<Cow<'_, [Dim]>>;
+    fn shape(&self, value: ValueRow) -> Option<Cow<'_, [Dim]>> {
+        self.index()?.shape(value).map(Cow::Borrowed)
+    }
 
     /// The content of a value that is the same in every run, where it is known.
-    fn known(&self, value: ValueRow) -> Option<&Tensor>;
+    fn known(&self, value: ValueRow) -> Option<&Tensor> {
+        self.index()?.known(value)
+    }
 
     /// Whether a value is the same in every run.
-    fn is_constant(&self, value: ValueRow) -> bool;
+    fn is_constant(&self, value: ValueRow) -> bool {
+        self.index().is_some_and(|index| index.is_constant(value))
+    }
 
     /// Whether two values are one, or equal constants.
     fn same_value(&self, a: ValueRow, b: ValueRow) -> bool;
 
     /// How often a value is read.
-    fn uses(&self, value: ValueRow) -> Option<usize>;
+    fn uses(&self, value: ValueRow) -> Option<usize> {
+        Some(self.index()?.users(value).len())
+    }
 
     /// Whether a value, or its absence, matches a pattern; `None` if that is not known.
     fn matches(&self, pattern: ExprId, at: Option<ValueRow>) -> Option<bool>;

@@ -225,7 +225,7 @@ impl<'a> Why<'a> {
         rows.sort_unstable();
         rows.dedup();
         let stop = Stop {
-            code: describe::code(attempt.stop.reason),
+            code: attempt.stop.reason.code(),
             message: describe.message(&attempt.stop, &attempt.others),
             span,
             at,

@@ -300,22 +300,34 @@ impl miette::Diagnostic for Diagnostic {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
         self.file.as_ref()?;
-        Some(Box::new(self.labels.iter().enumerate().map(|(at, label)| {
-            let text = Some(label.text.clone());
-            if at == 0 {
-                miette::LabeledSpan::new_primary_with_span(text, label.span)
-            } else {
-                miette::LabeledSpan::new_with_span(text, label.span)
-            }
-        })))
+        Some(drawn(&self.labels))
     }
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
-        if self.elsewhere.is_empty() {
-            return None;
-        }
-        Some(Box::new(self.elsewhere.iter().map(|other| other as &dyn miette::Diagnostic)))
+        related(&self.elsewhere)
     }
+}
+
+/// Labels as they are drawn: the first one is where it is.
+pub(crate) fn drawn(labels: &[Label]) -> Box<dyn Iterator<Item = miette::LabeledSpan> + '_> {
+    Box::new(labels.iter().enumerate().map(|(at, label)| {
+        let text = Some(label.text.clone());
+        if at == 0 {
+            miette::LabeledSpan::new_primary_with_span(text, label.span)
+        } else {
+            miette::LabeledSpan::new_with_span(text, label.span)
+        }
+    }))
+}
+
+/// What is drawn behind it, if there is anything.
+pub(crate) fn related<D: miette::Diagnostic>(
+    others: &[D],
+) -> Option<Box<dyn Iterator<Item = &dyn miette::Diagnostic> + '_>> {
+    if others.is_empty() {
+        return None;
+    }
+    Some(Box::new(others.iter().map(|other| other as &dyn miette::Diagnostic)))
 }
 
 #[cfg(test)]

@@ -72,6 +72,9 @@ impl fmt::Display for Pattern {
         for hint in &self.hints {
             writeln!(f, "  {}", print.hint(hint))?;
         }
+        if let Some(verify) = &self.verify {
+            writeln!(f, "  verify {}", print.verify(verify))?;
+        }
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::diagnostic::Label;
+use crate::diagnostic::{Label, drawn, related};
 use crate::source::Sources;
 
 /// What there is to say about places in the sources of a library: a test that failed, a pattern that
@@ -82,20 +82,10 @@ impl miette::Diagnostic for Remark {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
         self.file.as_ref()?;
-        Some(Box::new(self.labels.iter().enumerate().map(|(at, label)| {
-            let text = Some(label.text.clone());
-            if at == 0 {
-                miette::LabeledSpan::new_primary_with_span(text, label.span)
-            } else {
-                miette::LabeledSpan::new_with_span(text, label.span)
-            }
-        })))
+        Some(drawn(&self.labels))
     }
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
-        if self.elsewhere.is_empty() {
-            return None;
-        }
-        Some(Box::new(self.elsewhere.iter().map(|other| other as &dyn miette::Diagnostic)))
+        related(&self.elsewhere)
     }
 }

@@ -8,7 +8,8 @@ use marquetry_pattern::core::{
     Arg, Chain, Expr, ExprId, ExprKind, Op, Output, Pattern, ScopeId, Var, VarId,
 };
 
-use super::{Plan, children, common};
+use super::first::common;
+use super::{Plan, children};
 use crate::index::{Index, NodeRow, ValueRow};
 
 /// Expressions that one look may visit: alternatives of alternatives multiply.

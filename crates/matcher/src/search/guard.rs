@@ -1,15 +1,12 @@
 //! Conditions and computed numbers, as soon as their variables are bound.
 
-use std::borrow::Cow;
-
-use marquetry_ir::{DType, Dim, Tensor};
 use marquetry_pattern::core::{ExprId, VarId};
 use marquetry_pattern::gexpr::{GExpr, GExprKind};
 
 use super::{Goal, Reason, Search, State};
 use crate::compute::World;
 use crate::datum::Datum;
-use crate::index::ValueRow;
+use crate::index::{Index, ValueRow};
 use crate::plan::Constraint;
 
 impl Search<'_, '_, '_> {
@@ -75,28 +72,12 @@ impl World for Search<'_, '_, '_> {
         }
     }
 
-    fn dtype(&self, value: ValueRow) -> Option<DType> {
-        self.index.dtype(value)
-    }
-
-    fn shape(&self, value: ValueRow) -> Option<Cow<'_, [Dim]>> {
-        self.index.shape(value).map(Cow::Borrowed)
-    }
-
-    fn known(&self, value: ValueRow) -> Option<&Tensor> {
-        self.index.known(value)
-    }
-
-    fn is_constant(&self, value: ValueRow) -> bool {
-        self.index.is_constant(value)
+    fn index(&self) -> Option<&Index<'_>> {
+        Some(self.index)
     }
 
     fn same_value(&self, a: ValueRow, b: ValueRow) -> bool {
         self.is_same(a, b)
-    }
-
-    fn uses(&self, value: ValueRow) -> Option<usize> {
-        Some(self.index.users(value).len())
     }
 
     /// Under the bindings so far, in a search of its own: what it binds stays there.

@@ -71,6 +71,31 @@ pub(crate) enum Reason {
 
 impl Reason {
     /// The reason in words, with the names of the pattern.
+    /// A stable name of the kind of reason.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::Missing(_) => "missing_input",
+            Self::NotAbsent => "unwanted_input",
+            Self::Operator(_) => "operator",
+            Self::Result => "other_result",
+            Self::Inputs => "more_inputs",
+            Self::Attribute(_) => "attribute",
+            Self::OtherAttribute => "other_attribute",
+            Self::Leaves(_) => "operand_count",
+            Self::Different(_) => "other_value",
+            Self::Type(_) => "type",
+            Self::NotScalar => "not_a_number",
+            Self::Number(_) => "other_number",
+            Self::OtherConstant => "other_constant",
+            Self::Guard => "condition",
+            Self::Unbound(_) => "unbound",
+            Self::Escapes => "escapes",
+            Self::NotConvex => "not_convex",
+            Self::InputInside(_) => "input_inside",
+            Self::SameOutput => "same_output",
+        }
+    }
+
     pub(crate) fn text(self, pattern: &Pattern) -> String {
         let name = |var: VarId| pattern.var(var).name.as_str();
         match self {

@@ -2,9 +2,7 @@
 
 mod number;
 
-use std::borrow::Cow;
-
-use marquetry_ir::{DType, Dim, Tensor};
+use marquetry_ir::Dim;
 use marquetry_pattern::core::{ExprId, ExprKind, VarId};
 use marquetry_pattern::gexpr::{GExpr, GExprKind};
 use marquetry_pattern::{Sources, Span};
@@ -28,31 +26,6 @@ pub(super) struct Describe<'a, 'm, 'p> {
     pub(super) sources: &'a Sources,
     /// Without it nothing is bound.
     pub(super) attempt: Option<&'a Attempt>,
-}
-
-/// A stable name of a kind of reason.
-pub(super) fn code(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Missing(_) => "missing_input",
-        Reason::NotAbsent => "unwanted_input",
-        Reason::Operator(_) => "operator",
-        Reason::Result => "other_result",
-        Reason::Inputs => "more_inputs",
-        Reason::Attribute(_) => "attribute",
-        Reason::OtherAttribute => "other_attribute",
-        Reason::Leaves(_) => "operand_count",
-        Reason::Different(_) => "other_value",
-        Reason::Type(_) => "type",
-        Reason::NotScalar => "not_a_number",
-        Reason::Number(_) => "other_number",
-        Reason::OtherConstant => "other_constant",
-        Reason::Guard => "condition",
-        Reason::Unbound(_) => "unbound",
-        Reason::Escapes => "escapes",
-        Reason::NotConvex => "not_convex",
-        Reason::InputInside(_) => "input_inside",
-        Reason::SameOutput => "same_output",
-    }
 }
 
 impl<'a, 'm, 'p> Describe<'a, 'm, 'p> {
@@ -526,28 +499,12 @@ impl World for Describe<'_, '_, '_> {
         }
     }
 
-    fn dtype(&self, value: ValueRow) -> Option<DType> {
-        self.index.dtype(value)
-    }
-
-    fn shape(&self, value: ValueRow) -> Option<Cow<'_, [Dim]>> {
-        self.index.shape(value).map(Cow::Borrowed)
-    }
-
-    fn known(&self, value: ValueRow) -> Option<&Tensor> {
-        self.index.known(value)
-    }
-
-    fn is_constant(&self, value: ValueRow) -> bool {
-        self.index.is_constant(value)
+    fn index(&self) -> Option<&Index<'_>> {
+        Some(self.index)
     }
 
     fn same_value(&self, a: ValueRow, b: ValueRow) -> bool {
         a == b || matches!((self.index.known(a), self.index.known(b)), (Some(x), Some(y)) if x == y)
-    }
-
-    fn uses(&self, value: ValueRow) -> Option<usize> {
-        Some(self.index.users(value).len())
     }
 
     fn matches(&self, _: ExprId, _: Option<ValueRow>) -> Option<bool> {

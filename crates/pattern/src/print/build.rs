@@ -4,7 +4,7 @@ use super::{Print, operator};
 use crate::core::VarId;
 use crate::quant::{Hint, HintKind, Target};
 use crate::replacement::{
-    BuildExpr, BuildKind, BuildOp, BuildOperator, BuildStatement, Replacement,
+    BuildExpr, BuildKind, BuildOp, BuildOperator, BuildStatement, Replacement, Sampler, Verify,
 };
 
 impl Print<'_> {
@@ -21,6 +21,27 @@ impl Print<'_> {
             }
         };
         replacement.statements.iter().map(line).collect()
+    }
+
+    pub(super) fn verify(&self, verify: &Verify) -> String {
+        let (tolerance, samples, samplers) = match verify {
+            Verify::Off(reason) => return format!("off {reason:?}"),
+            Verify::On { tolerance, samples, samplers } => (tolerance, samples, samplers),
+        };
+        let drawn = samplers.iter().map(|(var, sampler)| {
+            let from = match sampler {
+                Sampler::Distribution(name, numbers) => {
+                    let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+                    format!("{name}({})", numbers.join(", "))
+                }
+                Sampler::OneOf(list) => self.guard(list),
+                Sampler::Range(low, high) => format!("{low}..{high}"),
+            };
+            format!("{} in {from}", self.var(*var))
+        });
+        let clauses = drawn.chain(tolerance.map(|tolerance| format!("tol {tolerance}")));
+        let clauses = clauses.chain(samples.map(|samples| format!("samples {samples}")));
+        clauses.collect::<Vec<_>>().join("; ")
     }
 
     fn built(&self, expr: &BuildExpr) -> String {
