@@ -8,7 +8,9 @@
 
 mod document;
 mod gap;
+mod items;
 mod layout;
+mod spacing;
 
 use crate::diagnostic::Diagnostic;
 use crate::parse::{Tree, trees};

@@ -5,6 +5,7 @@ use pest::iterators::Pair;
 use super::WIDTH;
 use super::document::Doc;
 use super::gap::{Found, found};
+use super::spacing::{closing, is_infix, is_word, literal, spaced};
 use crate::parse::Rule;
 
 /// Lays out the words of one item, in their order.
@@ -13,9 +14,9 @@ pub(super) struct Layout<'t> {
     /// Where the item begins in the text.
     base: usize,
     /// The end of the last word.
-    at: usize,
+    pub(super) at: usize,
     /// The indent of the block around.
-    indent: usize,
+    pub(super) indent: usize,
 }
 
 impl<'t> Layout<'t> {
@@ -38,21 +39,21 @@ impl<'t> Layout<'t> {
     }
 
     /// The text from the last word to a pair.
-    fn gap(&self, pair: &Pair<'_, Rule>) -> &'t str {
+    pub(super) fn gap(&self, pair: &Pair<'_, Rule>) -> &'t str {
         &self.text[self.at..self.start(pair)]
     }
 
-    fn start(&self, pair: &Pair<'_, Rule>) -> usize {
+    pub(super) fn start(&self, pair: &Pair<'_, Rule>) -> usize {
         self.base + pair.as_span().start()
     }
 
     /// Whether the author began a new line before a pair.
-    fn on_new_line(&self, pair: &Pair<'_, Rule>) -> bool {
+    pub(super) fn on_new_line(&self, pair: &Pair<'_, Rule>) -> bool {
         self.gap(pair).contains('\n')
     }
 
     /// Comments on the line of the last word: before a new line is begun.
-    fn trailing(&mut self, pair: &Pair<'_, Rule>, docs: &mut Vec<Doc>) {
+    pub(super) fn trailing(&mut self, pair: &Pair<'_, Rule>, docs: &mut Vec<Doc>) {
         let gap = self.gap(pair);
         if let Some(Found::Trailing(comment)) = found(gap, true).first() {
             docs.push(Doc::Suffix((*comment).to_owned()));
@@ -76,14 +77,14 @@ impl<'t> Layout<'t> {
     }
 
     /// A word, with the comments before it.
-    fn word(&mut self, pair: &Pair<'_, Rule>) -> Doc {
+    pub(super) fn word(&mut self, pair: &Pair<'_, Rule>) -> Doc {
         let text = literal(pair);
         let mut docs = self.passed(pair);
         docs.push(Doc::text(if pair.as_rule() == Rule::tolerance { text.trim() } else { text }));
         Doc::Concat(docs)
     }
 
-    fn doc(&mut self, mut pair: Pair<'_, Rule>) -> Doc {
+    pub(super) fn doc(&mut self, mut pair: Pair<'_, Rule>) -> Doc {
         loop {
             let kind = pair.as_rule();
             if is_word(kind) {
@@ -107,7 +108,7 @@ impl<'t> Layout<'t> {
     }
 
     /// The parts of a pair, with the spaces between them that the grammar suggests.
-    fn words(&mut self, pair: Pair<'_, Rule>) -> Doc {
+    pub(super) fn words(&mut self, pair: Pair<'_, Rule>) -> Doc {
         let parent = pair.as_rule();
         let mut docs: Vec<Doc> = Vec::new();
         let mut last = None;
@@ -142,7 +143,7 @@ impl<'t> Layout<'t> {
     }
 
     /// `(a, b)`, broken after each comma if it is broken.
-    fn bracket(
+    pub(super) fn bracket(
         &mut self,
         parent: Rule,
         open: &Pair<'_, Rule>,
@@ -320,275 +321,5 @@ impl<'t> Layout<'t> {
         if !fresh {
             docs.push(Doc::Hard);
         }
-    }
-
-    /// a pattern or a rule: its header, then blocks, which stand on new lines where the ones before
-    /// them stand on one.
-    fn blocks(&mut self, pair: Pair<'_, Rule>) -> Doc {
-        let mut parts: Vec<Pair<'_, Rule>> = Vec::new();
-        let short = pair.clone().into_inner().any(|part| part.as_rule() == Rule::short_rule);
-        for part in pair.into_inner() {
-            match part.as_rule() {
-                Rule::block_rule => parts.extend(part.into_inner()),
-                _ => parts.push(part),
-            }
-        }
-        let mut header = Vec::new();
-        let mut blocks = Vec::new();
-        for part in parts {
-            let block = matches!(
-                part.as_rule(),
-                Rule::body
-                    | Rule::build
-                    | Rule::equals
-                    | Rule::quant
-                    | Rule::verify
-                    | Rule::arrow
-                    | Rule::short_rule
-            );
-            if block || !blocks.is_empty() { blocks.push(part) } else { header.push(part) }
-        }
-        let mut docs = vec![self.header(header)];
-        let mut column = docs[0].flat().unwrap_or(0);
-        let mut broken = false;
-        let mut first = true;
-        let mut joined = false;
-        for part in blocks {
-            let kind = part.as_rule();
-            if kind == Rule::short_rule {
-                docs.push(self.short_rule(part));
-                (broken, first) = (true, false);
-                continue;
-            }
-            let new_line = self.on_new_line(&part);
-            if kind == Rule::arrow {
-                self.trailing(&part, &mut docs);
-                docs.push(Doc::text(" "));
-                docs.push(self.word(&part));
-                column += 3;
-                joined = true;
-                continue;
-            }
-            let indent = self.indent;
-            self.trailing(&part, &mut docs);
-            let comments = found(self.gap(&part), false).iter().any(|f| *f != Found::Blank);
-            let after_arrow = std::mem::take(&mut joined);
-            let below = !first && !after_arrow && (!broken || short) && (new_line || comments);
-            let start = (self.at, self.indent);
-            self.indent = if below { 2 } else { 0 };
-            let mut doc = self.doc_of_block(&part);
-            let width = doc.flat();
-            let fits = width.is_some_and(|width| column + 1 + width <= WIDTH);
-            let mut moved = below;
-            if !first && !after_arrow && !below && !broken && width.is_some() && !fits {
-                (self.at, self.indent) = (start.0, 2);
-                doc = self.doc_of_block(&part);
-                moved = true;
-            } else if width.is_some() && !fits && !below {
-                doc = spread(doc);
-            }
-            self.indent = indent;
-            broken = doc.flat().is_none();
-            if moved {
-                docs.push(Doc::Indent(Box::new(Doc::Concat(vec![Doc::Hard, doc]))));
-                column = 2 + width.unwrap_or(0);
-            } else {
-                docs.push(Doc::text(" "));
-                docs.push(doc);
-                column = if broken { 1 } else { column + 1 + width.unwrap_or(0) };
-            }
-            first = false;
-        }
-        Doc::Concat(docs)
-    }
-
-    fn doc_of_block(&mut self, part: &Pair<'_, Rule>) -> Doc {
-        match part.as_rule() {
-            Rule::equals => self.words(part.clone()),
-            _ => self.doc(part.clone()),
-        }
-    }
-
-    fn header(&mut self, parts: Vec<Pair<'_, Rule>>) -> Doc {
-        let mut docs: Vec<Doc> = Vec::new();
-        let mut last: Option<Rule> = None;
-        let mut parts = parts.into_iter();
-        while let Some(part) = parts.next() {
-            let kind = part.as_rule();
-            if last.is_some() {
-                docs.push(Doc::text(" "));
-            }
-            if kind == Rule::open {
-                let mut inside = Vec::new();
-                let close = loop {
-                    match parts.next() {
-                        Some(part) if part.as_rule() == Rule::close => break part,
-                        Some(part) => inside.push(part),
-                        None => return Doc::Concat(docs),
-                    }
-                };
-                docs.push(self.bracket(Rule::pattern, &part, inside, &close));
-            } else {
-                docs.push(self.doc(part));
-            }
-            last = Some(kind);
-        }
-        Doc::Concat(docs)
-    }
-
-    /// `: left ~> right where …`, on one line or each part on its own.
-    fn short_rule(&mut self, pair: Pair<'_, Rule>) -> Doc {
-        let mut docs = Vec::new();
-        let mut rest = Vec::new();
-        let mut forced = false;
-        let mut after_arrow = false;
-        for part in pair.into_inner() {
-            match part.as_rule() {
-                Rule::colon => docs.push(self.word(&part)),
-                kind => {
-                    forced |= !after_arrow && self.on_new_line(&part);
-                    self.trailing(&part, &mut rest);
-                    rest.push(if after_arrow { Doc::text(" ") } else { Doc::Line });
-                    after_arrow = kind == Rule::arrow;
-                    rest.push(self.doc(part));
-                }
-            }
-        }
-        if forced {
-            for doc in rest.iter_mut().filter(|doc| matches!(doc, Doc::Line)) {
-                *doc = Doc::Hard;
-            }
-        }
-        docs.push(Doc::Group(Box::new(Doc::Indent(Box::new(Doc::Concat(rest))))));
-        Doc::Concat(docs)
-    }
-
-    /// A test: its graphs stay as they are, on new lines where they are.
-    fn test(&mut self, pair: Pair<'_, Rule>) -> Doc {
-        let mut docs = Vec::new();
-        for part in pair.into_inner() {
-            if !docs.is_empty() {
-                let new_line = self.on_new_line(&part);
-                self.trailing(&part, &mut docs);
-                docs.push(if new_line { Doc::Hard } else { Doc::text(" ") });
-            }
-            docs.push(self.doc(part));
-        }
-        Doc::Indent(Box::new(Doc::Concat(docs)))
-    }
-}
-
-/// A block that does not fit on the line of its header, on several.
-fn spread(doc: Doc) -> Doc {
-    let Doc::Group(inner) = doc else { return doc };
-    let Doc::Concat(mut parts) = *inner else { return Doc::Group(inner) };
-    if parts.len() != 4 {
-        return Doc::Group(Box::new(Doc::Concat(parts)));
-    }
-    let close = parts.remove(3);
-    let line = parts.remove(1);
-    let Doc::Concat(mut docs) = line else { return Doc::Concat(vec![line, close]) };
-    docs[0] = Doc::Hard;
-    let inner = Doc::Indent(Box::new(Doc::Concat(docs)));
-    Doc::Concat(vec![parts.remove(0), inner, Doc::Hard, close])
-}
-
-/// What stands in the text for a word: pest counts the white space before a look-ahead to it.
-fn literal<'p>(pair: &Pair<'p, Rule>) -> &'p str {
-    let text = pair.as_str();
-    match pair.as_rule() {
-        Rule::assign
-        | Rule::minus
-        | Rule::dot
-        | Rule::span_dots
-        | Rule::arrow
-        | Rule::add_sign
-        | Rule::mul_sign
-        | Rule::plus_sign
-        | Rule::times_sign => text.split([' ', '\t', '\r', '\n', '#']).next().unwrap_or(text),
-        Rule::tolerance => text,
-        _ => text.trim_end(),
-    }
-}
-
-/// Rules that are printed as they are written.
-fn is_word(kind: Rule) -> bool {
-    matches!(
-        kind,
-        Rule::number
-            | Rule::int
-            | Rule::float
-            | Rule::quoted
-            | Rule::name
-            | Rule::ident
-            | Rule::upper
-            | Rule::qual
-            | Rule::op_path
-            | Rule::dtype
-            | Rule::tolerance
-            | Rule::graph_text
-            | Rule::mark
-            | Rule::anything
-            | Rule::absent_any
-            | Rule::soft
-            | Rule::maybe
-            | Rule::operand_name
-            | Rule::compare_sign
-    )
-}
-
-fn is_infix(kind: Rule) -> bool {
-    matches!(
-        kind,
-        Rule::sum
-            | Rule::product
-            | Rule::coalesced
-            | Rule::power
-            | Rule::guard
-            | Rule::conjunction
-            | Rule::arith
-            | Rule::term
-    )
-}
-
-fn closing(opener: Rule) -> Option<Rule> {
-    Some(match opener {
-        Rule::open => Rule::close,
-        Rule::open_list => Rule::close_list,
-        Rule::open_angle => Rule::close_angle,
-        Rule::open_brace => Rule::close_brace,
-        _ => return None,
-    })
-}
-
-/// Whether a space stands before a part.
-fn spaced(parent: Rule, last: Rule, next: &Pair<'_, Rule>) -> bool {
-    let kind = next.as_rule();
-    match kind {
-        Rule::comma | Rule::semicolon | Rule::dots | Rule::maybe | Rule::soft => return false,
-        Rule::colon => return parent == Rule::constant,
-        Rule::tolerance => return true,
-        _ => {}
-    }
-    match parent {
-        Rule::call
-        | Rule::callee
-        | Rule::guard_call
-        | Rule::access
-        | Rule::postfix
-        | Rule::range
-        | Rule::value_type
-        | Rule::slice => false,
-        Rule::shape => false,
-        Rule::verify_in => kind != Rule::span_dots && last != Rule::span_dots,
-        Rule::def => !matches!(kind, Rule::open | Rule::sig_attrs),
-        // `- 5` is the negation of 5, `-5` is a number.
-        Rule::unary | Rule::factor | Rule::operand if last == Rule::minus => {
-            next.as_str().starts_with(|c: char| c == '-' || c.is_ascii_digit())
-                || next.as_str().starts_with("inf")
-                || next.as_str().starts_with("nan")
-        }
-        Rule::constant => kind != Rule::open_brace,
-        _ => true,
     }
 }
