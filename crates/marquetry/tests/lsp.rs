@@ -3,7 +3,7 @@
 //! A case has `--- file NAME` sections, which are written to a folder and, if they hold the mark `‸`,
 //! opened; the mark is where the cursor stands. The other sections are steps, in order: `open NAME`,
 //! `change NAME` with a new text (with a new mark, if it has one), `diagnostics NAME`, and the requests
-//! `hover`, `complete`, `definition`, `references`, `highlight`, `symbols`, `hints`, `format`, `can-rename` and
+//! `hover`, `complete`, `definition`, `references`, `highlight`, `symbols`, `hints`, `lenses`, `format`, `can-rename` and
 //! `rename NAME` at the mark.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -300,6 +300,17 @@ fn step(session: &mut Session, words: &[&str], body: &str) -> String {
                 text.insert_str(at, &format!("‹{}›", hint["label"].as_str().unwrap()));
             }
             text
+        }
+        ["lenses"] => {
+            let found = session.ask_here("codeLens", &json!({})).unwrap();
+            let text = &session.texts[&session.cursor.0];
+            lines(found.as_array().unwrap().iter().map(|one| {
+                let command = &one["command"];
+                let only = command["arguments"].as_array().unwrap().iter().skip(1);
+                let only: Vec<_> = only.map(Value::to_string).collect();
+                let (title, name) = (&command["title"], &command["command"]);
+                format!("{} {title}: {name} {}", shown(text, &one["range"]), only.join(" "))
+            }))
         }
         ["format"] => {
             let options = json!({ "options": { "tabSize": 8, "insertSpaces": false } });

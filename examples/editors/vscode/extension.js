@@ -33,6 +33,18 @@ async function stop() {
   }
 }
 
+// Runs the tests of a file, or those whose title holds what is given, where tasks are shown.
+async function test(uri, title) {
+  const file = vscode.Uri.parse(uri);
+  await vscode.workspace.save(file);
+  const command = vscode.workspace.getConfiguration("marquetry").get("path", "marquetry");
+  const only = title === undefined ? [] : ["--only", title];
+  const process = new vscode.ProcessExecution(command, ["pattern", "test", file.fsPath, ...only]);
+  const scope = vscode.workspace.getWorkspaceFolder(file) ?? vscode.TaskScope.Workspace;
+  const task = new vscode.Task({ type: "marquetry" }, scope, "test", "marquetry", process, []);
+  await vscode.tasks.executeTask(task);
+}
+
 async function activate(context) {
   const restart = async () => {
     await stop();
@@ -40,6 +52,7 @@ async function activate(context) {
   };
   context.subscriptions.push(
     vscode.commands.registerCommand("marquetry.restart", restart),
+    vscode.commands.registerCommand("marquetry.test", test),
     vscode.workspace.onDidChangeConfiguration((event) => {
       if (event.affectsConfiguration("marquetry.path")) {
         return restart();

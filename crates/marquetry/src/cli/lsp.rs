@@ -161,6 +161,7 @@ fn capabilities() -> Value {
             "documentHighlightProvider": true,
             "documentSymbolProvider": true,
             "inlayHintProvider": true,
+            "codeLensProvider": {},
             "documentFormattingProvider": true,
             "renameProvider": { "prepareProvider": true },
         },

@@ -21,6 +21,7 @@ pub(super) const METHODS: &[&str] = &[
     "textDocument/documentHighlight",
     "textDocument/documentSymbol",
     "textDocument/inlayHint",
+    "textDocument/codeLens",
     "textDocument/prepareRename",
     "textDocument/rename",
     "textDocument/formatting",
@@ -66,6 +67,7 @@ pub(super) fn answer(
         "textDocument/documentHighlight" => Ok(request.highlight(offset()?)),
         "textDocument/documentSymbol" => Ok(request.symbols()),
         "textDocument/inlayHint" => Ok(request.hints(&params["range"])),
+        "textDocument/codeLens" => Ok(request.lenses(uri)),
         "textDocument/prepareRename" => request.renamable(offset()?),
         "textDocument/rename" => {
             let new = params["newName"].as_str();
@@ -176,6 +178,26 @@ impl Asked<'_, '_> {
             })
         };
         self.analysis().kinds(&self.view.root, &range).into_iter().map(shown).collect()
+    }
+
+    /// Above each test, and above the first item all of them: what runs them. The command is the
+    /// editor's, which knows where to show what they print.
+    fn lenses(&self, uri: &str) -> Value {
+        let symbols = self.analysis().symbols(&self.view.root);
+        let tests: Vec<_> =
+            symbols.iter().filter(|symbol| symbol.kind == SymbolKind::Test).collect();
+        let (Some(first), false) = (symbols.first(), tests.is_empty()) else { return json!([]) };
+        let lens = |range: &Range<usize>, title: String, arguments: Value| {
+            let command =
+                json!({ "title": title, "command": "marquetry.test", "arguments": arguments });
+            json!({ "range": self.lines.range(range), "command": command })
+        };
+        let count = super::super::answer::plural(tests.len(), "test");
+        let all = lens(&first.name_range, format!("run {count}"), json!([uri]));
+        let each = tests
+            .iter()
+            .map(|test| lens(&test.name_range, "run test".to_owned(), json!([uri, test.name])));
+        [all].into_iter().chain(each).collect()
     }
 
     fn renamable(&self, offset: usize) -> Result<Value, Refusal> {
