@@ -60,7 +60,7 @@ const SAMPLES: u64 = 128;
 const PATIENCE: u64 = 12;
 
 /// Draws for a mutant.
-const MUTANT_DRAWS: usize = 60;
+const MUTANT_DRAWS: usize = 240;
 
 /// Less than one draw in this many that satisfies the conditions is too few.
 const ACCEPTANCE: u64 = 100;

@@ -28,11 +28,7 @@ const OPEN: &[&str] = &[
     "GroupedQueryAttention",
     "LayerNorm",
     "RotaryTable",
-    "SkipLayerNorm",
-    "SkipRmsNorm",
-    "flatten_in_int",
     "skip_layer_norm",
-    "skip_rms_norm",
 ];
 
 /// What was tried, and what went wrong.
