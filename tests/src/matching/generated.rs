@@ -24,12 +24,7 @@ const MOST: usize = 120;
 /// Patterns and rules for which a generated graph is read otherwise than it was made, or not found: their
 /// alternatives admit several readings, or reject graphs that the generator takes for theirs. The list may
 /// only shrink.
-const OPEN: &[&str] = &[
-    "GroupedQueryAttention",
-    "LayerNorm",
-    "RotaryTable",
-    "skip_layer_norm",
-];
+const OPEN: &[&str] = &["GroupedQueryAttention", "LayerNorm", "RotaryTable", "skip_layer_norm"];
 
 /// What was tried, and what went wrong.
 #[derive(Default)]

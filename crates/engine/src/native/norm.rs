@@ -82,8 +82,7 @@ pub(super) fn layer_norm(call: &Call<'_>) -> Outputs {
             means.push(<f32 as Number>::from_f64(mean));
             inverses.push(<f32 as Number>::from_f64(inverse));
         }
-        let outer: Vec<usize> =
-            x.dims()[..at].iter().copied().chain(vec![1; x.dims().len() - at]).collect();
+        let outer = outer(x.dims(), at);
         if width == 0 {
             // The mean of nothing is no number.
             let rows = outer.iter().product();
@@ -91,6 +90,11 @@ pub(super) fn layer_norm(call: &Call<'_>) -> Outputs {
         }
         Ok(vec![numbers::<T>(x.dims(), items)?, tensor(outer.clone(), means)?, tensor(outer, inverses)?])
     })
+}
+
+/// The shape of what is one number for all axes from `at` on.
+fn outer(dims: &[usize], at: usize) -> Vec<usize> {
+    dims[..at].iter().copied().chain(vec![1; dims.len() - at]).collect()
 }
 
 fn moments(row: &[f64], epsilon: f64) -> (f64, f64) {
@@ -104,7 +108,7 @@ fn numbers<T: Element + Number>(dims: &[usize], items: Vec<f64>) -> Result<Tenso
     Ok(tensor(dims, items.into_iter().map(<T as Number>::from_f64).collect())?)
 }
 
-/// x / sqrt(mean(x^2) + eps) * scale over the last axes.
+/// x / sqrt(mean(x^2) + eps) * scale over the last axes; 1/sqrt(mean(x^2) + eps) follows.
 pub(super) fn rms_norm(call: &Call<'_>) -> Outputs {
     let x = call.input(0)?;
     let at = call.axis("axis", -1, x.dims().len())?;
@@ -112,12 +116,18 @@ pub(super) fn rms_norm(call: &Call<'_>) -> Outputs {
     numeric!(real x, T => {
         let (width, mut items) = rows::<T>(x, at)?;
         let scale = spread::<T>(call.optional(1), &x.dims()[at..], 1.0)?;
+        let mut inverses = Vec::new();
         for row in items.chunks_exact_mut(width.max(1)) {
             let square = row.iter().map(|x| x * x).sum::<f64>() / width as f64;
             let inverse = 1.0 / (square + epsilon).sqrt();
             row.iter_mut().zip(&scale).for_each(|(x, scale)| *x = *x * inverse * scale);
+            inverses.push(<f32 as Number>::from_f64(inverse));
         }
-        Ok(vec![numbers::<T>(x.dims(), items)?])
+        let outer = outer(x.dims(), at);
+        if width == 0 {
+            inverses = vec![f32::NAN; outer.iter().product()];
+        }
+        Ok(vec![numbers::<T>(x.dims(), items)?, tensor(outer, inverses)?])
     })
 }
 
