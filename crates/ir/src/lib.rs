@@ -11,6 +11,7 @@ mod evaluate;
 mod float8;
 mod graph;
 pub mod infer;
+pub mod inline;
 mod model;
 pub mod onnx;
 pub mod opset;

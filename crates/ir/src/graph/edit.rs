@@ -312,7 +312,7 @@ impl Graph {
         self.value(value).kind == Kind::Computed && self.producer(value).is_none()
     }
 
-    fn rename_captured(&mut self, old: &str, new: &str) {
+    pub(crate) fn rename_captured(&mut self, old: &str, new: &str) {
         let Some(value) = self.find(old) else { return };
         if self.value(value).kind != Kind::Captured {
             return;

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use marquetry_engine::{
     Embedded, Engine, EngineError, Input, Options, SampleError, SampleOptions, Samples,
 };
-use marquetry_ir::Model;
+use marquetry_ir::{Model, inline};
 use marquetry_matcher::Groups;
 use marquetry_pattern::core::Pattern;
 use marquetry_quant::pass::{Content, Context, FindGroups, Output, Progress};
@@ -52,7 +52,8 @@ impl Job<'_> {
             outputs::is_file(output)?;
             outputs::writable(output)?;
         }
-        let model = load::model(self.model, cli)?;
+        let mut model = load::model(self.model, cli)?;
+        let inlined = inline::functions(&mut model);
         let inputs = self.inputs(&model);
         outputs::apart(&outputs, &inputs)?;
         let library = load::library(self.patterns, cli)?;
@@ -93,6 +94,12 @@ impl Job<'_> {
             self.text(&state, &sizes, &distances),
             self.json(&state, &sizes, &distances),
         );
+        if inlined.calls > 0 {
+            answer.note(format!("{} calls of functions became their bodies", inlined.calls));
+        }
+        for left in &inlined.left {
+            answer.note(format!("calls stay as they are: {left}"));
+        }
         for note in samples.iter().flat_map(Samples::notes) {
             answer.note(note.clone());
         }

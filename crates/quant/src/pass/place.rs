@@ -209,10 +209,13 @@ impl Pass for Place {
                  which stay as they are"
             ));
         }
-        if nested + functions > 0 {
+        if nested > 0 {
+            summary.notes.push(format!("{nested} nodes hold bodies, whose insides stay in float"));
+        }
+        if functions > 0 {
             summary.notes.push(format!(
-                "{nested} nodes hold bodies and {functions} functions are defined: their insides \
-                 stay in float"
+                "{functions} functions are defined, and what they hold stays in float: write their \
+                 calls out first (`ir::inline::functions`)"
             ));
         }
         Ok(summary)
