@@ -60,7 +60,7 @@ pub(super) fn fused_matmul(call: &Call<'_>) -> Outputs {
     let product = standard(contract::matmul, call, &[], &[side(0, "transA")?, side(1, "transB")?])?;
     let alpha = call.float("alpha", 1.0);
     numeric!(real &product, T => {
-        let factor = tensor(&[], vec![<T as Number>::from_f64(alpha)])?;
+        let factor = tensor([], vec![<T as Number>::from_f64(alpha)])?;
         Ok(vec![standard(binary::mul, call, &[], &[Some(product.clone()), Some(factor)])?])
     })
 }
