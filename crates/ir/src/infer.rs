@@ -11,15 +11,17 @@ mod fold;
 mod rules;
 mod site;
 mod small;
+mod update;
 
 use std::collections::BTreeMap;
 
 use self::content::{Content, Form};
 use self::site::{Outcome, Site};
+pub use self::update::Inference;
 use crate::schema::canonical_domain;
 use crate::{
     AttributeValue, DType, Dim, Function, Graph, Kind, Model, NodeId, Tensor, TensorType, Type,
-    ValueId,
+    Value, ValueId,
 };
 
 /// Nodes that inference visits inside functions and bodies at most, all calls together: calls of calls
@@ -129,17 +131,7 @@ impl Types {
         let mut table = Self { types: vec![None; bound], ..Self::default() };
         table.contents.resize_with(bound, || None);
         for id in graph.values() {
-            let value = graph.value(id);
-            let mut ty = value.ty.clone();
-            if let (Kind::Initializer, Some(tensor)) = (value.kind, &value.constant) {
-                ty = Some(type_of(tensor));
-                let form = Form::Tensor(tensor.clone());
-                table.contents[id.index()] = Some(Box::new(Content { constant: true, form }));
-            } else if let (Kind::Initializer, Some(sparse)) = (value.kind, &value.sparse) {
-                let dims = sparse.dims.iter().map(|&dim| Dim::Known(dim));
-                ty = Some(Type::tensor(sparse.values.dtype(), dims));
-            }
-            table.types[id.index()] = ty.map(normalized);
+            (table.types[id.index()], table.contents[id.index()]) = declared(graph.value(id));
         }
         table
     }
@@ -180,6 +172,20 @@ impl Types {
             self.bodies.insert(node, outcome.bodies);
         }
     }
+}
+
+/// What a value itself says.
+fn declared(value: &Value) -> (Option<Type>, Option<Box<Content>>) {
+    let (mut ty, mut content) = (value.ty.clone(), None);
+    if let (Kind::Initializer, Some(tensor)) = (value.kind, &value.constant) {
+        ty = Some(type_of(tensor));
+        let form = Form::Tensor(tensor.clone());
+        content = Some(Box::new(Content { constant: true, form }));
+    } else if let (Kind::Initializer, Some(sparse)) = (value.kind, &value.sparse) {
+        let dims = sparse.dims.iter().map(|&dim| Dim::Known(dim));
+        ty = Some(Type::tensor(sparse.values.dtype(), dims));
+    }
+    (ty.map(normalized), content)
 }
 
 /// Attributes of the call, inside a function.

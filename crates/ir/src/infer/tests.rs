@@ -270,3 +270,63 @@ fn slices_count_like_numpy() {
     }
     assert_eq!(slice_of(10, 0, 10, 0), None);
 }
+
+/// Inference that goes on from the one before knows what inference anew knows.
+#[test]
+fn inference_goes_on_after_edits() {
+    #[track_caller]
+    fn check(inference: &mut Inference, model: &Model) {
+        let anew = run(model);
+        let known = inference.run(model);
+        for value in model.graph.values() {
+            let name = model.graph.value(value).name();
+            assert_eq!(known.ty(value), anew.ty(value), "{name}");
+            assert_eq!(
+                known.known(value).map(Tensor::bytes),
+                anew.known(value).map(Tensor::bytes),
+                "{name}"
+            );
+        }
+    }
+    let src = r#"<ir_version: 10, opset_import: ["" : 21]>
+        g (float[2, 3] x, float[N] n) => (float y, float z) <int64[1] all = {-1}> {
+          t = Transpose (x)
+          s = Shape (t)
+          r = Reshape (x, s)
+          y = Relu (r)
+          z = Neg (n)
+        }"#;
+    let mut model = crate::text::parse(src).unwrap();
+    let mut inference = Inference::default();
+    check(&mut inference, &model);
+    check(&mut inference, &model);
+    let graph = &mut model.graph;
+    let find = |graph: &Graph, name: &str| graph.find(name).unwrap();
+    // Another input for the node on top: all below it is another one.
+    let (transpose, _) = graph.producer(find(graph, "t")).unwrap();
+    let n = find(graph, "n");
+    graph.set_input(transpose, 0, Some(n));
+    check(&mut inference, &model);
+    // A new node computes what another one did.
+    let graph = &mut model.graph;
+    let (reshape, _) = graph.producer(find(graph, "r")).unwrap();
+    let (x, all, r) = (find(graph, "x"), find(graph, "all"), find(graph, "r"));
+    graph.remove_nodes(&[reshape]);
+    let node = graph.add_node(Node::new("", "Reshape"), &[Some(x), Some(all)], &[]).unwrap();
+    graph.set_output(node, 0, Some(r));
+    graph.drop_unused();
+    check(&mut inference, &model);
+    // A new value, a declared type, and a node that reads both.
+    let graph = &mut model.graph;
+    let two = graph.add_initializer("two", Tensor::from_f32s([], &[2.0]).unwrap()).unwrap();
+    let (z, _) = graph.producer(find(graph, "z")).unwrap();
+    let product = graph.value_named("product");
+    let inputs = [Some(n), Some(two)];
+    graph.add_node(Node::new("", "Mul"), &inputs, &[Some(product)]).unwrap();
+    graph.set_input(z, 0, Some(product));
+    graph.value_mut(product).ty = Some(Type::tensor(DType::Float, [Dim::Known(4)]));
+    check(&mut inference, &model);
+    let value = find(&model.graph, "r");
+    model.graph.value_mut(value).ty = Some(Type::tensor(DType::Float, [Dim::Known(6)]));
+    check(&mut inference, &model);
+}

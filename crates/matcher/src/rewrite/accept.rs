@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use marquetry_ir::{Evaluate, Model, NodeId, ValueId, infer};
+use marquetry_ir::infer::Inference;
+use marquetry_ir::{Evaluate, Model, NodeId, ValueId};
 
 use super::apply::{Done, Edit, Surgery};
 use super::inline;
@@ -28,6 +29,8 @@ pub(crate) struct Session<'s> {
     options: &'s RewriteOptions<'s>,
     names: Names,
     outlined: Outlined,
+    /// What was known of the model in the round before.
+    inference: Inference,
     lineage: Lineage,
     result: Rewritten,
     /// What was refused already, by step and name of the first output.
@@ -56,6 +59,7 @@ impl<'s> Session<'s> {
             options,
             names: Names::of(model),
             outlined: Outlined::of(model),
+            inference: Inference::default(),
             lineage: BTreeMap::new(),
             result: Rewritten { nodes_before: count(model), ..Rewritten::default() },
             refused: BTreeSet::new(),
@@ -126,9 +130,10 @@ impl<'s> Session<'s> {
         if of_way.is_empty() {
             return (Vec::new(), Vec::new());
         }
-        let types = infer::run(model);
+        let mut inference = std::mem::take(&mut self.inference);
+        let types = inference.run(model);
         let functions = function_types(model);
-        let index = Index::new(model, &types, &functions);
+        let index = Index::new(model, types, &functions);
         let plans: Vec<Plan<'_>> =
             of_way.iter().map(|&at| Plan::ahead(self.steps[at].pattern, &index)).collect();
         let mut found = Matches { places: index.places.clone(), ..Matches::default() };
@@ -205,7 +210,9 @@ impl<'s> Session<'s> {
         if way == Way::Expand {
             self.inline(model, &index, &of_way, &mut accepted);
         }
-        (index.places.clone(), accepted)
+        let places = index.places.clone();
+        self.inference = inference;
+        (places, accepted)
     }
 
     /// Calls of functions that were outlined from the patterns of these steps.
