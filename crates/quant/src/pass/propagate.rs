@@ -48,7 +48,7 @@ impl Pass for Propagate {
             .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
         let mut ties =
             Ties { graph, types: &types, units: &units, plan: state.plan.clone(), made: 0 };
-        ties.run(rules)?;
+        ties.run(rules);
         let (plan, made) = (ties.plan, ties.made);
         state.plan = plan;
         Ok(Summary::new(self, format!("{made} ties")))
@@ -71,7 +71,7 @@ struct Source {
 }
 
 impl Ties<'_> {
-    fn run(&mut self, rules: &Everywhere) -> Result<(), PassError> {
+    fn run(&mut self, rules: &Everywhere) {
         let units = self.units;
         // What is moved is looked through, so that all its readers count, and tied in the end.
         let moved = match rules.movement {
@@ -80,19 +80,18 @@ impl Ties<'_> {
         };
         self.switch(&moved, false);
         for unit in units.list.iter().rev().filter(|unit| facts(unit).tie_backward()) {
-            self.backward(unit)?;
+            self.backward(unit);
         }
         for unit in units.list.iter().filter(|unit| facts(unit).tie_forward()) {
-            self.forward(unit)?;
+            self.forward(unit);
         }
         for unit in units.list.iter() {
-            self.states(unit)?;
+            self.states(unit);
         }
         self.switch(&moved, true);
         for unit in units.list.iter() {
-            self.movement(unit, &moved)?;
+            self.movement(unit, &moved);
         }
-        Ok(())
     }
 
     /// Results of what keeps the grid, unless a rule gives them one of their own.
@@ -114,10 +113,10 @@ impl Ties<'_> {
     }
 
     /// All that is joined gets the grid of the result, where the result is all that becomes of it.
-    fn backward(&mut self, unit: &Unit<'_>) -> Result<(), PassError> {
-        let Some(&output) = unit.outputs.first() else { return Ok(()) };
+    fn backward(&mut self, unit: &Unit<'_>) {
+        let Some(&output) = unit.outputs.first() else { return };
         if !self.is_on(output) {
-            return Ok(());
+            return;
         }
         let joined: Vec<ValueId> = unit
             .inputs
@@ -143,20 +142,19 @@ impl Ties<'_> {
             site.fixed_range = Some(common);
         }
         for value in tied {
-            self.tie(output, value, unit, "joins it with others")?;
+            self.tie(output, value, unit, "joins it with others");
         }
-        Ok(())
     }
 
     /// The result gets the grid of what is read, and what is read the limits of the result.
-    fn forward(&mut self, unit: &Unit<'_>) -> Result<(), PassError> {
+    fn forward(&mut self, unit: &Unit<'_>) {
         let (Some(&output), Some(input)) =
             (unit.outputs.first(), unit.inputs.first().copied().flatten())
         else {
-            return Ok(());
+            return;
         };
         let path = Path::back(self.graph, self.types, self.units, &self.plan, input);
-        let Some(path) = path.filter(|_| self.is_on(output)) else { return Ok(()) };
+        let Some(path) = path.filter(|_| self.is_on(output)) else { return };
         let range = |value| self.plan.get(value).and_then(|site: &Quantizer| site.fixed_range);
         let (ours, theirs) = (range(output), range(path.source));
         if ours.is_some() && ours != theirs {
@@ -167,45 +165,43 @@ impl Ties<'_> {
                 if let Some(site) = self.plan.get_mut(path.source) {
                     site.because.push(Reason::new("Propagate", what));
                 }
-                return Ok(());
+                return;
             }
         }
-        self.tie(path.source, output, unit, "passes it on")
+        self.tie(path.source, output, unit, "passes it on");
     }
 
     /// The state that a recurrent operator starts from has the grid of the one it ends with.
-    fn states(&mut self, unit: &Unit<'_>) -> Result<(), PassError> {
+    fn states(&mut self, unit: &Unit<'_>) {
         let states: &[(usize, usize)] = match unit.operator {
             "LSTM" => &[(5, 1), (6, 2)],
             "RNN" | "GRU" => &[(5, 1)],
-            _ => return Ok(()),
+            _ => return,
         };
-        let [node] = unit.nodes.as_slice() else { return Ok(()) };
+        let [node] = unit.nodes.as_slice() else { return };
         for &(input, output) in states {
             let start = unit.inputs.get(input).copied().flatten();
             let source = start.and_then(|value| self.source(value));
             let end = self.graph.output(*node, output).filter(|&value| self.is_on(value));
             if let (Some(source), Some(end)) = (source, end) {
-                self.tie(end, source.value, unit, "carries its state on")?;
+                self.tie(end, source.value, unit, "carries its state on");
             }
         }
-        Ok(())
     }
 
     /// What is moved has the same grid on both sides.
-    fn movement(&mut self, unit: &Unit<'_>, moved: &[ValueId]) -> Result<(), PassError> {
+    fn movement(&mut self, unit: &Unit<'_>, moved: &[ValueId]) {
         let input = unit.inputs.first().copied().flatten();
         let Some(source) =
             input.filter(|_| keeps_grid(unit.operator)).and_then(|value| self.source(value))
         else {
-            return Ok(());
+            return;
         };
         for &output in &unit.outputs {
             if moved.contains(&output) {
-                self.tie(source.value, output, unit, "moves it")?;
+                self.tie(source.value, output, unit, "moves it");
             }
         }
-        Ok(())
     }
 
     fn source(&self, value: ValueId) -> Option<Source> {
@@ -222,27 +218,21 @@ impl Ties<'_> {
         unit.nodes.last().map_or_else(String::new, |&node| label(self.graph, node))
     }
 
-    /// Gives two sites, and all that either is tied to, one encoding within the limits of both.
-    fn tie(
-        &mut self,
-        a: ValueId,
-        b: ValueId,
-        unit: &Unit<'_>,
-        what: &str,
-    ) -> Result<(), PassError> {
-        let (Some(one), Some(other)) = (self.plan.get(a), self.plan.get(b)) else { return Ok(()) };
+    /// Gives two sites, and all that either is tied to, one encoding within the limits of both; not
+    /// those that are known to lie in different ranges.
+    fn tie(&mut self, a: ValueId, b: ValueId, unit: &Unit<'_>, what: &str) {
+        let (Some(one), Some(other)) = (self.plan.get(a), self.plan.get(b)) else { return };
         if a == b || one.tied.is_some() && one.tied == other.tied {
-            return Ok(());
+            return;
         }
-        let (spec, range) =
-            merged(one, other).map_err(|(one, other)| PassError::Contradiction {
-                value: self.graph.value(a).name().to_owned(),
-                what: format!(
-                    "{} ties it to `{}`, and ranges are {one} and {other}",
-                    self.label(unit),
-                    self.graph.value(b).name()
-                ),
-            })?;
+        let Some((spec, range)) = merged(one, other) else {
+            let (name, label) = (self.graph.value(a).name(), self.label(unit));
+            let what = format!("{label} does not tie it to `{name}`, whose range is another one");
+            if let Some(site) = self.plan.get_mut(b) {
+                site.because.push(Reason::new("Propagate", what));
+            }
+            return;
+        };
         let reason = Reason::new("Propagate", format!("{} {what}", self.label(unit)));
         self.plan.tie(a, b, &reason);
         self.made += 1;
@@ -253,15 +243,11 @@ impl Ties<'_> {
                 site.fixed_range = range;
             }
         }
-        Ok(())
     }
 }
 
-/// What two quantizers that become one are asked to be, or two ranges that cannot both hold.
-fn merged(
-    one: &Quantizer,
-    other: &Quantizer,
-) -> Result<(Spec, Option<FixedRange>), (FixedRange, FixedRange)> {
+/// What two quantizers that become one are asked to be; nothing where two ranges cannot both hold.
+fn merged(one: &Quantizer, other: &Quantizer) -> Option<(Spec, Option<FixedRange>)> {
     let narrow = |a: DType, b: DType| if b.bits() < a.bits() { b } else { a };
     let spec = Spec {
         dtype: narrow(one.spec.dtype, other.spec.dtype),
@@ -270,7 +256,7 @@ fn merged(
         ..one.spec
     };
     let range = match (one.fixed_range, other.fixed_range) {
-        (Some(one), Some(other)) if one != other => return Err((one, other)),
+        (Some(one), Some(other)) if one != other => return None,
         (one, other) => one.or(other),
     };
     let range = match range {
@@ -281,7 +267,7 @@ fn merged(
         }
         range => range,
     };
-    Ok((spec, range))
+    Some((spec, range))
 }
 
 /// What the operator of a unit means for quantization.
