@@ -35,9 +35,6 @@ pub struct Policy {
     pub activations: Vec<DType>,
     /// The types that weights may have, likewise.
     pub weights: Vec<DType>,
-    /// Whether zero is in the middle of the grids of activations.
-    #[serde(default)]
-    pub symmetric_activations: bool,
     /// What becomes of biases.
     #[serde(default)]
     pub biases: Biases,
@@ -78,6 +75,9 @@ pub struct Kernels {
     pub absorbed: Vec<String>,
     /// Whether products of two activations are quantized.
     pub dynamic_products: bool,
+    /// Whether zero is in the middle of the grids of activations.
+    #[serde(default)]
+    pub symmetric_activations: bool,
 }
 
 /// An operator with an integer kernel.

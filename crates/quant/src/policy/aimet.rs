@@ -91,7 +91,6 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Policy, RecipeError> {
         name: name.to_owned(),
         activations: types(DType::UInt8),
         weights: types(DType::Int8),
-        symmetric_activations: false,
         biases: Biases::Int32,
         placement: Placement::Everywhere(Box::new(rules)),
     })

@@ -222,9 +222,14 @@ impl Placement<'_> {
         }
     }
 
-    /// A bias that is quantized like a weight is one; what is asked of weights in the pipeline holds.
+    /// A bias that is quantized like a weight is one; what is asked of weights in the pipeline holds;
+    /// nothing is off without a reason.
     fn settle(&mut self) {
+        let silent = self.reason("no rule asks for a quantizer");
         for (_, site) in self.plan.sites_mut() {
+            if !site.enabled && site.because.is_empty() {
+                site.because.push(silent.clone());
+            }
             if matches!(site.role, Role::Bias { .. }) && site.enabled {
                 site.role = Role::Weight;
             }

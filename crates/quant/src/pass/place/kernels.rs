@@ -22,9 +22,8 @@ pub(super) fn place(
     let graph = &state.model.graph;
     let seals = Seals::of(&state.groups, graph);
     let plan = state.plan.clone();
-    let (name, symmetric) = (&state.policy.name, state.policy.symmetric_activations);
-    let mut placement =
-        Placement { place, name, symmetric, rules, graph, types, seals: &seals, plan };
+    let name = &state.policy.name;
+    let mut placement = Placement { place, name, rules, graph, types, seals: &seals, plan };
     let kernels = placement.kernels();
     let flow = Flow::of(graph, types, rules, &seals, &kernels)
         .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
@@ -37,7 +36,6 @@ pub(super) fn place(
 struct Placement<'a> {
     place: &'a Place,
     name: &'a str,
-    symmetric: bool,
     rules: &'a Kernels,
     graph: &'a Graph,
     types: &'a Types,
@@ -107,7 +105,7 @@ impl<'a> Placement<'a> {
 
     fn activation(&self) -> Spec {
         let Place { activations, strict, unsigned, .. } = *self.place;
-        let symmetric = self.place.symmetric.unwrap_or(self.symmetric);
+        let symmetric = self.place.symmetric.unwrap_or(self.rules.symmetric_activations);
         Spec { symmetric, strict, unsigned, ..Spec::activation(activations) }
     }
 
