@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use marquetry::engine::Native;
 use marquetry::matcher::Schemas;
+use marquetry::matcher::testing::{Setting, run_all};
 use marquetry::matcher::verify::{Status, Verdict, VerifyOptions, verify, verify_all};
 use marquetry::pattern::Library;
 use marquetry::pattern::core::Pattern;
@@ -45,11 +46,21 @@ fn render(src: &str) -> String {
         show(&mut out, &verdict, &library);
         if let Some(found) = &verdict.counterexample {
             let with_test = format!("{text}\n{}", found.test);
-            let parsed = load(&with_test).map(|library| library.tests().len());
-            writeln!(out, "  the test parses: {}", parsed.is_ok()).unwrap();
+            writeln!(out, "  the test {}", outcome(&with_test)).unwrap();
         }
     }
     out
+}
+
+/// What becomes of the last test of a file: as long as the pattern is wrong it has to fail.
+fn outcome(text: &str) -> &'static str {
+    let Ok(library) = load(text) else { return "does not parse" };
+    let setting = Setting { read: None, evaluate: Some(&Native) };
+    match run_all(&library, &setting).last() {
+        Some(ran) if ran.passed() => "passes",
+        Some(_) => "fails",
+        None => "is not there",
+    }
 }
 
 fn show(out: &mut String, verdict: &Verdict, library: &Library) {

@@ -1,9 +1,10 @@
 //! Small counterexamples, as a test that can be pasted.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use marquetry_ir::text::{PrintOptions, print_graph};
-use marquetry_ir::{Evaluate, Graph, Tensor, ValueId};
+use marquetry_ir::{Dim, Evaluate, Graph, Tensor, Type, ValueId};
 use marquetry_pattern::core::Pattern;
 
 use super::run::Inputs;
@@ -66,6 +67,21 @@ pub(super) fn size(graph: &Graph) -> (bool, usize, usize) {
     let constants = constants.filter_map(|value| graph.value(*value).constant.as_ref());
     let counts: Vec<usize> = elements.chain(constants.map(Tensor::len)).collect();
     (empty, counts.iter().sum(), graph.nodes().count())
+}
+
+/// Takes the numbers of the lengths of inputs and outputs away.
+pub(super) fn loosen(graph: &mut Graph) {
+    let mut names: BTreeMap<Dim, String> = BTreeMap::new();
+    let outside: Vec<ValueId> = graph.inputs.iter().chain(&graph.outputs).copied().collect();
+    for value in outside {
+        let Some(Type::Tensor(tensor)) = &mut graph.value_mut(value).ty else { continue };
+        let Some(shape) = &tensor.shape else { continue };
+        let dims = shape.iter().map(|dim| {
+            let next = format!("N{}", names.len());
+            Dim::symbol(names.entry(dim.clone()).or_insert(next))
+        });
+        tensor.shape = Some(dims.collect());
+    }
 }
 
 /// A `test` block: the pattern must not match here, so it fails as long as the pattern is wrong.
