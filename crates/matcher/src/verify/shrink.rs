@@ -85,7 +85,12 @@ pub(super) fn loosen(graph: &mut Graph) {
 }
 
 /// A `test` block: the pattern must not match here, so it fails as long as the pattern is wrong.
-pub(super) fn test(pattern: &Pattern, graph: &Graph, inputs: &Inputs, difference: &str) -> String {
+pub(super) fn test(
+    pattern: &Pattern,
+    graph: &Graph,
+    inputs: &Inputs,
+    remarks: &[String],
+) -> String {
     let mut text = format!("test \"{} is wrong here\"\n", pattern.name);
     for (value, tensor) in inputs {
         let numbers = tensor.to_f64s().unwrap_or_default();
@@ -96,7 +101,9 @@ pub(super) fn test(pattern: &Pattern, graph: &Graph, inputs: &Inputs, difference
         writeln!(text, "  # {name} = {{{}{more}}}", shown.join(", "))
             .expect("a string takes any text");
     }
-    writeln!(text, "  # {difference}").expect("a string takes any text");
+    for remark in remarks {
+        writeln!(text, "  # {remark}").expect("a string takes any text");
+    }
     let options = PrintOptions { notes: false, ..PrintOptions::default() };
     let printed = print_graph(graph, &options);
     for line in printed.trim_end().lines() {

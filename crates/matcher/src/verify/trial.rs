@@ -253,7 +253,11 @@ impl<'a, 'p> Trial<'a, 'p> {
         // What the rewriter sees and refuses it does not see where lengths have no numbers.
         let unseen = pair.refused.is_some() && self.is_replaced(&loose);
         let graph = if unseen { &loose.graph } else { &model.graph };
-        let test = shrink::test(self.pattern, graph, &failure.inputs, &difference.to_string());
+        let mut remarks = vec![difference.to_string()];
+        if pair.refused.is_some() && !unseen {
+            remarks.push("the rewriter sees it and replaces nothing, so this passes".to_owned());
+        }
+        let test = shrink::test(self.pattern, graph, &failure.inputs, &remarks);
         let suggestion = candidates.best().map(|(text, _)| text);
         Counterexample { difference, test, failed, suggestion, variant: failure.variant }
     }
