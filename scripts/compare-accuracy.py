@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Accuracy of quantized models side by side: this project, ONNX Runtime's quantizer, AIMET.
+
+    python3 scripts/compare-accuracy.py MARQUETRY ZOO [--only NAME,..] [--out TABLE.md]
+
+Every trained model of the zoo (opset 17) and MiniLM are quantized with the same calibration samples to
+8 or 4 bit weights and 8 or 16 bit activations, per channel, each tool with its defaults otherwise, and
+judged with ONNX Runtime. AIMET is not run: its figures are those recorded in `baseline.json` of the
+zoo, measured on the same samples, the best of min_max and tf_enhanced. An empty cell was not
+recorded, or the tool has no such type.
+
+Needs numpy, onnx and onnxruntime.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import tempfile
+
+import numpy as np
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+import evaluate
+
+WIDTHS = [("w8a8", 8, 8), ("w8a16", 8, 16), ("w4a8", 4, 8), ("w4a16", 4, 16)]
+
+
+class Samples(CalibrationDataReader):
+    def __init__(self, arrays, size):
+        self.rows = evaluate.batches(arrays, size)
+
+    def get_next(self):
+        return next(self.rows, None)
+
+
+def runtime(model, arrays, weights, activations, out):
+    """ONNX Runtime's own quantizer, as its documentation says to use it."""
+    prepared = out.with_suffix(".prepared.onnx")
+    quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
+    quantize_static(
+        str(prepared),
+        str(out),
+        Samples(arrays, 10 if len(arrays) > 1 else 32),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8 if activations == 8 else QuantType.QUInt16,
+        weight_type=QuantType.QInt8 if weights == 8 else QuantType.QInt4,
+        per_channel=True,
+        # 16 and 4 bit types are not in the standard before opset 21.
+        extra_options={"UseQDQContribOps": activations == 16 or weights == 4},
+    )
+
+
+def ours(binary, model, calib, weights, activations, out):
+    command = [binary, "quantize", model, "--calib", calib, "-o", out, "--batch", "16", "--quiet"]
+    command += ["--weights", f"int{weights}", "--activations", f"uint{activations}"]
+    subprocess.run([str(word) for word in command], check=True, capture_output=True)
+
+
+def recorded(baseline, name, label):
+    found = [
+        row.get("accuracy", row.get("cos_mean"))
+        for kind, row in baseline.get("aimet_onnx", {}).get(name, {}).items()
+        if kind in (f"minmax_{label}", f"tfe_{label}")
+    ]
+    return max((value for value in found if value is not None), default=None)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("marquetry", type=pathlib.Path)
+    parser.add_argument("zoo", type=pathlib.Path)
+    parser.add_argument("--only", type=lambda names: names.split(","), default=[])
+    parser.add_argument("--out", type=pathlib.Path)
+    args = parser.parse_args()
+    baseline = json.loads((args.zoo / "open" / "baseline.json").read_text())
+    trained = args.zoo / "open" / "trained"
+    models = sorted(trained.glob("*.ts17.onnx")) + sorted((args.zoo / "minilm").glob("*.onnx"))
+    lines = ["| model | float | bits | Marquetry | ONNX Runtime | AIMET |", "|---|---|---|---|---|---|"]
+    below = []
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        for model in models:
+            family = model.name.split(".")[0]
+            if args.only and family not in args.only:
+                continue
+            tokens = family == "minilm"
+            if tokens:
+                data, calib = np.load(args.zoo / "minilm" / "eval.npz"), args.zoo / "minilm" / "calib.npz"
+                arrays = {one: np.load(calib)[one] for one in ("input_ids", "attention_mask", "token_type_ids")}
+                judge = lambda path: evaluate.embedding(path, data)[0]
+            else:
+                file = "data_mlp_cancer.npz" if family == "mlp_cancer" else "data_digits.npz"
+                data, calib = np.load(trained / file), folder / f"calib.{pathlib.Path(file).name}"
+                arrays = {"x": data["calib_x"].astype(np.float32)}
+                np.savez(calib, **arrays)
+                judge = lambda path: evaluate.accuracy(path, data)
+            before = judge(model)
+            for label, weights, activations in WIDTHS:
+                row = []
+                for tool in ("ours", "runtime"):
+                    out = folder / f"{model.stem}.{label}.{tool}.onnx"
+                    try:
+                        if tool == "ours":
+                            ours(args.marquetry, model, calib, weights, activations, out)
+                        else:
+                            runtime(model, arrays, weights, activations, out)
+                        row.append(judge(out))
+                    except Exception as error:  # a tool that cannot is a row of the table
+                        print(f"{model.name} {label} {tool}: {str(error).splitlines()[0][:160]}", flush=True)
+                        row.append(None)
+                row.append(recorded(baseline, model.name, label))
+                cell = lambda value: "" if value is None else f"{value:.4f}"
+                line = f"| {family} | {before:.4f} | {label} | " + " | ".join(map(cell, row)) + " |"
+                print(line, flush=True)
+                lines.append(line)
+                peers = [value for value in row[1:] if value is not None]
+                if row[0] is None or (peers and row[0] < max(peers)):
+                    below.append(f"{family} {label}")
+    if args.out:
+        args.out.write_text("\n".join(lines) + "\n")
+    print("below a peer: " + (", ".join(below) or "nowhere"))
+
+
+if __name__ == "__main__":
+    main()
