@@ -63,7 +63,7 @@ fn once(cli: &Cli) -> ExitCode {
         Verb::Run(args) => quantize::run_pipeline(args, cli),
         Verb::Compare(args) => compare::run(args, cli),
         Verb::Pattern(args) => pattern::run(args, cli),
-        Verb::Explain(args) => explain::run(args),
+        Verb::Explain(args) => explain::run(args, cli),
     };
     let json = cli.verb.json();
     match result {
@@ -113,7 +113,10 @@ impl Verb {
             Self::Run(args) => args.json,
             Self::Compare(args) => args.json,
             Self::Pattern(args) => args.json(),
-            Self::Explain(args) => args.json,
+            Self::Explain(args) => match &args.what {
+                Some(args::Explained::Tensor(args)) => args.json,
+                None => args.json,
+            },
         }
     }
 }

@@ -14,6 +14,7 @@ mod effective;
 pub mod encoding;
 pub mod encodings;
 mod error;
+pub mod explain;
 pub mod export;
 mod flow;
 pub mod grid;
@@ -40,6 +41,7 @@ mod units;
 
 pub use encoding::{Cell, Encoding};
 pub use error::NumericError;
+pub use explain::Explained;
 pub use pass::{Context, Pass, PassError, State, Summary};
 pub use pipeline::Pipeline;
 pub use plan::{Plan, Quantizer, Reason, Role};

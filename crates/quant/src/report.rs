@@ -1,6 +1,6 @@
 //! The report: what every pass did, and for every site what it became and why.
 
-use marquetry_ir::Slot;
+use marquetry_ir::{Slot, ValueId};
 use serde::Serialize;
 
 use crate::pass::{State, Summary};
@@ -61,49 +61,57 @@ pub struct LeftInFloat {
     pub because: Vec<Reason>,
 }
 
+impl Site {
+    /// The account of one value, if it carries a quantizer.
+    pub fn of(state: &State, value: ValueId) -> Option<Site> {
+        let graph = &state.model.graph;
+        let name = |value| graph.value(value).name().to_owned();
+        let site = state.plan.get(value)?;
+        let mut scales = site.encoding.iter().flat_map(|encoding| &encoding.cells);
+        let first = scales.next().map(|cell| (cell.scale, cell.scale));
+        let scales = first.map(|first| {
+            scales.fold(first, |(lo, hi), cell| (lo.min(cell.scale), hi.max(cell.scale)))
+        });
+        let single = site.encoding.as_ref().filter(|encoding| encoding.is_per_tensor());
+        let all = graph.uses(value).iter().filter(|one| one.slot != Slot::Capture).count();
+        Some(Site {
+            value: name(value),
+            role: match site.role {
+                Role::Activation => "activation",
+                Role::Weight => "weight",
+                Role::Bias { .. } => "bias",
+            },
+            dtype: site.encoding.as_ref().map_or(site.spec.dtype, |one| one.dtype).to_string(),
+            granularity: site.spec.granularity.to_string(),
+            symmetric: site.spec.symmetric,
+            enabled: site.enabled,
+            readers: site
+                .readers
+                .iter()
+                .map(|reader| crate::kernel::label(graph, reader.node))
+                .collect(),
+            float_readers: all.saturating_sub(site.readers.len()),
+            observed: state.statistics.get(&value).and_then(|seen| seen.range().range()),
+            scales,
+            zero_point: single.map(|encoding| encoding.zero_point(0)),
+            tied_to: state
+                .plan
+                .tied_to(value)
+                .into_iter()
+                .filter(|&other| other != value)
+                .map(name)
+                .collect(),
+            because: site.because.clone(),
+        })
+    }
+}
+
 impl Report {
     /// The report of a state.
     pub fn of(state: &State) -> Report {
         let graph = &state.model.graph;
         let name = |value| graph.value(value).name().to_owned();
-        let sites = state.plan.sites().map(|(value, site)| {
-            let mut scales = site.encoding.iter().flat_map(|encoding| &encoding.cells);
-            let first = scales.next().map(|cell| (cell.scale, cell.scale));
-            let scales = first.map(|first| {
-                scales.fold(first, |(lo, hi), cell| (lo.min(cell.scale), hi.max(cell.scale)))
-            });
-            let single = site.encoding.as_ref().filter(|encoding| encoding.is_per_tensor());
-            let all = graph.uses(value).iter().filter(|one| one.slot != Slot::Capture).count();
-            Site {
-                value: name(value),
-                role: match site.role {
-                    Role::Activation => "activation",
-                    Role::Weight => "weight",
-                    Role::Bias { .. } => "bias",
-                },
-                dtype: site.encoding.as_ref().map_or(site.spec.dtype, |one| one.dtype).to_string(),
-                granularity: site.spec.granularity.to_string(),
-                symmetric: site.spec.symmetric,
-                enabled: site.enabled,
-                readers: site
-                    .readers
-                    .iter()
-                    .map(|reader| crate::kernel::label(graph, reader.node))
-                    .collect(),
-                float_readers: all.saturating_sub(site.readers.len()),
-                observed: state.statistics.get(&value).and_then(|seen| seen.range().range()),
-                scales,
-                zero_point: single.map(|encoding| encoding.zero_point(0)),
-                tied_to: state
-                    .plan
-                    .tied_to(value)
-                    .into_iter()
-                    .filter(|&other| other != value)
-                    .map(name)
-                    .collect(),
-                because: site.because.clone(),
-            }
-        });
+        let sites = state.plan.sites().filter_map(|(value, _)| Site::of(state, value));
         let left_in_float = state
             .plan
             .left_alone()

@@ -1,4 +1,6 @@
-//! `marquetry explain`: what a code means.
+//! `marquetry explain`: what a code means, and what was decided about a tensor.
+
+mod tensor;
 
 use marquetry_ir::check::{Explanation, Fact, Severity};
 use marquetry_pattern::Code;
@@ -6,11 +8,18 @@ use marquetry_pattern::similar::closest;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use super::args::Explain;
+use super::args::{Cli, Explain, Explained};
 use super::failure::{Exit, Failure};
 
-pub(crate) fn run(args: &Explain) -> Result<Answer, Failure> {
-    let asked = args.code.trim();
+pub(crate) fn run(args: &Explain, cli: &Cli) -> Result<Answer, Failure> {
+    match &args.what {
+        Some(Explained::Tensor(args)) => tensor::run(args, cli),
+        None => code(args.code.as_deref().unwrap_or_default()),
+    }
+}
+
+fn code(asked: &str) -> Result<Answer, Failure> {
+    let asked = asked.trim();
     if let Some(code) = Code::from_text(asked) {
         return Ok(pattern(code));
     }

@@ -44,6 +44,18 @@ pub(crate) struct Job<'a> {
     pub(crate) instead: Option<&'a Path>,
 }
 
+/// What a pipeline left.
+pub(crate) struct Ran {
+    pub(crate) state: State,
+    pub(crate) engine: Embedded,
+    /// The samples that the command line names, if it names any.
+    pub(crate) samples: Option<Samples>,
+    /// Every file that was read.
+    inputs: Vec<PathBuf>,
+    /// What the user should know, one line each.
+    pub(crate) notes: Vec<String>,
+}
+
 impl Job<'_> {
     pub(crate) fn run(&self, pipeline: &Pipeline, cli: &Cli) -> Result<Answer, Failure> {
         // Whatever can be refused at once is, before anything long runs.
@@ -52,10 +64,39 @@ impl Job<'_> {
             outputs::is_file(output)?;
             outputs::writable(output)?;
         }
+        let mut ran = self.prepared(pipeline, cli, &outputs)?;
+        let Ran { state, engine, samples, inputs, notes } = &mut ran;
+        if let Some(path) = self.instead {
+            outputs::redirect(&mut state.outputs, path);
+        }
+        // The pipeline itself may name files that the command line does not.
+        let written: Vec<&Path> =
+            state.outputs.iter().map(|output| output.path.as_path()).collect();
+        outputs::apart(&written, inputs)?;
+        let distances = match samples {
+            Some(samples) => distances(engine, state, samples)?,
+            None => Vec::new(),
+        };
+        state.outputs.iter().try_for_each(|output| outputs::is_file(&output.path))?;
+        outputs::write(&state.outputs)?;
+        let sizes = Sizes::of(self.model, &state.outputs)?;
+        let mut answer =
+            Answer::new(self.text(state, &sizes, &distances), self.json(state, &sizes, &distances));
+        notes.drain(..).for_each(|note| answer.note(note));
+        Ok(answer)
+    }
+
+    /// Runs the pipeline and writes nothing.
+    pub(crate) fn ran(&self, pipeline: &Pipeline, cli: &Cli) -> Result<Ran, Failure> {
+        self.prepared(pipeline, cli, &[])
+    }
+
+    /// Runs the pipeline, unless one of the outputs is something that it reads.
+    fn prepared(&self, pipeline: &Pipeline, cli: &Cli, outputs: &[&Path]) -> Result<Ran, Failure> {
         let mut model = load::model(self.model, cli)?;
         let inlined = inline::functions(&mut model);
         let inputs = self.inputs(&model);
-        outputs::apart(&outputs, &inputs)?;
+        outputs::apart(outputs, &inputs)?;
         let library = load::library(self.patterns, cli)?;
         let engine = engine(cli);
         let samples = match self.samples_needed || self.samples.calib.is_some() {
@@ -67,48 +108,28 @@ impl Job<'_> {
             Some(samples) => samples,
             None => &none,
         };
-        refusals(&engine, &model, self.model)?;
+        if samples.is_some() {
+            refusals(&engine, &model, self.model)?;
+        }
 
         let bars = Bars::new(cli.quiet);
         let finder = Finder(library.patterns());
         let progress = |progress: Progress<'_>| bars.show(progress);
         let context =
             Context { engine: &engine, samples: given, patterns: &finder, progress: &progress };
-        let mut state = pipeline.run(model, &context).map_err(|error| self.pass_failure(&error))?;
+        let state = pipeline.run(model, &context).map_err(|error| self.pass_failure(&error))?;
         bars.finish();
-        if let Some(path) = self.instead {
-            outputs::redirect(&mut state.outputs, path);
-        }
-        // The pipeline itself may name files that the command line does not.
-        let written: Vec<&Path> =
-            state.outputs.iter().map(|output| output.path.as_path()).collect();
-        outputs::apart(&written, &inputs)?;
-        let distances = match &samples {
-            Some(samples) => distances(&engine, &state, samples)?,
-            None => Vec::new(),
-        };
-        state.outputs.iter().try_for_each(|output| outputs::is_file(&output.path))?;
-        outputs::write(&state.outputs)?;
-        let sizes = Sizes::of(self.model, &state.outputs)?;
-        let mut answer = Answer::new(
-            self.text(&state, &sizes, &distances),
-            self.json(&state, &sizes, &distances),
-        );
+        let mut notes = Vec::new();
         if inlined.calls > 0 {
-            answer.note(format!("{} calls of functions became their bodies", inlined.calls));
+            notes.push(format!("{} calls of functions became their bodies", inlined.calls));
         }
-        for left in &inlined.left {
-            answer.note(format!("calls stay as they are: {left}"));
-        }
-        for note in samples.iter().flat_map(Samples::notes) {
-            answer.note(note.clone());
-        }
-        for summary in &state.summaries {
-            for note in &summary.notes {
-                answer.note(format!("{}: {note}", summary.pass));
-            }
-        }
-        Ok(answer)
+        notes.extend(inlined.left.iter().map(|left| format!("calls stay as they are: {left}")));
+        notes.extend(samples.iter().flat_map(Samples::notes).cloned());
+        let of_passes = state.summaries.iter().flat_map(|summary| {
+            summary.notes.iter().map(|note| format!("{}: {note}", summary.pass))
+        });
+        notes.extend(of_passes);
+        Ok(Ran { state, engine, samples, inputs, notes })
     }
 
     /// Every file that the run reads, so that none of them is written over.
@@ -220,7 +241,8 @@ impl Job<'_> {
     }
 }
 
-fn pass_failure(error: &PassError) -> Failure {
+/// Why a pass failed.
+pub(crate) fn pass_failure(error: &PassError) -> Failure {
     let exit = match error.code() {
         code if code.starts_with("samples_") => Exit::Samples,
         "no_samples" | "bad_sample" | "nan_in_calibration" => Exit::Samples,

@@ -7,7 +7,7 @@ use marquetry_quant::pass::{EncodingsFile, SchemeName, WeightGranularity};
 use marquetry_quant::{Compat, DType, Pipeline, RecipeError, Standard};
 
 use super::answer::Answer;
-use super::args::{Cli, Numbers, Quantize, Run, Samples};
+use super::args::{Choices, Cli, Numbers, Quantize, Run, Samples};
 use super::failure::{Exit, Failure};
 use super::job::Job;
 
@@ -21,9 +21,9 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
     let pipeline = Pipeline::parse(&recipe).map_err(|error| refused(Exit::Usage, &error))?;
     let encodings = encodings(args.encodings.as_deref()).map(|file| file.path);
     let outputs = [&args.output].into_iter().chain(&encodings).map(PathBuf::as_path).collect();
-    let reads = args.stats.iter().map(PathBuf::as_path).collect();
-    let (samples, patterns) = (&args.samples, &args.patterns.files);
-    let samples_needed = args.stats.is_none();
+    let Choices { samples, patterns, stats, .. } = &args.choices;
+    let reads = stats.iter().map(PathBuf::as_path).collect();
+    let (samples_needed, patterns) = (stats.is_none(), &patterns.files);
     Job { model: &args.model, samples, samples_needed, patterns, reads, outputs, instead: None }
         .run(&pipeline, cli)
 }
@@ -59,17 +59,22 @@ fn refused(exit: Exit, error: &RecipeError) -> Failure {
 
 /// The pipeline that the options mean, in RON.
 fn recipe(args: &Quantize) -> Result<String, Failure> {
-    let standard = Standard {
-        equalize: !args.no_equalize && args.stats.is_none(),
-        statistics: args.stats.clone(),
-        adjust_weights: args.adjust_weights,
-        encodings: encodings(args.encodings.as_deref()),
-        ..standard(&args.numbers, &args.samples, &args.output)?
-    };
+    let encodings = encodings(args.encodings.as_deref());
+    let standard = Standard { encodings, ..chosen(&args.choices, &args.output)? };
     Ok(standard.recipe().to_ron())
 }
 
-/// The choices that the options mean.
+/// Every choice that the options mean.
+pub(crate) fn chosen(choices: &Choices, output: &Path) -> Result<Standard, Failure> {
+    Ok(Standard {
+        equalize: !choices.no_equalize && choices.stats.is_none(),
+        statistics: choices.stats.clone(),
+        adjust_weights: choices.adjust_weights,
+        ..standard(&choices.numbers, &choices.samples, output)?
+    })
+}
+
+/// The choices that `calibrate` has too.
 pub(crate) fn standard(
     numbers: &Numbers,
     samples: &Samples,

@@ -1,0 +1,98 @@
+//! The options of verbs that quantize, or say what quantizing would do.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::PatternFiles;
+
+#[derive(Debug, Args)]
+pub(crate) struct Quantize {
+    /// The float model.
+    pub(crate) model: PathBuf,
+    /// Where the quantized model goes.
+    #[arg(short, long, value_name = "FILE.onnx")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) choices: Choices,
+    /// Also writes AIMET encodings: FILE, or FILE@VERSION with 0.6.1, 1.0.0 or 2.0.0.
+    #[arg(long, value_name = "FILE[@VERSION]")]
+    pub(crate) encodings: Option<String>,
+    /// Prints the pipeline that these options mean, and does nothing else.
+    #[arg(long)]
+    pub(crate) print_pipeline: bool,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainTensor {
+    /// The name of the tensor.
+    pub(crate) name: String,
+    /// The float model, or one that is quantized already.
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) choices: Choices,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What decides which values are quantized, to what, and by which numbers.
+#[derive(Debug, Args)]
+pub(crate) struct Choices {
+    #[command(flatten)]
+    pub(crate) samples: Samples,
+    #[command(flatten)]
+    pub(crate) numbers: Numbers,
+    /// Raises scales of weights where a 32-bit accumulator needs it, as `--compat aimet` always does.
+    #[arg(long)]
+    pub(crate) adjust_weights: bool,
+    /// Leaves the ranges of channels as they are, instead of bringing them together between layers.
+    #[arg(long)]
+    pub(crate) no_equalize: bool,
+    /// Takes the ranges from a file that `calibrate` wrote, instead of running samples. Implies
+    /// `--no-equalize`, because statistics are those of the model as it is.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stats: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) patterns: PatternFiles,
+}
+
+/// What is quantized to what.
+#[derive(Debug, Args)]
+pub(crate) struct Numbers {
+    /// How ranges are chosen: min_max, tf_enhanced, percentile:99.9, mse, entropy.
+    #[arg(long, default_value = "min_max")]
+    pub(crate) scheme: String,
+    /// What it is to run on: a shipped policy, a policy in RON, or a configuration of AIMET in JSON.
+    #[arg(long, default_value = "ort-cpu", value_name = "NAME|FILE.ron|FILE.json")]
+    pub(crate) target: String,
+    /// The type of weights: int8, uint8, int4, int2, int16, float8e4m3fn, float16, …; the first that
+    /// the target names where left out.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) weights: Option<String>,
+    /// The type of activations: uint8, int8, uint16, int16, float16, …; likewise.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) activations: Option<String>,
+    /// One scale per tensor, per output channel of a weight, or per block of N of its elements.
+    #[arg(long, default_value = "channel", value_name = "tensor|channel|block:N|lpbq:N")]
+    pub(crate) granularity: String,
+    /// Computes another tool's numbers to the bit.
+    #[arg(long, value_name = "aimet")]
+    pub(crate) compat: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Samples {
+    /// Samples: a .npz with an array per input, a folder of .npz or .npy, or of test_data_set_*.
+    #[arg(long, visible_alias = "data", value_name = "DATA")]
+    pub(crate) calib: Option<PathBuf>,
+    /// Uses the first N samples only.
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) samples: Option<usize>,
+    /// Samples that are run at once.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) batch: usize,
+}
