@@ -3,6 +3,7 @@
 //! Nothing else prints. A verb returns an [`Answer`] or a [`Failure`].
 #![allow(clippy::print_stdout, reason = "this is the one place that prints")]
 
+mod analyze;
 mod answer;
 mod args;
 mod calibrate;
@@ -62,6 +63,7 @@ fn once(cli: &Cli) -> ExitCode {
         Verb::Encodings(args) => encodings::run(args, cli),
         Verb::Run(args) => quantize::run_pipeline(args, cli),
         Verb::Compare(args) => compare::run(args, cli),
+        Verb::Analyze(args) => analyze::run(args, cli),
         Verb::Pattern(args) => pattern::run(args, cli),
         Verb::Explain(args) => explain::run(args, cli),
     };
@@ -112,6 +114,7 @@ impl Verb {
             ) => *json,
             Self::Run(args) => args.json,
             Self::Compare(args) => args.json,
+            Self::Analyze(args) => args.json,
             Self::Pattern(args) => args.json(),
             Self::Explain(args) => match &args.what {
                 Some(args::Explained::Tensor(args)) => args.json,

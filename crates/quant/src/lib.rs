@@ -34,6 +34,7 @@ pub mod recipe;
 pub mod report;
 mod scheme;
 mod seal;
+pub mod sensitivity;
 pub mod spec;
 pub mod statistics;
 mod suggest;

@@ -27,7 +27,7 @@ use serde::Serialize;
 pub use calibrate::Calibrate;
 pub use check::Check;
 pub use equalize::{Equalize, EqualizeBy};
-pub use export::{EncodingsFile, Export};
+pub use export::{EncodingsFile, Export, lowered_plan};
 pub use fold_batch_norm::FoldBatchNorm;
 pub use fold_constants::FoldConstants;
 pub use group::{FindGroups, Group};

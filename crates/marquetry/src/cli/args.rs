@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::quantize::{Choices, ExplainTensor, Numbers, Quantize, Samples};
+pub(crate) use self::quantize::{Analyze, By, Choices, ExplainTensor, Numbers, Quantize, Samples};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -85,6 +85,8 @@ pub(crate) enum Verb {
     Run(Run),
     /// How far the tensors of two models are apart on the same samples.
     Compare(Compare),
+    /// Which layers lose most when they are quantized: each on alone, and each off alone.
+    Analyze(Box<Analyze>),
     /// Works on pattern files.
     #[command(subcommand)]
     Pattern(Pattern),

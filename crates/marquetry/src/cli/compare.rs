@@ -56,12 +56,23 @@ pub(crate) struct Distance {
 }
 
 impl Distance {
+    /// The distance of a tensor before the first sample.
+    pub(crate) fn new(name: &str, output: bool) -> Self {
+        let name = name.to_owned();
+        Self { name, output, signal: 0.0, noise: 0.0, largest: 0.0, shapes_differ: false }
+    }
+
+    /// The name of the tensor.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// 10·log₁₀(Σ x² / Σ (x − y)²) in decibels; `None` where the tensors are equal.
-    fn sqnr(&self) -> Option<f64> {
+    pub(crate) fn sqnr(&self) -> Option<f64> {
         (self.noise > 0.0).then(|| 10.0 * (self.signal / self.noise).log10())
     }
 
-    fn add(&mut self, reference: &Tensor, candidate: &Tensor) {
+    pub(crate) fn add(&mut self, reference: &Tensor, candidate: &Tensor) {
         if reference.dims() != candidate.dims() {
             self.shapes_differ = true;
             return;
@@ -116,16 +127,9 @@ fn measure(
 ) -> Result<Vec<Distance>, Failure> {
     let mut distances: Vec<_> = names
         .iter()
-        .map(|name| Distance {
-            name: name.clone(),
-            output: reference
-                .graph
-                .find(name)
-                .is_some_and(|value| reference.graph.is_output(value)),
-            signal: 0.0,
-            noise: 0.0,
-            largest: 0.0,
-            shapes_differ: false,
+        .map(|name| {
+            let output = reference.graph.find(name);
+            Distance::new(name, output.is_some_and(|value| reference.graph.is_output(value)))
         })
         .collect();
     let rows = |graph: &Graph| -> BTreeMap<ValueId, usize> {

@@ -277,17 +277,17 @@ impl FindGroups for Finder<'_> {
 }
 
 /// A bar for each pass that says how far it is; nothing where standard error is no terminal.
-struct Bars {
+pub(crate) struct Bars {
     shown: bool,
     current: RefCell<Option<(String, ProgressBar)>>,
 }
 
 impl Bars {
-    fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool) -> Self {
         Self { shown: !quiet && io::stderr().is_terminal(), current: RefCell::new(None) }
     }
 
-    fn show(&self, progress: Progress<'_>) {
+    pub(crate) fn show(&self, progress: Progress<'_>) {
         let Some(total) = progress.total.filter(|_| self.shown) else { return };
         let mut current = self.current.borrow_mut();
         if current.as_ref().is_none_or(|(pass, _)| pass != progress.pass) {
@@ -305,7 +305,7 @@ impl Bars {
         }
     }
 
-    fn finish(&self) {
+    pub(crate) fn finish(&self) {
         if let Some((_, bar)) = self.current.borrow_mut().take() {
             bar.finish_and_clear();
         }

@@ -52,6 +52,21 @@ fn usual() -> String {
     Version::V1_0_0.name().to_owned()
 }
 
+/// The plan as it is lowered: where everything is quantized, who reads what is moved reads integers
+/// as well.
+///
+/// # Errors
+///
+/// When the graph has a cycle.
+pub fn lowered_plan(state: &State) -> Result<crate::Plan, PassError> {
+    let Some(rules) = state.policy.everywhere() else { return Ok(state.plan.clone()) };
+    let graph = &state.model.graph;
+    let types = infer::run(&state.model);
+    let units = Units::of(graph, &types, &state.groups, &rules.groups)
+        .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
+    Ok(with_moved(graph, &types, &units, &state.plan))
+}
+
 impl Pass for Export {
     fn name(&self) -> &str {
         "Export"
@@ -69,18 +84,7 @@ impl Pass for Export {
         let mut written = Vec::new();
         let mut notes = Vec::new();
         if let Some(path) = &self.qdq {
-            let lowered = match state.policy.everywhere() {
-                // Who reads what is moved reads integers as well.
-                Some(rules) => {
-                    let graph = &state.model.graph;
-                    let types = infer::run(&state.model);
-                    let units = Units::of(graph, &types, &state.groups, &rules.groups)
-                        .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
-                    let plan = with_moved(graph, &types, &units, &state.plan);
-                    qdq::lower(&state.model, &plan)?
-                }
-                None => qdq::lower(&state.model, &state.plan)?,
-            };
+            let lowered = qdq::lower(&state.model, &lowered_plan(state)?)?;
             written.push(format!(
                 "{} with {} QuantizeLinear and {} DequantizeLinear",
                 path.display(),

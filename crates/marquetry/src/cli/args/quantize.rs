@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::PatternFiles;
 
@@ -37,6 +37,30 @@ pub(crate) struct ExplainTensor {
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Analyze {
+    /// The float model.
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) choices: Choices,
+    /// What is measured on its own: what a layer reads, or a tensor.
+    #[arg(long, value_enum, default_value_t = By::Layer)]
+    pub(crate) by: By,
+    /// Measures on the first N samples; those of `--samples` are calibrated with.
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) limit: usize,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// A group, or an operator outside of groups.
+    Layer,
+    Tensor,
 }
 
 /// What decides which values are quantized, to what, and by which numbers.
