@@ -162,7 +162,7 @@ fn quantized_cases_compute_nearly_the_same() {
         for (_, src) in samples {
             let sample = sample(src);
             // Passes before the export rewrite the float model, which must mean what it did.
-            let pairs = outputs(&float, &sample).into_iter().zip(outputs(&state.model, &sample));
+            let pairs = outputs(&float, &sample).into_iter().zip(outputs(state.float(), &sample));
             for (reference, found) in pairs {
                 let found = decibels(&reference.f32s().unwrap(), &found.f32s().unwrap());
                 assert!(found > 100.0, "{name}: the float model is off, {found:.1} dB");
@@ -312,4 +312,54 @@ fn zoo_models_stay_near_float() {
         eprintln!("{name}: {float:.4} -> {int8:.4}");
         assert!(float - int8 <= limit, "{name}: {float:.4} -> {int8:.4}");
     }
+}
+
+/// The mean error of every output channel of the last axis, over all samples of a case.
+fn mean_errors(case: &str, pipeline: &str) -> Vec<f64> {
+    let state = run_by(case, pipeline).unwrap();
+    let Content::Model(quantized) = &state.outputs[0].content else { panic!("no model") };
+    let mut sums: Vec<f64> = Vec::new();
+    let samples: Vec<_> =
+        sections(case).into_iter().filter(|(name, _)| *name == "sample").collect();
+    for (_, src) in &samples {
+        let sample = sample(src);
+        let pairs = outputs(state.float(), &sample).into_iter().zip(outputs(quantized, &sample));
+        let errors: Vec<f64> = pairs
+            .flat_map(|(float, found)| {
+                let (float, found) = (float.to_f64s().unwrap(), found.to_f64s().unwrap());
+                float.into_iter().zip(found).map(|(x, y)| y - x).collect::<Vec<_>>()
+            })
+            .collect();
+        sums.resize(errors.len(), 0.0);
+        sums.iter_mut().zip(errors).for_each(|(sum, error)| *sum += error);
+    }
+    sums.iter().map(|sum| (sum / samples.len() as f64).abs()).collect()
+}
+
+#[test]
+fn weights_that_integers_give_back_leave_biases_as_they_are() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/quantize/bias-correction-exact.case");
+    let case = fs::read_to_string(path).unwrap();
+    let sections = sections(&case);
+    let (_, pipeline) = sections.into_iter().find(|(name, _)| *name == "pipeline").unwrap();
+    let written = |pipeline: &str| match &run_by(&case, pipeline).unwrap().outputs[0].content {
+        Content::Model(model) => text::print(model, &PrintOptions::default()),
+        Content::Text(text) => panic!("{text}"),
+    };
+    let plain = pipeline.replace("BiasCorrection(),", "");
+    assert_ne!(plain, pipeline);
+    assert_eq!(written(&plain), written(pipeline));
+}
+
+#[test]
+fn corrected_biases_bring_the_means_of_outputs_back() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/quantize/bias-correction.case");
+    let case = fs::read_to_string(path).unwrap();
+    let sections = sections(&case);
+    let (_, pipeline) = sections.into_iter().find(|(name, _)| *name == "pipeline").unwrap();
+    let plain = pipeline.replace("BiasCorrection(),", "");
+    assert_ne!(plain, pipeline);
+    let (before, after) = (mean_errors(&case, &plain), mean_errors(&case, pipeline));
+    let largest = |errors: &[f64]| errors.iter().copied().fold(0.0, f64::max);
+    assert!(largest(&after) < 0.25 * largest(&before), "{before:?} became {after:?}");
 }

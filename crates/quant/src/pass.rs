@@ -1,6 +1,7 @@
 //! Passes: what a pipeline does, step by step, to a [`State`].
 
 mod adjust;
+mod bias_correction;
 mod calibrate;
 mod check;
 mod equalize;
@@ -24,6 +25,7 @@ use marquetry_ir::{Model, ValueId};
 use marquetry_matcher::Groups;
 use serde::Serialize;
 
+pub use bias_correction::BiasCorrection;
 pub use calibrate::Calibrate;
 pub use check::Check;
 pub use equalize::{Equalize, EqualizeBy};
@@ -48,6 +50,8 @@ use crate::{DType, NumericError, Plan, Policy};
 pub struct State {
     /// The float model; export leaves it as it is.
     pub model: Model,
+    /// The float model before a pass changed what it computes, if one did.
+    pub original: Option<Model>,
     /// What the target wants.
     pub policy: Policy,
     /// The groups that were found.
@@ -67,6 +71,7 @@ impl State {
     pub fn new(model: Model, policy: Policy) -> State {
         State {
             model,
+            original: None,
             policy,
             groups: Groups::default(),
             plan: Plan::default(),
@@ -74,6 +79,11 @@ impl State {
             outputs: Vec::new(),
             summaries: Vec::new(),
         }
+    }
+
+    /// The float model that the quantized one is to be judged by.
+    pub fn float(&self) -> &Model {
+        self.original.as_ref().unwrap_or(&self.model)
     }
 }
 

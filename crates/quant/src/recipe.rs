@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::pass::{
-    Calibrate, Check, EncodingsFile, Equalize, EqualizeBy, Export, FoldBatchNorm, FoldConstants,
-    Group, Observe, Pass, Place, Propagate, QuantizeBias, SchemeName, WeightGranularity,
-    WeightSpec,
+    BiasCorrection, Calibrate, Check, EncodingsFile, Equalize, EqualizeBy, Export, FoldBatchNorm,
+    FoldConstants, Group, Observe, Pass, Place, Propagate, QuantizeBias, SchemeName,
+    WeightGranularity, WeightSpec,
 };
 use crate::{Compat, DType, Pipeline, Policy, suggest};
 
@@ -169,6 +169,8 @@ pub enum Step {
     Observe(Observe),
     /// Gives every site its encoding.
     Calibrate(Calibrate),
+    /// Takes out of the outputs what rounding weights adds to their means.
+    BiasCorrection(BiasCorrection),
     /// Quantizes biases to int32.
     QuantizeBias,
     /// Refuses what no runtime can work with.
@@ -200,6 +202,8 @@ pub struct Standard {
     pub samples: Option<usize>,
     /// Whether scales of weights are raised where a 32-bit accumulator needs it.
     pub adjust_weights: bool,
+    /// Whether biases make up for what rounding weights adds to the means of outputs.
+    pub bias_correction: bool,
     /// A file of statistics to take the ranges from.
     pub statistics: Option<PathBuf>,
     /// Where the quantized model goes.
@@ -223,6 +227,7 @@ impl Standard {
             compat: Compat::Default,
             samples: None,
             adjust_weights: false,
+            bias_correction: false,
             statistics: None,
             qdq: qdq.into(),
             encodings: None,
@@ -266,19 +271,17 @@ impl Standard {
         passes.extend(self.equalize.then_some(equalize));
         passes.extend([Step::Group(Group::default()), Step::Place(place)]);
         passes.extend(self.propagate.then_some(Step::Propagate));
-        passes.extend([
-            Step::Calibrate(Calibrate {
-                scheme: self.scheme,
-                compat: self.compat,
-                samples: self.samples,
-                statistics: self.statistics.clone(),
-                adjust_weights: self.adjust_weights,
-                ..Calibrate::default()
-            }),
-            Step::QuantizeBias,
-            Step::Check,
-            Step::Export(export),
-        ]);
+        passes.push(Step::Calibrate(Calibrate {
+            scheme: self.scheme,
+            compat: self.compat,
+            samples: self.samples,
+            statistics: self.statistics.clone(),
+            adjust_weights: self.adjust_weights,
+            ..Calibrate::default()
+        }));
+        let correction = BiasCorrection { samples: self.samples };
+        passes.extend(self.bias_correction.then_some(Step::BiasCorrection(correction)));
+        passes.extend([Step::QuantizeBias, Step::Check, Step::Export(export)]);
         Recipe { target: self.target.clone(), passes }
     }
 }
@@ -323,6 +326,7 @@ impl Recipe {
                 Step::Propagate => Box::new(Propagate),
                 Step::Observe(pass) => Box::new(pass),
                 Step::Calibrate(pass) => Box::new(pass),
+                Step::BiasCorrection(pass) => Box::new(pass),
                 Step::QuantizeBias => Box::new(QuantizeBias),
                 Step::Check => Box::new(Check),
                 Step::Export(pass) => Box::new(pass),

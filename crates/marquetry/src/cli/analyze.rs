@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Analyze, cli: &Cli) -> Result<Answer, Failure> {
     };
     let parts = sensitivity::parts(state, &plan, by);
     let samples = ran.samples.as_ref().expect("the job needs samples");
-    let mut outputs = Outputs::new(&ran.engine, &state.model, samples, args.limit)?;
+    let mut outputs = Outputs::new(&ran.engine, state.float(), samples, args.limit)?;
     let bars = Bars::new(cli.quiet);
     let total = 2 * parts.len() + 1;
     let mut done = 0;

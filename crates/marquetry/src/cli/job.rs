@@ -322,7 +322,7 @@ fn distances(
         Content::Text(_) => None,
     });
     let Some(quantized) = quantized else { return Ok(Vec::new()) };
-    compare::outputs(engine, &state.model, quantized, samples, COMPARED_SAMPLES)
+    compare::outputs(engine, state.float(), quantized, samples, COMPARED_SAMPLES)
 }
 
 /// Bytes of the files before and after.

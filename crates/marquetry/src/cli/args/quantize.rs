@@ -73,6 +73,9 @@ pub(crate) struct Choices {
     /// Raises scales of weights where a 32-bit accumulator needs it, as `--compat aimet` always does.
     #[arg(long)]
     pub(crate) adjust_weights: bool,
+    /// Lets biases make up for what rounding weights adds to the means of outputs, on the samples.
+    #[arg(long)]
+    pub(crate) bias_correction: bool,
     /// Leaves the ranges of channels as they are, instead of bringing them together between layers.
     #[arg(long)]
     pub(crate) no_equalize: bool,

@@ -1,0 +1,332 @@
+//! BiasCorrection: what rounding weights adds to the mean of every output channel is taken out again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use marquetry_engine::{Flow, Sweep, SweepOptions};
+use marquetry_ir::infer::{self, Types};
+use marquetry_ir::{Graph, NodeId, Slot, Tensor, Use, ValueId};
+use serde::{Deserialize, Serialize};
+
+use super::weights::{name, numeric, read};
+use super::{Context, Fact, Pass, PassError, Progress, State, Summary};
+use crate::Granularity;
+use crate::kernel::{self, BIAS, DATA, SUMS, WEIGHT, label};
+use crate::observer::{Moments, Observer, View};
+use crate::plan::{Plan, Reason, Role};
+use crate::qdq::{Rounding, fake_quantize};
+
+/// Adds to the bias of every kernel what rounding its weights takes from the mean of its outputs.
+///
+/// A kernel with weights W computes with Ŵ once it is quantized, and its outputs are off by
+/// x·(W − Ŵ). The mean of that over the samples, for each output channel, is added to the bias, as in
+/// Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (2019), with
+/// means that are measured instead of derived. It is measured by running the kernel on W − Ŵ, which is
+/// E[x]·(W − Ŵ) because a kernel is linear, and is right at the borders of a padded convolution too.
+///
+/// The bias may be a constant that the kernel reads, or one that an Add behind a MatMul reads; a Conv
+/// or Gemm without one gets one. Weights that their integers give back exactly change nothing.
+/// The model computes something else afterwards: what it was is in [`State::original`].
+///
+/// It stands behind `Calibrate` and before `QuantizeBias`.
+/// In RON: `BiasCorrection()`, `BiasCorrection(samples: 64)`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BiasCorrection {
+    /// How many samples are run; all where left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<usize>,
+}
+
+impl Pass for BiasCorrection {
+    fn name(&self) -> &str {
+        "BiasCorrection"
+    }
+
+    fn requires(&self) -> &[Fact] {
+        &[Fact::Encodings]
+    }
+
+    fn provides(&self) -> &[Fact] {
+        &[]
+    }
+
+    fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
+        let types = infer::run(&state.model);
+        let graph = &state.model.graph;
+        let (mut kernels, mut exact, mut left) = (Vec::new(), 0, Vec::new());
+        for node in graph.nodes() {
+            let Some(weight) = quantized_weight(graph, &state.plan, node) else { continue };
+            let Some(error) = rounding_error(graph, &types, &state.plan, weight)? else {
+                exact += 1;
+                continue;
+            };
+            match place(graph, &types, &state.plan, node) {
+                Ok(place) => kernels.push(Kernel { node, weight, error, place }),
+                Err(why) => left.push((node, weight, why)),
+            }
+        }
+        for &(node, weight, why) in &left {
+            let what = format!("{} is not corrected: {why}", label(graph, node));
+            if let Some(site) = state.plan.get_mut(weight) {
+                site.because.push(Reason::new(self.name(), what));
+            }
+        }
+        let total = cx.samples.count().min(self.samples.unwrap_or(usize::MAX));
+        let means = match kernels.is_empty() {
+            true => Vec::new(),
+            false => self.means(graph, &kernels, cx, total)?,
+        };
+        let original = kernels.first().map(|_| state.model.clone());
+        let mut largest: Option<(f64, String)> = None;
+        for (kernel, means) in kernels.iter().zip(&means) {
+            let (least, most) =
+                means.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |ends, &x| {
+                    (ends.0.min(x), ends.1.max(x))
+                });
+            let here = label(&state.model.graph, kernel.node);
+            let bias = correct(&mut state.model.graph, &types, kernel, means)?;
+            let what = format!("moved by {least:.3e} to {most:.3e} for the weight of {here}");
+            state.plan.leave_alone(bias, Reason::new(self.name(), what));
+            let reach = most.max(-least);
+            if largest.as_ref().is_none_or(|(before, _)| reach > *before) {
+                largest = Some((reach, here));
+            }
+        }
+        state.original = state.original.take().or(original);
+        state.model.graph.drop_unused();
+        let mut summary = Summary::new(
+            self,
+            match &largest {
+                Some((reach, here)) => format!(
+                    "{} biases corrected on {total} samples, by at most {reach:.3e} ({here})",
+                    kernels.len()
+                ),
+                None => "no bias corrected".to_owned(),
+            },
+        );
+        if exact > 0 {
+            summary.notes.push(format!("kernels whose weights are exact: {exact}"));
+        }
+        if !left.is_empty() {
+            summary.notes.push(format!("kernels without a bias to correct: {}", left.len()));
+        }
+        Ok(summary)
+    }
+}
+
+/// A kernel whose outputs are off.
+struct Kernel {
+    node: NodeId,
+    weight: ValueId,
+    /// W − Ŵ.
+    error: Tensor,
+    place: Place,
+}
+
+/// Where the bias of a kernel is read.
+struct Place {
+    node: NodeId,
+    slot: usize,
+    /// The bias, if there is one by now.
+    bias: Option<ValueId>,
+}
+
+impl BiasCorrection {
+    /// The mean output on W − Ŵ, for each kernel and output channel.
+    fn means(
+        &self,
+        graph: &Graph,
+        kernels: &[Kernel],
+        cx: &Context<'_>,
+        total: usize,
+    ) -> Result<Vec<Vec<f64>>, PassError> {
+        if total == 0 {
+            return Err(PassError::NoSamples);
+        }
+        let mut graph = graph.clone();
+        let mut moments: BTreeMap<ValueId, Moments> = BTreeMap::new();
+        let mut observed = Vec::new();
+        for kernel in kernels {
+            let output = beside(&mut graph, kernel)
+                .map_err(|error| PassError::Graph { message: error.to_string() })?;
+            let is_matrix = matches!(graph.node(kernel.node).op_type.as_str(), "MatMul" | "Gemm");
+            let axis = Granularity::PerChannel(if is_matrix { -1 } else { 1 });
+            moments.insert(output, Moments::new(axis));
+            observed.push(output);
+        }
+        let wanted: BTreeSet<ValueId> = observed.iter().copied().collect();
+        let mut sweep = Sweep::new(cx.engine, &graph, &wanted, &SweepOptions::default())
+            .map_err(|source| PassError::Engine { sample: None, source })?;
+        for index in 0..total {
+            let sample = cx.samples.sample(index).map_err(PassError::Sample)?;
+            let mut failure = None;
+            let mut see = |value: ValueId, tensor: &Tensor| {
+                let seen = moments.get_mut(&value).zip(tensor.f32s());
+                let Some((moments, data)) = seen else { return Flow::Continue };
+                match moments.update(View { dims: tensor.dims(), data: &data }) {
+                    Ok(()) => Flow::Continue,
+                    Err(source) => {
+                        failure = Some(numeric(&graph, value, source));
+                        Flow::Stop
+                    }
+                }
+            };
+            let ran = sweep.run(&sample, &mut see);
+            ran.map_err(|source| PassError::Engine { sample: Some(index), source })?;
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+            (cx.progress)(Progress { pass: self.name(), done: index + 1, total: Some(total) });
+        }
+        let mean = |output: &ValueId| moments[output].cells().iter().map(|cell| cell.mean());
+        Ok(observed.iter().map(|output| mean(output).collect()).collect())
+    }
+}
+
+/// The weight of a kernel that reads it quantized.
+fn quantized_weight(graph: &Graph, plan: &Plan, node: NodeId) -> Option<ValueId> {
+    let content = graph.node(node);
+    if !SUMS.iter().any(|op| content.is_onnx(op)) {
+        return None;
+    }
+    let weight = graph.input(node, WEIGHT)?;
+    let site = plan.get(weight).filter(|site| site.enabled && site.encoding.is_some())?;
+    let reader = Use { node, slot: Slot::Input(u32::try_from(WEIGHT).ok()?) };
+    (site.role == Role::Weight && site.readers.contains(&reader)).then_some(weight)
+}
+
+/// W − Ŵ; nothing where that is zero.
+fn rounding_error(
+    graph: &Graph,
+    types: &Types,
+    plan: &Plan,
+    weight: ValueId,
+) -> Result<Option<Tensor>, PassError> {
+    let Some(encoding) = plan.get(weight).and_then(|site| site.encoding.as_ref()) else {
+        return Ok(None);
+    };
+    let (dims, data) = read(graph, types, weight)?;
+    let back = fake_quantize(&data, &dims, encoding, Rounding::HalfEven)
+        .map_err(|source| numeric(graph, weight, source))?;
+    let error: Vec<f32> = data.iter().zip(back).map(|(w, back)| w - back).collect();
+    if error.iter().all(|&error| error == 0.0) {
+        return Ok(None);
+    }
+    tensor(graph, weight, dims, &error).map(Some)
+}
+
+fn tensor(
+    graph: &Graph,
+    value: ValueId,
+    dims: Vec<usize>,
+    data: &[f32],
+) -> Result<Tensor, PassError> {
+    Tensor::from_f32s(dims, data).map_err(|error| PassError::BadEncoding {
+        value: name(graph, value),
+        what: error.to_string(),
+    })
+}
+
+/// Where a kernel has its bias, or why that cannot be corrected.
+fn place(graph: &Graph, types: &Types, plan: &Plan, node: NodeId) -> Result<Place, &'static str> {
+    let content = graph.node(node);
+    if !kernel::adds_bias_unscaled(content) {
+        return Err("`alpha` or `beta` is not 1");
+    }
+    let place = match kernel::has_bias(content) {
+        true => Place { node, slot: BIAS, bias: graph.input(node, BIAS) },
+        false => {
+            let output = graph.output(node, 0).ok_or("nothing reads it")?;
+            if graph.is_output(output) {
+                return Err("it is an output of the model as it is");
+            }
+            let [reader] = graph.uses(output)[..] else {
+                return Err("it is not read by one Add alone");
+            };
+            let slot = match reader.slot {
+                Slot::Input(slot) if slot < 2 && graph.node(reader.node).is_onnx("Add") => slot,
+                _ => return Err("nothing adds a bias to it"),
+            };
+            let other = 1 - slot as usize;
+            let bias = graph.input(reader.node, other).ok_or("nothing adds a bias to it")?;
+            Place { node: reader.node, slot: other, bias: Some(bias) }
+        }
+    };
+    let Some(bias) = place.bias else { return Ok(place) };
+    if plan.get(bias).is_some_and(|site| site.enabled && site.encoding.is_some()) {
+        return Err("its bias has an encoding already");
+    }
+    let constant = types.constant(bias).filter(|tensor| tensor.f32s().is_some());
+    let dims = constant.ok_or("its bias is no constant of type `float`")?.dims();
+    let leading = dims.iter().rev().skip(1).all(|&dim| dim == 1);
+    let channels = channels(graph, types, node).ok_or("its output channels lie on no axis")?;
+    let length = dims.last().copied().unwrap_or(1);
+    if !leading || (length != channels && length != 1) {
+        return Err("its bias has not one element per output channel");
+    }
+    Ok(place)
+}
+
+/// How many output channels a kernel has.
+fn channels(graph: &Graph, types: &Types, node: NodeId) -> Option<usize> {
+    let weight = types.constant(graph.input(node, WEIGHT)?)?;
+    let at = match kernel::per_channel(graph.node(node), weight.dims().len()) {
+        Ok(Granularity::PerChannel(axis)) => usize::try_from(axis).ok()?,
+        _ => return None,
+    };
+    weight.dims().get(at).copied()
+}
+
+/// Puts a kernel on W − Ŵ beside one on W; what it computes.
+fn beside(graph: &mut Graph, kernel: &Kernel) -> Result<ValueId, marquetry_ir::GraphError> {
+    let base = name(graph, kernel.weight);
+    let fresh = graph.fresh_name(&format!("{base}_error"));
+    let error = graph.add_initializer(&fresh, kernel.error.clone())?;
+    let fresh = graph.fresh_name(&format!("{base}_error_output"));
+    let output = graph.add_value(&fresh, None)?;
+    let mut node = graph.node(kernel.node).clone();
+    node.name.clear();
+    let data = graph.input(kernel.node, DATA);
+    graph.add_node(node, &[data, Some(error)], &[Some(output)])?;
+    Ok(output)
+}
+
+/// Adds the means to the bias of a kernel; the value that is the bias then.
+fn correct(
+    graph: &mut Graph,
+    types: &Types,
+    kernel: &Kernel,
+    means: &[f64],
+) -> Result<ValueId, PassError> {
+    let Place { node, slot, bias } = kernel.place;
+    let (mut dims, old) = match bias {
+        Some(bias) => read(graph, types, bias)?,
+        None => (vec![means.len()], vec![0.0]),
+    };
+    match dims.last_mut() {
+        Some(length) => *length = means.len(),
+        None => dims.push(means.len()),
+    }
+    // One element stands for all channels.
+    let old = |channel: usize| f64::from(if old.len() == 1 { old[0] } else { old[channel] });
+    let new: Vec<f32> = means.iter().zip(0..).map(|(mean, at)| (old(at) + mean) as f32).collect();
+    let new = tensor(graph, kernel.weight, dims, &new)?;
+    if let Some(bias) = bias
+        && graph.use_count(bias) == 1
+        && graph.initializer(bias).is_some()
+        && !graph.is_output(bias)
+    {
+        // Its shape may have grown.
+        graph.value_mut(bias).ty = None;
+        graph.set_initializer(bias, new);
+        return Ok(bias);
+    }
+    let base = match bias {
+        Some(bias) => format!("{}_of_{}", name(graph, bias), kernel.node),
+        None => format!("{}_bias", name(graph, kernel.weight)),
+    };
+    let fresh = graph.fresh_name(&base);
+    let value = graph.add_initializer(&fresh, new).expect("the name is fresh");
+    graph.set_input(node, slot, Some(value));
+    Ok(value)
+}
