@@ -22,7 +22,8 @@ rule drop_requantize:
 
 rule drop_quantize_dequantized (q, s, z?) => (y) {
   y = QuantizeLinear<axis = k, ...>(DequantizeLinear<axis = k, ...>(q, s, z?), s, z?)
-  where dtype(y) == dtype(q)
+  # More bits than the scale holds are rounded on the way.
+  where dtype(y) == dtype(q), bits(q) <= 8
 } ~> { y = q }
 
 # DequantizeLinear, movement, QuantizeLinear with one scale for the tensor.

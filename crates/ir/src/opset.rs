@@ -125,6 +125,7 @@ pub fn obstacle(graph: &Graph, from: i64, to: i64) -> Option<String> {
 const INERT: &[(&str, &str)] = &[
     ("AveragePool", "dilations"),
     ("Cast", "saturate"),
+    ("CastLike", "saturate"),
     ("Reshape", "allowzero"),
     ("ScatterElements", "reduction"),
     ("ScatterND", "reduction"),

@@ -188,6 +188,8 @@ impl<'a, 'p> Fill<'a, 'p> {
         }
         if slot > 0
             && let Some((dtype, _)) = node.inputs[0].and_then(|row| self.fact(row))
+            // A condition says nothing of what is chosen by it.
+            && dtype.is_float()
             && formal.types.admits(dtype)
         {
             return Ok(dtype);

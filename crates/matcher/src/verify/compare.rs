@@ -4,8 +4,8 @@ use std::fmt;
 
 use marquetry_ir::{AttributeValue, DType, Evaluate, EvaluateError, Graph, Tensor};
 
-use super::run::{Inputs, run, widened, widened_inputs};
-use super::settle::{coarsest, last_bit, unsettled};
+use super::run::{Inputs, retyped, retyped_inputs, run, run_wide};
+use super::settle::{coarsest, undecided};
 
 /// Relative error that is left to algebra in `double`.
 const ALGEBRA: f64 = 1e-9;
@@ -64,6 +64,8 @@ pub(super) enum Judgement {
     /// They differ by rounding only, by this much.
     Rounding(f64),
     Different(Difference),
+    /// The inputs are such that rounding decides what the left side computes.
+    Undecided,
     /// One of the operators cannot be run here, or the left side does not allow these inputs.
     NotRun(String),
 }
@@ -97,51 +99,96 @@ impl Sides<'_> {
             }
             Err(error) => return Judgement::Different(Difference::Failed(error.to_string())),
         };
+        let exact = !left.iter().all(|output| output.dtype().is_float());
         let algebra = left.iter().all(|output| output.dtype() == DType::Double);
         let native = if algebra { self.algebra() } else { native(&left) };
-        let bound = tolerance.unwrap_or(native).max(if algebra { 0.0 } else { native });
-        let found = match differ(&left, &right, bound) {
-            Err(difference) => difference,
+        let bound = if exact { 0.0 } else { tolerance.unwrap_or(native).max(native) };
+        let found = differ(&left, &right, bound);
+        match found {
+            Err(Difference::Element { .. }) | Ok(_) if !exact => {}
             Ok(worst) => return Judgement::Same(worst),
-        };
-        let Difference::Element { .. } = found else { return Judgement::Different(found) };
-        if !left.iter().all(|output| output.dtype().is_float()) {
-            return Judgement::Different(found);
+            Err(difference) => return Judgement::Different(difference),
         }
-        if !algebra || (self.casts && casts(self.left)) {
-            // Constants that meet what was cast down were rounded with it.
-            let bound = if self.casts { bound.max(of_type(coarsest(self.left))) } else { bound };
-            let rounding = self.rounding(inputs, evaluate, bound, (&left, &right));
-            if let Some(judgement) = rounding {
-                return judgement;
-            }
+        if algebra && !(self.casts && casts(self.left)) {
+            let difference = match found {
+                Ok(worst) => return Judgement::Same(worst),
+                Err(difference) => difference,
+            };
+            let decided = !self.is_undecided(self.left, inputs.0, (&left, &right), bound, evaluate);
+            return if decided { Judgement::Different(difference) } else { Judgement::Undecided };
         }
-        match unsettled(self.left, inputs.0, None, (&left, &right), evaluate) {
-            Some(apart) => Judgement::Rounding(apart),
-            None => Judgement::Different(found),
-        }
+        let tolerance = tolerance.unwrap_or(0.0);
+        self.in_double(inputs, evaluate, bound, tolerance, (&left, &right), found)
     }
 
-    /// Whether a difference is gone in `double`, and the right side is about as accurate as the left.
-    fn rounding(
+    /// Judges a run in the types of real models by one in `double`, where only the algebra counts:
+    /// agreement in few bits proves nothing, and a difference there may be rounding.
+    fn in_double(
         &self,
         inputs: (&Inputs, &Inputs),
         evaluate: &dyn Evaluate,
         bound: f64,
+        tolerance: f64,
         (left, right): (&[Tensor], &[Tensor]),
-    ) -> Option<Judgement> {
-        let wide = |graph, inputs| {
-            run(&widened(graph, evaluate), evaluate, &widened_inputs(inputs, evaluate)).ok()
+        found: Result<f64, Difference>,
+    ) -> Judgement {
+        let wide = |graph: &Graph, inputs: &Inputs| {
+            if self.casts {
+                let graph = retyped(graph, DType::Double, evaluate);
+                run(&graph, evaluate, &retyped_inputs(inputs, DType::Double, evaluate)).ok()
+            } else {
+                run_wide(graph, evaluate, inputs).ok()
+            }
         };
-        let (reference, other) = (wide(self.left, inputs.0)?, wide(self.right, inputs.1)?);
-        if differ(&reference, &other, bound).is_err() {
-            let bit = last_bit(coarsest(self.left));
-            let (graph, inputs) =
-                (widened(self.left, evaluate), widened_inputs(inputs.0, evaluate));
-            unsettled(&graph, &inputs, bit, (&reference, &other), evaluate)?;
+        let both = wide(self.left, inputs.0).zip(wide(self.right, inputs.1));
+        let Some((reference, other)) = both else {
+            return match found {
+                Ok(worst) => Judgement::Same(worst),
+                Err(difference) => Judgement::Different(difference),
+            };
+        };
+        let coarse = coarsest([self.left, self.right]);
+        match (found, differ(&reference, &other, self.algebra().max(SINGLE).max(tolerance))) {
+            (Ok(worst), Ok(_)) => Judgement::Same(worst),
+            (Err(difference), Ok(_)) => {
+                let (before, after) = (error(left, &reference), error(right, &reference));
+                match before.is_finite() {
+                    true if after <= LOSS * before + bound => Judgement::Rounding(after),
+                    true => Judgement::Different(difference),
+                    false => Judgement::NotRun(format!("the left side overflows in `{coarse}`")),
+                }
+            }
+            (found, Err(difference)) => {
+                let wide = retyped_inputs(inputs.0, DType::Double, evaluate);
+                // What a rule does to a cast is no matter of few bits.
+                let dropped = !self.casts && casts(self.left);
+                let near = || differ(&reference, &other, of_type(coarse)).is_ok();
+                let narrow = found.is_ok() || (!dropped && near());
+                if narrow && coarse != DType::Double {
+                    return Judgement::NotRun(format!("`{coarse}` is too coarse to tell"));
+                }
+                let graph = retyped(self.left, DType::Double, evaluate);
+                let sides = Sides { left: &graph, right: self.right, casts: self.casts };
+                let bound = self.algebra().max(SINGLE);
+                match sides.is_undecided(self.left, &wide, (&reference, &other), bound, evaluate) {
+                    true => Judgement::Undecided,
+                    false => Judgement::Different(found.err().unwrap_or(difference)),
+                }
+            }
         }
-        let (before, after) = (error(left, &reference), error(right, &reference));
-        (after <= LOSS * before + bound).then_some(Judgement::Rounding(after))
+    }
+
+    /// Whether rounding decides what the left side computes, wherever the sides differ. Its constants
+    /// are those of `native`, as good as their types.
+    fn is_undecided(
+        &self,
+        native: &Graph,
+        inputs: &Inputs,
+        outputs: (&[Tensor], &[Tensor]),
+        bound: f64,
+        evaluate: &dyn Evaluate,
+    ) -> bool {
+        undecided((self.left, native), inputs, outputs, bound, evaluate).unwrap_or(false)
     }
 
     /// The tolerance in `double`: an attribute is a `float`, and whatever it was computed from was
@@ -191,14 +238,19 @@ fn error(outputs: &[Tensor], reference: &[Tensor]) -> f64 {
         };
         let size = scale(&reference).max(f64::MIN_POSITIVE);
         for (x, y) in output.iter().zip(&reference) {
-            worst = worst.max(match (x.is_finite(), y.is_finite()) {
-                (true, true) => (x - y).abs() / size,
-                (false, false) => 0.0,
-                _ => f64::INFINITY,
+            worst = worst.max(match x.is_finite() && y.is_finite() {
+                true => (x - y).abs() / size,
+                false if same_limit(*x, *y) => 0.0,
+                false => f64::INFINITY,
             });
         }
     }
     worst
+}
+
+/// Whether both are the same infinity, or no number.
+fn same_limit(x: f64, y: f64) -> bool {
+    x == y || (x.is_nan() && y.is_nan())
 }
 
 /// The first difference beyond a bound, or the largest relative one.
@@ -227,7 +279,7 @@ pub(super) fn differ(left: &[Tensor], right: &[Tensor], bound: f64) -> Result<f6
                 }
                 (x - y).abs() <= bound * size
             } else {
-                x == y || (x.is_nan() && y.is_nan())
+                same_limit(x, y)
             };
             if !same {
                 return Err(Difference::Element { output, index, left: x, right: y });

@@ -47,6 +47,7 @@ impl VerifyEach for Each<'_> {
             match sides.judge((&inputs, &others), self.evaluate, tolerance) {
                 Judgement::Same(_) | Judgement::Rounding(_) => compared = Checked::Same,
                 Judgement::NotRun(reason) => return Ok(Checked::NotCompared(reason)),
+                Judgement::Undecided => {}
                 Judgement::Different(difference) => return Err(difference.to_string()),
             }
         }

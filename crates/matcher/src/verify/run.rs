@@ -17,6 +17,52 @@ pub(super) fn run(
     evaluate: &dyn Evaluate,
     inputs: &Inputs,
 ) -> Result<Vec<Tensor>, EvaluateError> {
+    run_then(graph, evaluate, inputs, &BTreeMap::new(), &mut |_, tensor| tensor)
+}
+
+/// The outputs in `double`, where casts still cut off what they do.
+pub(super) fn run_wide(
+    graph: &Graph,
+    evaluate: &dyn Evaluate,
+    inputs: &Inputs,
+) -> Result<Vec<Tensor>, EvaluateError> {
+    let mut wide = graph.clone();
+    let values: Vec<ValueId> = wide.values().collect();
+    for value in values {
+        let value = wide.value_mut(value);
+        if let Some(constant) = &value.constant {
+            value.constant = Some(converted(constant, DType::Double, evaluate));
+        }
+    }
+    // What a cast is like is not known any more when all is wide.
+    let mut types: BTreeMap<ValueId, DType> = BTreeMap::new();
+    for (value, tensor) in inputs {
+        types.insert(*value, tensor.dtype());
+    }
+    for value in graph.values() {
+        if let Some(constant) = &graph.value(value).constant {
+            types.insert(value, constant.dtype());
+        }
+    }
+    run_then(graph, evaluate, inputs, &BTreeMap::new(), &mut |value, tensor| {
+        types.insert(value, tensor.dtype());
+        tensor
+    })?;
+    let inputs = retyped_inputs(inputs, DType::Double, evaluate);
+    run_then(&wide, evaluate, &inputs, &types, &mut |_, tensor| {
+        converted(&tensor, DType::Double, evaluate)
+    })
+}
+
+/// The outputs of a graph, where something is done to every result, and casts are to be like values
+/// of these types.
+fn run_then(
+    graph: &Graph,
+    evaluate: &dyn Evaluate,
+    inputs: &Inputs,
+    types: &BTreeMap<ValueId, DType>,
+    then: &mut dyn FnMut(ValueId, Tensor) -> Tensor,
+) -> Result<Vec<Tensor>, EvaluateError> {
     let failed = |node: &marquetry_ir::Node, reason: &str| EvaluateError::Unsupported {
         op_type: node.op_type.clone(),
         opset: graph.opsets.version(&node.domain).unwrap_or(0),
@@ -52,16 +98,23 @@ pub(super) fn run(
             let count = AttributeValue::Int(outputs.len() as i64);
             attributes.push(marquetry_ir::Attribute::new("num_outputs", count));
         }
+        let second = graph.inputs(id).get(1).copied().flatten();
+        let like = second.and_then(|like| types.get(&like)).filter(|_| node.is_onnx("CastLike"));
+        if let Some(like) = like {
+            let to = AttributeValue::Int(like.number().into());
+            attributes = vec![marquetry_ir::Attribute::new("to", to)];
+            operands.truncate(1);
+        }
         let operation = Operation {
             domain: &node.domain,
-            op_type: &node.op_type,
+            op_type: if like.is_some() { "Cast" } else { &node.op_type },
             opset: graph.opsets.version(&node.domain).unwrap_or(1),
             attributes: &attributes,
         };
         let results = evaluate.evaluate(operation, &operands)?;
         for (output, result) in outputs.into_iter().zip(results) {
             if let Some(output) = output {
-                known.insert(output, result);
+                known.insert(output, then(output, result));
             }
         }
     }
@@ -72,17 +125,16 @@ pub(super) fn run(
     })
 }
 
-/// The same graph with all floats in `double`.
-pub(super) fn widened(graph: &Graph, evaluate: &dyn Evaluate) -> Graph {
+/// The same graph with all floats in another type.
+pub(super) fn retyped(graph: &Graph, to: DType, evaluate: &dyn Evaluate) -> Graph {
     let mut graph = graph.clone();
     let values: Vec<ValueId> = graph.values().collect();
     for value in values {
         let value = graph.value_mut(value);
         if let Some(constant) = &value.constant {
-            value.constant = Some(wide(constant, evaluate));
+            value.constant = Some(converted(constant, to, evaluate));
         }
     }
-    let double = i64::from(DType::Double.number());
     let nodes: Vec<_> = graph.nodes().collect();
     for node in nodes {
         for attribute in &mut graph.node_mut(node).attributes {
@@ -91,11 +143,11 @@ pub(super) fn widened(graph: &Graph, evaluate: &dyn Evaluate) -> Graph {
                     if matches!(attribute.name.as_str(), "to" | "dtype" | "output_dtype") =>
                 {
                     let dtype = i32::try_from(*number).map(DType::from_number);
-                    if dtype.is_ok_and(is_narrow) {
-                        *number = double;
+                    if dtype.is_ok_and(is_float) {
+                        *number = to.number().into();
                     }
                 }
-                AttributeValue::Tensor(tensor) => *tensor = wide(tensor, evaluate),
+                AttributeValue::Tensor(tensor) => *tensor = converted(tensor, to, evaluate),
                 _ => {}
             }
         }
@@ -103,17 +155,18 @@ pub(super) fn widened(graph: &Graph, evaluate: &dyn Evaluate) -> Graph {
     graph
 }
 
-/// The same inputs with all floats in `double`.
-pub(super) fn widened_inputs(inputs: &Inputs, evaluate: &dyn Evaluate) -> Inputs {
-    inputs.iter().map(|(value, tensor)| (*value, wide(tensor, evaluate))).collect()
+/// The same inputs with all floats in another type.
+pub(super) fn retyped_inputs(inputs: &Inputs, to: DType, evaluate: &dyn Evaluate) -> Inputs {
+    inputs.iter().map(|(value, tensor)| (*value, converted(tensor, to, evaluate))).collect()
 }
 
-fn is_narrow(dtype: DType) -> bool {
-    matches!(dtype, DType::Float | DType::Float16 | DType::BFloat16)
+/// Types that operators compute in.
+fn is_float(dtype: DType) -> bool {
+    matches!(dtype, DType::Float | DType::Float16 | DType::BFloat16 | DType::Double)
 }
 
-fn wide(narrow: &Tensor, evaluate: &dyn Evaluate) -> Tensor {
-    let numbers = is_narrow(narrow.dtype()).then(|| narrow.to_f64s()).flatten();
-    let wide = numbers.and_then(|numbers| tensor(evaluate, DType::Double, narrow.dims(), &numbers));
-    wide.unwrap_or_else(|| narrow.clone())
+fn converted(given: &Tensor, to: DType, evaluate: &dyn Evaluate) -> Tensor {
+    let numbers = is_float(given.dtype()).then(|| given.to_f64s()).flatten();
+    let made = numbers.and_then(|numbers| tensor(evaluate, to, given.dims(), &numbers));
+    made.unwrap_or_else(|| given.clone())
 }

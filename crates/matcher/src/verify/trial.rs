@@ -169,6 +169,10 @@ impl<'a, 'p> Trial<'a, 'p> {
                             verdict.skip(reason);
                             continue;
                         }
+                        Judgement::Undecided => {
+                            verdict.skip("rounding decides what is computed");
+                            continue;
+                        }
                         Judgement::Different(difference) => {
                             wrong = true;
                             let smaller = |known: &Failure| {
