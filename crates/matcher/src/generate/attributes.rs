@@ -44,9 +44,14 @@ impl<'a, 'p> Fill<'a, 'p> {
                 chosen.push(("split", self.first_fit(candidates)?));
             }
             let dims = self.first_dims(node);
-            for (name, content) in domain::others(&node.operator.name, &dims, &mut self.random) {
-                let known = schema.attribute(name).is_some();
-                if known && !chosen.iter().any(|(other, _)| *other == name) {
+            let around = Around {
+                operator: &node.operator.name,
+                dims: &dims,
+                base: self.base,
+                outputs: node.outputs.len(),
+            };
+            for (name, content) in domain::others(schema, &around, &mut self.random) {
+                if !chosen.iter().any(|(other, _)| *other == name) {
                     chosen.push((name, content));
                 }
             }

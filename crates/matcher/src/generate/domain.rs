@@ -1,7 +1,7 @@
 //! What attributes can say: small sets that hold what matters of their domain.
 
 use marquetry_ir::DType;
-use marquetry_ir::schema::AttributeKind;
+use marquetry_ir::schema::{AttributeKind, Schema};
 
 use super::random::Random;
 use crate::datum::Datum;
@@ -94,10 +94,13 @@ pub(super) fn domain(
             (1..=channels).filter(|groups| channels % groups == 0).map(Datum::Int).collect()
         }
         (_, "approximate") => vec![text("none"), text("tanh")],
-        (_, "training_mode" | "is_test" | "transA" | "allowzero" | "select_last_index") => {
-            vec![Datum::Int(0)]
-        }
-        (_, "transB") => vec![Datum::Int(0), Datum::Int(1)],
+        (_, "training_mode" | "is_test" | "allowzero") => vec![Datum::Int(0)],
+        (
+            _,
+            "transA" | "transB" | "select_last_index" | "upper" | "detect_negative"
+            | "detect_positive" | "exclusive" | "reverse" | "count_include_pad",
+        ) => vec![Datum::Int(0), Datum::Int(1)],
+        ("LpNormalization", "p") => vec![Datum::Int(1), Datum::Int(2)],
         (_, "group" | "position") => vec![Datum::Int(1), Datum::Int(0)],
         (_, "alpha" | "beta" | "bias" | "lambd" | "gamma") => {
             [0.5, 1.0, 1.702, 0.25, 2.0].map(single).to_vec()
@@ -110,25 +113,26 @@ pub(super) fn domain(
     })
 }
 
-/// Attributes that a node has although no pattern names them: those that change what it computes.
+/// Attributes that a node has although no pattern names them: some that change what it computes.
 pub(super) fn others(
-    operator: &str,
-    dims: &[usize],
+    schema: &Schema,
+    around: &Around<'_>,
     random: &mut Random,
 ) -> Vec<(&'static str, Datum)> {
-    let mut chosen = match operator {
-        "Conv" | "ConvTranspose" => {
-            ["strides", "pads", "dilations"].map(|name| (name, window(name, dims, random))).to_vec()
+    let mut chosen = Vec::new();
+    for attribute in &schema.attributes {
+        let name = attribute.name;
+        // Those of windows that hang together, and those of types, are chosen where they are named.
+        let fixed = matches!(name, "kernel_shape" | "group" | "to" | "axes" | "keepdims");
+        if fixed || attribute.required || !random.once_in(3) {
+            continue;
         }
-        "BatchNormalization" | "LayerNormalization" | "RMSNormalization" => {
-            vec![("epsilon", single(1e-3))]
+        let found = domain(name, attribute.kind, around, random).unwrap_or_default();
+        if !found.is_empty() {
+            chosen.push((name, random.pick(&found).clone()));
         }
-        "LeakyRelu" => vec![("alpha", single(0.25))],
-        _ => Vec::new(),
-    };
-    random.shuffle(&mut chosen);
-    chosen.truncate(1);
-    if random.once_in(2) { chosen } else { Vec::new() }
+    }
+    chosen
 }
 
 /// What the attributes of windows say, for each of the axes of an image.

@@ -53,12 +53,14 @@ pub(super) fn undecided(
             let single = *single.get(index)?;
             let values = others.iter().filter_map(|other| other.get(index).copied());
             let finite = |value: f64| value.is_finite();
+            let rounded = rounded.iter().filter_map(|outputs| outputs.get(at)?.to_f64s());
+            let rounded: Vec<f64> = rounded.filter_map(|other| other.get(index).copied()).collect();
             // Whether there is a number at all is noise.
-            if values.clone().any(|value| finite(value) != finite(x)) && !(finite(x) && finite(y)) {
+            let mut all = values.clone().chain(rounded.iter().copied());
+            if all.any(|value| finite(value) != finite(x)) && !(finite(x) && finite(y)) {
                 continue;
             }
-            let rounded = rounded.iter().filter_map(|outputs| outputs.get(at)?.to_f64s());
-            let rounded = rounded.filter_map(|other| other.get(index).copied());
+            let rounded = rounded.into_iter();
             if rounded.map(|value| (value - x).abs()).fold(0.0, f64::max) * ROUNDED >= apart {
                 continue;
             }

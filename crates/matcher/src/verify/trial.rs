@@ -167,11 +167,12 @@ impl<'a, 'p> Trial<'a, 'p> {
                         }
                         Judgement::NotRun(reason) => {
                             verdict.skip(reason);
-                            continue;
+                            // What only special numbers show is no sample.
+                            break;
                         }
                         Judgement::Undecided => {
                             verdict.skip("rounding decides what is computed");
-                            continue;
+                            break;
                         }
                         Judgement::Different(difference) => {
                             wrong = true;

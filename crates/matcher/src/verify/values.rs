@@ -103,14 +103,24 @@ fn content(
 ) -> Vec<f64> {
     let count = dims.iter().product();
     let mut content = numbers(random, dtype, count, positive);
-    if !dtype.is_float() || positive {
+    if !dtype.is_float() {
+        if let Some((least, greatest)) = limits(dtype).filter(|_| class == Class::Edges) {
+            for _ in 0..2.min(count) {
+                let at = random.below(count);
+                content[at] = *random.pick(&[least, greatest, 0.0, 1.0]);
+            }
+        }
+        return content;
+    }
+    if positive {
         return content;
     }
     match class {
         Class::Normal => {}
         Class::Wide => content.iter_mut().for_each(|x| *x = random.uniform(-1e4, 1e4)),
         Class::Tiny => content.iter_mut().for_each(|x| *x *= 1e-6),
-        Class::Integers => content.iter_mut().for_each(|x| *x = (*x * 3.0).round()),
+        // And what lies between two of them, where rounding has to choose.
+        Class::Integers => content.iter_mut().for_each(|x| *x = (*x * 6.0).round() / 2.0),
         Class::Equal => {
             let all = content.first().copied().unwrap_or(0.0);
             content.fill(all);
@@ -131,6 +141,19 @@ fn content(
         }
     }
     content
+}
+
+/// The least and the greatest of an integer type, as far as a `double` holds them.
+fn limits(dtype: DType) -> Option<(f64, f64)> {
+    Some(match dtype {
+        DType::Int8 => (-128.0, 127.0),
+        DType::Uint8 => (0.0, 255.0),
+        DType::Int16 => (-32768.0, 32767.0),
+        DType::Uint16 => (0.0, 65535.0),
+        DType::Int32 => (-2147483648.0, 2147483647.0),
+        DType::Int64 => (-9007199254740992.0, 9007199254740992.0),
+        _ => return None,
+    })
 }
 
 /// Made-up content for a type of which not all lengths are known: those without a number are small.
