@@ -1,5 +1,7 @@
 //! Right sides: what `~>` builds, what `equals` means, how both are verified.
 
+use std::collections::BTreeSet;
+
 use crate::core::{Operator, VarId};
 use crate::gexpr::GExpr;
 use crate::span::Span;
@@ -12,6 +14,41 @@ pub struct Replacement {
     pub statements: Vec<BuildStatement>,
     /// The whole block.
     pub span: Span,
+}
+
+impl Replacement {
+    /// The domains of the operators that it builds by name; `""` is the standard one.
+    pub fn domains(&self) -> BTreeSet<&str> {
+        let mut found = BTreeSet::new();
+        for statement in &self.statements {
+            if let BuildStatement::Equation { expr, constant: false, .. } = statement {
+                expr.domains(&mut found);
+            }
+        }
+        found
+    }
+}
+
+impl BuildExpr {
+    fn domains<'a>(&'a self, found: &mut BTreeSet<&'a str>) {
+        match &self.kind {
+            BuildKind::Op(op) => {
+                if let BuildOperator::Named(operator) = &op.operator {
+                    found.insert(&operator.domain);
+                }
+                op.args.iter().for_each(|arg| arg.domains(found));
+            }
+            BuildKind::Coalesce(items) => items.iter().for_each(|item| item.domains(found)),
+            BuildKind::If(_, yes, no) => {
+                yes.domains(found);
+                no.domains(found);
+            }
+            BuildKind::Var(_)
+            | BuildKind::Values(_)
+            | BuildKind::Absent
+            | BuildKind::Constant { .. } => {}
+        }
+    }
 }
 
 /// A statement of a replacement.

@@ -173,7 +173,8 @@ pub(crate) struct Rewrite {
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) patterns: PatternFiles,
-    /// Applies these rules; `all` stands for all, which is also meant where nothing is named.
+    /// Applies these rules; `all` stands for all. Where nothing is named, all are applied but those of
+    /// the shipped library that build operators of one runtime.
     #[arg(long, value_delimiter = ',', value_name = "NAME,..")]
     pub(crate) rules: Vec<String>,
     /// Replaces matches of these patterns by their `equals`.

@@ -12,6 +12,7 @@ use marquetry_matcher::rewrite::{
 use marquetry_matcher::verify::Each;
 use marquetry_pattern::Library;
 use marquetry_pattern::core::Pattern;
+use marquetry_pattern::replacement::Replacement;
 use marquetry_quant::pass::{Content, Output};
 use serde_json::{Value, json};
 
@@ -32,6 +33,10 @@ pub(crate) fn run(args: &Rewrite, cli: &Cli) -> Result<Answer, Failure> {
     let named = [&args.fuse, &args.outline, &args.expand];
     if !args.rules.is_empty() || named.iter().all(|names| names.is_empty()) {
         steps.extend(rules(&library, &args.rules)?);
+    }
+    if args.rules.is_empty() && args.patterns.files.is_empty() {
+        // Nobody asked for a model that runs in one runtime only.
+        steps.retain(|step| !is_foreign(step));
     }
     steps.extend(patterns(&library, &args.fuse, Way::Fuse)?);
     steps.extend(patterns(&library, &args.outline, Way::Outline)?);
@@ -61,6 +66,12 @@ pub(crate) fn run_outline(args: &Outline, cli: &Cli) -> Result<Answer, Failure> 
         verify_each: false,
     };
     job.run(&steps, cli)
+}
+
+/// Whether a rule builds operators that are not ONNX's own.
+fn is_foreign(step: &Step<'_>) -> bool {
+    let domains = step.pattern.replacement.as_ref().map(Replacement::domains);
+    step.way == Way::Rule && domains.is_some_and(|domains| domains.iter().any(|it| !it.is_empty()))
 }
 
 fn rules<'l>(library: &'l Library, names: &[String]) -> Result<Vec<Step<'l>>, Failure> {

@@ -146,11 +146,11 @@ impl<'p> Search<'_, '_, 'p> {
         let fits = match &op.others {
             Others::Any => true,
             Others::Default => {
-                let others = self.other_attributes(op, &view, inputs);
+                let others = self.other_attributes(op, node, &view, inputs);
                 others.is_some_and(|others| others.is_empty())
             }
             Others::Rest(var) => {
-                let others = self.other_attributes(op, &view, inputs);
+                let others = self.other_attributes(op, node, &view, inputs);
                 others.is_some_and(|others| self.unify(*var, Datum::Attributes(others)))
             }
         };
@@ -253,18 +253,25 @@ impl<'p> Search<'_, '_, 'p> {
     fn other_attributes(
         &self,
         op: &Op,
+        node: NodeRow,
         view: &View<'_>,
         inputs: &[Option<ValueRow>],
     ) -> Option<Vec<(String, Datum)>> {
         let named = |name: &str| op.attributes.iter().any(|attribute| attribute.name == name);
+        // The last axis may be written as −1 and as its number.
+        let rank = self.axes_rank(node);
+        let axes = |name: &str, content: Datum| match rank.filter(|_| is_axes(name)) {
+            Some(rank) => count_from_end(content, rank),
+            None => content,
+        };
         let mut others = Vec::new();
         for attribute in &view.node.attributes {
             let name = attribute.name.as_str();
             if named(name) {
                 continue;
             }
-            let written = datum(name, &attribute.value);
-            let default = view.default(name).map(|default| datum(name, &default));
+            let written = axes(name, datum(name, &attribute.value));
+            let default = view.default(name).map(|default| axes(name, datum(name, &default)));
             if default.is_none_or(|default| default.equals(&written, false) != Datum::Bool(true)) {
                 others.push((name.to_owned(), written));
             }
@@ -279,8 +286,8 @@ impl<'p> Search<'_, '_, 'p> {
             if view.input(input).is_none() {
                 continue;
             }
-            let found = self.written(name, view)?;
-            let default = view.default(name).map(|default| datum(name, &default));
+            let found = axes(name, self.written(name, view)?);
+            let default = view.default(name).map(|default| axes(name, datum(name, &default)));
             if default.is_none_or(|default| default.equals(&found, false) != Datum::Bool(true)) {
                 others.push((name.to_owned(), found));
             }

@@ -5,7 +5,7 @@ use std::fmt;
 use marquetry_ir::{AttributeValue, DType, Evaluate, EvaluateError, Graph, Tensor};
 
 use super::run::{Inputs, retyped, retyped_inputs, run, run_wide};
-use super::settle::{coarsest, undecided};
+use super::settle::{coarsest, last_bit, undecided};
 
 /// Relative error that is left to algebra in `double`.
 const ALGEBRA: f64 = 1e-9;
@@ -161,7 +161,7 @@ impl Sides<'_> {
             (found, Err(difference)) => {
                 let wide = retyped_inputs(inputs.0, DType::Double, evaluate);
                 // What a rule does to a cast is no matter of few bits.
-                let dropped = !self.casts && casts(self.left);
+                let dropped = !self.casts && narrows(self.left, left);
                 let near = || differ(&reference, &other, of_type(coarse)).is_ok();
                 let narrow = found.is_ok() || (!dropped && near());
                 if narrow && coarse != DType::Double {
@@ -204,6 +204,19 @@ impl Sides<'_> {
         };
         if single(self.left) || single(self.right) { SINGLE } else { ALGEBRA }
     }
+}
+
+/// Whether a graph casts to fewer bits of precision than its outputs have.
+fn narrows(graph: &Graph, outputs: &[Tensor]) -> bool {
+    let given = outputs.iter().filter_map(|output| last_bit(output.dtype())).fold(1.0, f64::min);
+    graph.nodes().any(|node| {
+        let node = graph.node(node);
+        node.op_type == "Cast"
+            && node.attribute("to").and_then(AttributeValue::as_int).is_some_and(|to| {
+                let to = i32::try_from(to).ok().map(DType::from_number);
+                to.and_then(last_bit).is_some_and(|bit| bit > given)
+            })
+    })
 }
 
 /// Whether a graph computes some of it in another type.

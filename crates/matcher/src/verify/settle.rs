@@ -112,7 +112,7 @@ fn moved(inputs: &Inputs, random: &mut Random, evaluate: &dyn Evaluate) -> Optio
 }
 
 /// The relative size of the last bit of a type.
-fn last_bit(dtype: DType) -> Option<f64> {
+pub(super) fn last_bit(dtype: DType) -> Option<f64> {
     match dtype {
         DType::Double => Some(f64::EPSILON),
         DType::Float => Some(f64::from(f32::EPSILON)),

@@ -28,6 +28,9 @@ const PATIENCE: u64 = 12;
 /// Draws for a mutant.
 const MUTANT_DRAWS: usize = 240;
 
+/// Less than one sample in this many that can be compared is too few.
+const COMPARED: u64 = 20;
+
 /// Less than one draw in this many that satisfies the conditions is too few.
 const ACCEPTANCE: u64 = 100;
 
@@ -219,6 +222,8 @@ impl<'a, 'p> Trial<'a, 'p> {
             Status::Wrong
         } else if compared == 0 {
             Status::NotVerified("no sample could be compared".to_owned())
+        } else if compared * COMPARED < accepted {
+            Status::NotVerified(format!("only {compared} of {accepted} samples could be compared"))
         } else if accepted * ACCEPTANCE < draws {
             Status::NotVerified(format!("only {accepted} of {draws} draws satisfy the conditions"))
         } else {
