@@ -50,7 +50,29 @@ impl<'a, 'p> Fill<'a, 'p> {
                 base: self.base,
                 outputs: node.outputs.len(),
             };
-            for (name, content) in domain::others(schema, &around, &mut self.random) {
+            let rest = match &op.others {
+                Others::Rest(var) => Some(self.alias(*var, &node.scene)),
+                _ => None,
+            };
+            let drawn: Vec<(&'static str, Datum)> =
+                match rest.and_then(|at| self.bound[at].as_ref()) {
+                    // What one name stands for is the same everywhere.
+                    Some(Datum::Attributes(known)) => {
+                        let names = schema.attribute_names().into_iter();
+                        let found = names.filter_map(|name| {
+                            let (_, content) = known.iter().find(|(known, _)| known == name)?;
+                            Some((name, content.clone()))
+                        });
+                        found.collect()
+                    }
+                    _ => domain::others(schema, &around, &mut self.random),
+                };
+            if let Some(at) = rest {
+                let named =
+                    drawn.iter().map(|(name, content)| ((*name).to_owned(), content.clone()));
+                self.bound[at] = Some(Datum::Attributes(named.collect()));
+            }
+            for (name, content) in drawn {
                 if !chosen.iter().any(|(other, _)| *other == name) {
                     chosen.push((name, content));
                 }
@@ -184,7 +206,10 @@ impl<'a, 'p> Fill<'a, 'p> {
         if !matches!(name, "axis" | "axes") || !(front || some) {
             return content;
         }
-        let inserted = if node.operator.name == "Unsqueeze" { 1 } else { 0 };
+        let inserted = match node.operator.name.as_str() {
+            "Unsqueeze" => content.as_list().map_or(1, <[Datum]>::len) as i64,
+            _ => 0,
+        };
         let rank = self.first_dims(node).len() as i64 + inserted;
         let turn = |axis: i64| if axis < 0 { axis + rank } else { axis };
         match &content {

@@ -116,7 +116,7 @@ impl<'p> Fill<'_, 'p> {
     }
 
     /// The variable that a parameter passes on.
-    fn alias(&self, var: VarId, scene: &Scene) -> Instance {
+    pub(super) fn alias(&self, var: VarId, scene: &Scene) -> Instance {
         let mut var = var;
         while self.bound[scene[var.index()]].is_none()
             && let Some(given) = &self.sketch.pattern.var(var).value
