@@ -21,7 +21,7 @@ use crate::qdq::{Rounding, fake_quantize};
 /// x·(W − Ŵ). The mean of that over the samples, for each output channel, is added to the bias, as in
 /// Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (2019), with
 /// means that are measured instead of derived. It is measured by running the kernel on W − Ŵ, which is
-/// E[x]·(W − Ŵ) because a kernel is linear, and is right at the borders of a padded convolution too.
+/// E\[x\]·(W − Ŵ) because a kernel is linear, and is right at the borders of a padded convolution too.
 ///
 /// The bias may be a constant that the kernel reads, or one that an Add behind a MatMul reads; a Conv
 /// or Gemm without one gets one. Weights that their integers give back exactly change nothing.
