@@ -2,9 +2,10 @@
 //!
 //! Graphs are generated from the pattern, matched by the real matcher and replaced by the real
 //! rewriter; both are run and compared. Half of the samples are in `double`, where only the algebra
-//! counts; the others in the types of real models, where a difference that is gone in `double` and
-//! is no larger than that of the left side is rounding. Integers and truths are compared exactly,
-//! infinities and NaN by position.
+//! counts; the others in the types of real models, and in `double` as well: a difference that is gone
+//! there, and is no larger than that of the left side, is rounding, and agreement that is gone there
+//! was too coarse to count. Where rounding alone decides what the left side computes, nothing is
+//! compared. Integers and truths are compared exactly, infinities and NaN by position.
 //!
 //! Sampling is no proof. What was not reached is counted and named, and nothing that was not compared
 //! counts as verified. Wrong patterns made on purpose show whether the samples would notice.
