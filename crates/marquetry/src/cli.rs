@@ -27,13 +27,14 @@ mod watch;
 mod why;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use self::answer::Answer;
 use self::args::{Cli, Color, Verb};
+use self::failure::Failure;
 
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
@@ -73,7 +74,7 @@ fn once(cli: &Cli) -> ExitCode {
         Err(failure) => {
             if json {
                 // A program that asked for JSON gets JSON, also when it goes wrong.
-                print(pretty(&failure.json()).as_bytes());
+                let _ = print(pretty(&failure.json()).as_bytes());
             }
             tell(&format!("{failure}\n"));
             ExitCode::from(failure.exit as u8)
@@ -141,9 +142,14 @@ fn report(answer: &Answer, json: bool, quiet: bool) -> ExitCode {
         None => print(said.as_bytes()),
     };
     match (written, answer.found) {
-        (false, _) => ExitCode::from(failure::Exit::Io as u8),
-        (true, Some(exit)) => ExitCode::from(exit as u8),
-        (true, None) => ExitCode::SUCCESS,
+        (Err(error), _) => {
+            let failure = Failure::writing(Path::new("standard output"), &error)
+                .hint("what arrived there is not complete: send it where there is room");
+            tell(&format!("{failure}\n"));
+            ExitCode::from(failure.exit as u8)
+        }
+        (Ok(()), Some(exit)) => ExitCode::from(exit as u8),
+        (Ok(()), None) => ExitCode::SUCCESS,
     }
 }
 
@@ -159,12 +165,12 @@ fn tell(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Whether standard output took the bytes. A reader that went away (`| head`) has what it wanted.
-fn print(bytes: &[u8]) -> bool {
+/// Writes to standard output. A reader that went away (`| head`) has what it wanted.
+fn print(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Ok(()) => true,
-        Err(error) => error.kind() == io::ErrorKind::BrokenPipe,
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
     }
 }
 

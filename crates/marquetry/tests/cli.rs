@@ -196,3 +196,20 @@ fn watching_runs_again_on_save() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+/// A full disk behind `>`: the device that is always full stands for it.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_does_not_arrive_on_standard_output_is_an_error() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let ran = Command::new(env!("CARGO_BIN_EXE_marquetry"))
+        .args(["match", "examples/digits/vit.onnx"])
+        .current_dir(root)
+        .env_clear()
+        .stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(6), "{said}");
+    assert!(said.starts_with("error[write_failed]: standard output: no space left"), "{said}");
+}

@@ -44,12 +44,7 @@ impl<'a, 'p> Fill<'a, 'p> {
                 chosen.push(("split", self.first_fit(candidates)?));
             }
             let dims = self.first_dims(node);
-            let around = Around {
-                operator: &node.operator.name,
-                dims: &dims,
-                base: self.base,
-                outputs: node.outputs.len(),
-            };
+            let around = self.around(node, &dims);
             let rest = match &op.others {
                 Others::Rest(var) => Some(self.alias(*var, &node.scene)),
                 _ => None,
@@ -139,6 +134,11 @@ impl<'a, 'p> Fill<'a, 'p> {
         first.map(|(_, dims)| dims.to_vec()).unwrap_or_default()
     }
 
+    fn around<'d>(&self, node: &'d SketchNode<'p>, dims: &'d [usize]) -> Around<'d> {
+        let outputs = node.outputs.len();
+        Around { operator: &node.operator.name, dims, base: self.base, outputs }
+    }
+
     fn domain(
         &mut self,
         node: &SketchNode<'p>,
@@ -146,12 +146,7 @@ impl<'a, 'p> Fill<'a, 'p> {
         name: &'static str,
     ) -> Result<Vec<Datum>, Stuck> {
         let dims = self.first_dims(node);
-        let around = Around {
-            operator: &node.operator.name,
-            dims: &dims,
-            base: self.base,
-            outputs: node.outputs.len(),
-        };
+        let around = self.around(node, &dims);
         let attribute = schema.attribute(name);
         let kind = attribute.map_or(AttributeKind::Ints, |attribute| attribute.kind);
         let found = domain::domain(name, kind, &around, &mut self.random);

@@ -64,10 +64,16 @@ pub(super) enum Judgement {
     /// They differ by rounding only, by this much.
     Rounding(f64),
     Different(Difference),
-    /// The inputs are such that rounding decides what the left side computes.
-    Undecided,
-    /// One of the operators cannot be run here, or the left side does not allow these inputs.
+    /// One of the operators cannot be run here, the left side does not allow these inputs, or they are
+    /// such that running tells nothing.
     NotRun(String),
+}
+
+impl Judgement {
+    /// Rounding decides what the left side computes.
+    fn undecided() -> Self {
+        Self::NotRun("rounding decides what is computed".to_owned())
+    }
 }
 
 /// Both sides of a rule as graphs with as many inputs and outputs.
@@ -115,7 +121,7 @@ impl Sides<'_> {
                 Err(difference) => difference,
             };
             let decided = !self.is_undecided(self.left, inputs.0, (&left, &right), bound, evaluate);
-            return if decided { Judgement::Different(difference) } else { Judgement::Undecided };
+            return if decided { Judgement::Different(difference) } else { Judgement::undecided() };
         }
         let tolerance = tolerance.unwrap_or(0.0);
         self.in_double(inputs, evaluate, bound, tolerance, (&left, &right), found)
@@ -173,7 +179,7 @@ impl Sides<'_> {
                 let noise = !dropped
                     && sides.is_undecided(self.left, &wide, (&reference, &other), bound, evaluate);
                 match noise {
-                    true => Judgement::Undecided,
+                    true => Judgement::undecided(),
                     false => Judgement::Different(found.err().unwrap_or(difference)),
                 }
             }

@@ -41,8 +41,10 @@ pub(super) fn undecided(
     let single = retyped(graph, DType::Float, evaluate);
     let single = run(&single, evaluate, &retyped_inputs(inputs, DType::Float, evaluate)).ok()?;
     for (at, (left, right)) in left.iter().zip(right).enumerate() {
-        let others = moved.iter().filter_map(|outputs| outputs.get(at)?.to_f64s());
-        let others: Vec<Vec<f64>> = others.collect();
+        let numbers = |runs: &[Vec<Tensor>]| -> Vec<Vec<f64>> {
+            runs.iter().filter_map(|outputs| outputs.get(at)?.to_f64s()).collect()
+        };
+        let (others, rounded) = (numbers(&moved), numbers(&rounded));
         let (left, right, single) = (left.to_f64s()?, right.to_f64s()?, single.get(at)?.to_f64s()?);
         let size = scale(&left).max(scale(&right));
         for (index, (&x, &y)) in left.iter().zip(&right).enumerate() {
@@ -53,14 +55,12 @@ pub(super) fn undecided(
             let single = *single.get(index)?;
             let values = others.iter().filter_map(|other| other.get(index).copied());
             let finite = |value: f64| value.is_finite();
-            let rounded = rounded.iter().filter_map(|outputs| outputs.get(at)?.to_f64s());
-            let rounded: Vec<f64> = rounded.filter_map(|other| other.get(index).copied()).collect();
+            let rounded = rounded.iter().filter_map(|other| other.get(index).copied());
             // Whether there is a number at all is noise.
-            let mut all = values.clone().chain(rounded.iter().copied());
+            let mut all = values.clone().chain(rounded.clone());
             if all.any(|value| finite(value) != finite(x)) && !(finite(x) && finite(y)) {
                 continue;
             }
-            let rounded = rounded.into_iter();
             if rounded.map(|value| (value - x).abs()).fold(0.0, f64::max) * ROUNDED >= apart {
                 continue;
             }
