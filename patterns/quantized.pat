@@ -39,8 +39,7 @@ rule reshape_in_int (q, s, z?, shape) => (y) {
 
 rule flatten_in_int <a> (q, s, z?) => (y) {
   y = QuantizeLinear<...>(Flatten<axis = a>(DequantizeLinear<...>(q, s, z?)), s, z?)
-  # Axes count from the end, so 0 is behind the last one: where a rule writes it, it is the first.
-  where numel(s) == 1, dtype(y) == dtype(q), a < 0
+  where numel(s) == 1, dtype(y) == dtype(q)
 } ~> { y = Flatten<axis = a>(q) }
 
 rule squeeze_in_int <a> (q, s, z?) => (y) {

@@ -77,6 +77,8 @@ pub(crate) trait World {
             }
             GExprKind::Negate(inner) => match self.evaluate(inner) {
                 Datum::Int(number) => number.checked_neg().map_or(Datum::Unknown, Datum::Int),
+                // How many axes there are from this one on.
+                Datum::Axis(axis) => axis.to_end().map_or(Datum::Unknown, Datum::Int),
                 Datum::Float(float) => Datum::Float(Float { number: -float.number, ..float }),
                 Datum::Unbound => Datum::Unbound,
                 _ => Datum::Unknown,
@@ -144,6 +146,7 @@ pub(crate) trait World {
         };
         let ordered = |accept: fn(Ordering) -> bool| match a.order(b) {
             Some(order) => Datum::Bool(accept(order)),
+            None if matches!((a, b), (Datum::Axis(_), _) | (_, Datum::Axis(_))) => Datum::Unknown,
             None => match (a.as_float(), b.as_float()) {
                 (Some(_), Some(_)) => Datum::Bool(false),
                 _ => Datum::Unknown,
@@ -165,6 +168,12 @@ pub(crate) trait World {
     fn equal(&self, a: &Datum, b: &Datum, tolerant: bool) -> Datum {
         match (a, b) {
             (Datum::Value(a), Datum::Value(b)) => Datum::Bool(self.same_value(*a, *b)),
+            (Datum::Operator(row), Datum::Text(text))
+            | (Datum::Text(text), Datum::Operator(row)) => match self.index() {
+                Some(index) => Datum::Bool(index.operator_name(*row).1 == text),
+                None => Datum::Unknown,
+            },
+            (Datum::Operator(_), Datum::List(_)) => Datum::Bool(false),
             (a, b) => a.equals(b, tolerant),
         }
     }
@@ -242,7 +251,7 @@ pub(crate) trait World {
                 args[0].as_list().map(|items| Datum::List(items.iter().rev().cloned().collect()))
             }
             F::Rank => value(0).and_then(|value| self.shape(value)).map(|shape| count(shape.len())),
-            F::Dim => value(0).and_then(|value| self.dim(value, args[1].as_int()?)),
+            F::Dim => value(0).and_then(|value| self.dim(value, args[1].as_position()?)),
             F::Shape => value(0).and_then(|value| {
                 Some(Datum::List(self.shape(value)?.iter().map(Datum::dim).collect()))
             }),
@@ -368,6 +377,11 @@ fn binary(op: BinaryOp, a: Datum, b: Datum) -> Datum {
             _ => Datum::Unknown,
         };
     }
+    if let (BinaryOp::Add | BinaryOp::Sub, Datum::Axis(_), Datum::Int(_) | Datum::Axis(_))
+    | (BinaryOp::Add, Datum::Int(_), Datum::Axis(_)) = (op, &a, &b)
+    {
+        return moved(op, &a, &b).unwrap_or(Datum::Unknown);
+    }
     if let (Datum::Int(a), Datum::Int(b)) = (&a, &b) {
         let (a, b) = (*a, *b);
         let exact = match op {
@@ -402,6 +416,20 @@ fn binary(op: BinaryOp, a: Datum, b: Datum) -> Datum {
     Datum::Float(Float { number, bits: x.bits.min(y.bits) })
 }
 
+/// The axis some steps away from another, or how far apart two are.
+fn moved(op: BinaryOp, a: &Datum, b: &Datum) -> Option<Datum> {
+    Some(match (a, b) {
+        (Datum::Axis(axis), Datum::Int(by)) if op == BinaryOp::Sub => {
+            Datum::Axis(axis.moved(by.checked_neg()?)?)
+        }
+        (Datum::Axis(axis), Datum::Int(by)) | (Datum::Int(by), Datum::Axis(axis)) => {
+            Datum::Axis(axis.moved(*by)?)
+        }
+        (Datum::Axis(a), Datum::Axis(b)) if op == BinaryOp::Sub => Datum::Int(a.distance(*b)?),
+        _ => return None,
+    })
+}
+
 fn floor_div(a: i64, b: i64) -> Option<i64> {
     let quotient = a.checked_div(b)?;
     Some(if a % b != 0 && (a < 0) != (b < 0) { quotient - 1 } else { quotient })
@@ -428,7 +456,7 @@ fn slice(list: Datum, from: Option<Datum>, to: Option<Datum>) -> Datum {
         let length = i64::try_from(items.len()).ok()?;
         let clamp = |bound: &Option<Datum>, open: i64| {
             let Some(bound) = bound else { return Some(open) };
-            let at = bound.as_int()?;
+            let at = bound.as_position()?;
             Some((if at < 0 { at.saturating_add(length) } else { at }).clamp(0, length))
         };
         let (from, to) = (clamp(&bounds[0], 0)?, clamp(&bounds[1], length)?);
@@ -440,7 +468,10 @@ fn slice(list: Datum, from: Option<Datum>, to: Option<Datum>) -> Datum {
 fn range(args: &[Datum]) -> Option<Datum> {
     let (from, to) = match args {
         [to] => (0, to.as_int()?),
-        [from, to] => (from.as_int()?, to.as_int()?),
+        // A bound counts from the end that the other one counts from.
+        [Datum::Axis(from), Datum::Int(to @ 1..)] => (from.from_front()?, *to),
+        [Datum::Int(from @ 0..), Datum::Axis(to)] => (*from, to.from_front()?),
+        [from, to] => (from.as_position()?, to.as_position()?),
         _ => return None,
     };
     let length = usize::try_from(to.checked_sub(from)?.max(0)).ok()?;

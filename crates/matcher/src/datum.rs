@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use marquetry_ir::{DType, Dim, Tensor};
 
+use crate::axis::Axis;
 use crate::index::{OperatorRow, ValueRow};
 
 /// Content of a variable, or the result of a guard expression.
@@ -17,6 +18,8 @@ pub(crate) enum Datum {
     Unbound,
     Bool(bool),
     Int(i64),
+    /// An axis of a value, or how an attribute names one.
+    Axis(Axis),
     Float(Float),
     Text(String),
     List(Vec<Datum>),
@@ -100,6 +103,17 @@ impl Datum {
         }
     }
 
+    /// The content of an attribute that names axes of a value of this rank.
+    pub(crate) fn axes(content: Self, rank: Option<i64>) -> Self {
+        match content {
+            Self::Int(axis) => Self::Axis(Axis::new(axis, rank)),
+            Self::List(items) => {
+                Self::List(items.into_iter().map(|item| Self::axes(item, rank)).collect())
+            }
+            other => other,
+        }
+    }
+
     /// The only element of a tensor.
     pub(crate) fn item(tensor: &Tensor) -> Option<Self> {
         if tensor.len() != 1 {
@@ -151,6 +165,7 @@ impl Datum {
     pub(crate) fn as_float(&self) -> Option<Float> {
         match self.single() {
             Self::Int(int) => Some(Float { number: *int as f64, bits: 53 }),
+            Self::Axis(axis) => Some(Float { number: axis.written() as f64, bits: 53 }),
             Self::Float(float) => Some(*float),
             _ => None,
         }
@@ -159,11 +174,20 @@ impl Datum {
     pub(crate) fn as_int(&self) -> Option<i64> {
         match self.single() {
             Self::Int(int) => Some(*int),
+            Self::Axis(axis) => Some(axis.written()),
             // An integer that went through a division or a float attribute.
             Self::Float(float) if float.number.fract() == 0.0 && float.number.abs() < 9e15 => {
                 Some(float.number as i64)
             }
             _ => None,
+        }
+    }
+
+    /// A number that counts the elements of a list: of an axis, only if it is known from which end.
+    pub(crate) fn as_position(&self) -> Option<i64> {
+        match self {
+            Self::Axis(axis) if axis.is_open() => None,
+            other => other.as_int(),
         }
     }
 
@@ -218,6 +242,19 @@ impl Datum {
                 open
             }
             (Self::Int(a), Self::Int(b)) => Self::Bool(a == b),
+            (Self::Axis(a), Self::Axis(b)) => a.is(*b).map_or(Self::Unknown, Self::Bool),
+            (Self::Axis(axis), Self::Int(at)) | (Self::Int(at), Self::Axis(axis)) => {
+                axis.order(*at).map_or(Self::Unknown, |order| Self::Bool(order.is_eq()))
+            }
+            (Self::Attributes(a), Self::Attributes(b)) => {
+                if !a.iter().map(|(name, _)| name).eq(b.iter().map(|(name, _)| name)) {
+                    return Self::Bool(false);
+                }
+                let contents = |all: &[(String, Self)]| {
+                    Self::List(all.iter().map(|(_, content)| content.clone()).collect())
+                };
+                contents(a).equals(&contents(b), tolerant)
+            }
             (Self::Bool(a), Self::Int(b)) | (Self::Int(b), Self::Bool(a)) => {
                 Self::Bool(i64::from(*a) == *b)
             }
@@ -233,6 +270,9 @@ impl Datum {
     pub(crate) fn order(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
             (Self::Int(a), Self::Int(b)) => Some(a.cmp(b)),
+            (Self::Axis(a), Self::Axis(b)) => a.order_of(*b),
+            (Self::Axis(a), Self::Int(b)) => a.order(*b),
+            (Self::Int(a), Self::Axis(b)) => b.order(*a).map(Ordering::reverse),
             (a, b) => a.as_float()?.number.partial_cmp(&b.as_float()?.number),
         }
     }

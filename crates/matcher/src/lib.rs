@@ -7,6 +7,7 @@
 //! The search is the meaning of the pattern language written down as a program: plain backtracking
 //! over Core, in a fixed order. Whatever is faster must give the same result.
 
+mod axis;
 mod compute;
 mod datum;
 mod describe;

@@ -22,7 +22,7 @@ use crate::found::{Match, PlaceId};
 use crate::index::{Index, NodeRow, ValueRow};
 use crate::plan::{Constraint, Plan};
 
-pub(crate) use node::datum;
+pub(crate) use node::{datum, is_axes};
 pub(crate) use number::uniform;
 pub(crate) use outcome::{Failure, Outcome, Reason};
 pub(crate) use trace::{Attempt, Stop, Trace, Tried};
@@ -133,8 +133,6 @@ struct Deferred<'p> {
     value: &'p GExpr,
     found: Datum,
     tolerance: Option<marquetry_pattern::core::Tolerance>,
-    /// The rank that axes are counted from, for attributes that are axes.
-    axes: Option<i64>,
     settled: bool,
 }
 

@@ -2,6 +2,7 @@
 
 mod alternatives;
 mod hidden;
+mod kinds;
 
 use std::collections::BTreeSet;
 
@@ -24,12 +25,17 @@ pub(crate) fn check(
     names: &Names,
     signature: Option<&ast::Signature>,
     body: Option<&Body>,
+    operators: &dyn Operators,
     errors: &mut Vec<Diagnostic>,
 ) {
     if let (Some(signature), Some(body)) = (signature, body) {
         alternatives::check(names, signature, body, errors);
         header(pattern, errors);
         unused(pattern, errors);
+    }
+    kinds::check(pattern, operators, errors);
+    if errors.is_empty() {
+        has_node(pattern, errors);
     }
     if errors.is_empty() {
         connected(pattern, errors);
@@ -123,6 +129,28 @@ fn unused(pattern: &Pattern, errors: &mut Vec<Diagnostic>) {
             errors.push(Diagnostic::new(Code::UnusedEquation, equation.span, fact).help(help));
         }
     }
+}
+
+/// P027: something must be there to be found.
+fn has_node(pattern: &Pattern, errors: &mut Vec<Diagnostic>) {
+    let mut waiting: Vec<ExprId> = Vec::new();
+    let mut seen: BTreeSet<ExprId> = BTreeSet::new();
+    let definitions = |var: VarId| pattern.var(var).definitions.iter().map(|it| it.expr);
+    waiting.extend(pattern.outputs.iter().flat_map(|output| definitions(*output)));
+    while let Some(expr) = waiting.pop() {
+        if !seen.insert(expr) {
+            continue;
+        }
+        if matches!(pattern.expr(expr).kind, ExprKind::Op(_) | ExprKind::Chain(_)) {
+            return;
+        }
+        let mut met = Vec::new();
+        reach::visit(pattern, expr, |var| met.push(var), |child| waiting.push(child));
+        waiting.extend(met.into_iter().flat_map(definitions));
+    }
+    let fact = format!("`{}` names no operator, so there is nothing to find", pattern.name);
+    let help = "write the operators that make the outputs: `y = Relu(x)`";
+    errors.push(Diagnostic::new(Code::NoNode, pattern.span, fact).help(help));
 }
 
 /// P008: all inputs and outputs are connected through values.

@@ -65,6 +65,10 @@ pub enum Code {
     TooLarge = 24,
     /// Allowed by the grammar, but not here, or not yet.
     Unsupported = 25,
+    /// A condition compares or computes with what it cannot be about.
+    KindMismatch = 26,
+    /// A pattern that no node is needed for.
+    NoNode = 27,
 }
 
 /// How bad it is.
@@ -100,7 +104,7 @@ impl Code {
     }
 
     /// All codes, in order.
-    pub const ALL: [Code; 26] = [
+    pub const ALL: [Code; 28] = [
         Code::Syntax,
         Code::UnknownOperator,
         Code::InputCount,
@@ -127,6 +131,8 @@ impl Code {
         Code::Load,
         Code::TooLarge,
         Code::Unsupported,
+        Code::KindMismatch,
+        Code::NoNode,
     ];
 
     /// Returns the short name.
@@ -158,6 +164,8 @@ impl Code {
             Code::Load => "cannot load file",
             Code::TooLarge => "too large",
             Code::Unsupported => "not supported",
+            Code::KindMismatch => "kinds do not fit",
+            Code::NoNode => "pattern without a node",
         }
     }
 }

@@ -1,19 +1,28 @@
 //! The builtin functions of guard expressions: names and arguments.
 
 use crate::gexpr::Function;
+use crate::sort::Sort;
 
 /// What an argument of a function is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parameter {
     /// A number, list, string, dtype or condition.
+    Anything,
+    /// A number.
     Number,
+    /// Numbers, or one list of them.
+    NumberOrList,
+    /// A list.
+    List,
+    /// An element type.
+    Dtype,
     /// A value of the graph.
     Value,
     /// A value of the graph or a dtype.
     ValueOrDtype,
 }
 
-use Parameter::{Number, Value, ValueOrDtype};
+use Parameter::{Anything, Dtype, List, Number, NumberOrList, Value, ValueOrDtype};
 
 /// Name, function, parameters; the last parameter repeats if there may be more arguments than
 /// the least number.
@@ -24,17 +33,17 @@ const TABLE: &[Entry] = &[
     ("exp", Function::Exp, &[Number], 1..=1),
     ("log", Function::Log, &[Number], 1..=1),
     ("abs", Function::Abs, &[Number], 1..=1),
-    ("min", Function::Min, &[Number], 1..=usize::MAX),
-    ("max", Function::Max, &[Number], 1..=usize::MAX),
+    ("min", Function::Min, &[NumberOrList], 1..=usize::MAX),
+    ("max", Function::Max, &[NumberOrList], 1..=usize::MAX),
     ("floor", Function::Floor, &[Number], 1..=1),
     ("ceil", Function::Ceil, &[Number], 1..=1),
-    ("sum", Function::Sum, &[Number], 1..=1),
-    ("prod", Function::Prod, &[Number], 1..=1),
-    ("len", Function::Len, &[Number], 1..=1),
+    ("sum", Function::Sum, &[List], 1..=1),
+    ("prod", Function::Prod, &[List], 1..=1),
+    ("len", Function::Len, &[List], 1..=1),
     ("range", Function::Range, &[Number], 1..=2),
-    ("rep", Function::Rep, &[Number], 2..=2),
-    ("sorted", Function::Sorted, &[Number], 1..=1),
-    ("reverse", Function::Reverse, &[Number], 1..=1),
+    ("rep", Function::Rep, &[Anything, Number], 2..=2),
+    ("sorted", Function::Sorted, &[List], 1..=1),
+    ("reverse", Function::Reverse, &[List], 1..=1),
     ("rank", Function::Rank, &[Value], 1..=1),
     ("dim", Function::Dim, &[Value, Number], 2..=2),
     ("shape", Function::Shape, &[Value], 1..=1),
@@ -42,10 +51,10 @@ const TABLE: &[Entry] = &[
     ("dtype", Function::Dtype, &[Value], 1..=1),
     ("bits", Function::Bits, &[ValueOrDtype], 1..=1),
     ("swap", Function::Swap, &[Number], 3..=3),
-    ("compose", Function::Compose, &[Number], 2..=2),
-    ("is_identity", Function::IsIdentity, &[Number], 1..=1),
-    ("is_reshape", Function::IsReshape, &[Number], 2..=2),
-    ("widens", Function::Widens, &[Number], 2..=2),
+    ("compose", Function::Compose, &[List], 2..=2),
+    ("is_identity", Function::IsIdentity, &[List], 1..=1),
+    ("is_reshape", Function::IsReshape, &[List], 2..=2),
+    ("widens", Function::Widens, &[Dtype], 2..=2),
     ("item", Function::Item, &[Value], 1..=1),
     ("is_const", Function::IsConst, &[Value], 1..=1),
     ("broadcasts", Function::Broadcasts, &[Value, Value], 2..=2),
@@ -64,6 +73,25 @@ impl Builtin {
     /// What the argument of this position is.
     pub(crate) fn parameter(&self, at: usize) -> Parameter {
         self.parameters.get(at).or(self.parameters.last()).copied().unwrap_or(Number)
+    }
+}
+
+/// What the argument of this position of a function is.
+pub(crate) fn parameter(function: Function, at: usize) -> Parameter {
+    builtin(function.name()).map_or(Anything, |builtin| builtin.parameter(at))
+}
+
+/// What a function returns.
+pub(crate) fn result(function: Function) -> Sort {
+    use Function as F;
+    match function {
+        F::Range | F::Shape | F::Swap | F::Compose => Sort::List(Box::new(Sort::Number)),
+        F::Rep | F::Sorted | F::Reverse => Sort::List(Box::new(Sort::Any)),
+        F::IsIdentity | F::IsReshape | F::Widens | F::IsConst | F::Broadcasts => Sort::Truth,
+        F::Dtype => Sort::Dtype,
+        // A constant may hold truths.
+        F::Item => Sort::Any,
+        _ => Sort::Number,
     }
 }
 

@@ -32,6 +32,7 @@ mod remark;
 pub mod replacement;
 mod resolve;
 pub mod similar;
+mod sort;
 mod source;
 mod span;
 mod tested;

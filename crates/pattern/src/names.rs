@@ -304,9 +304,10 @@ impl Names {
             GuardKind::Call(name, args) => {
                 let function = builtin(&name.text);
                 for (at, arg) in args.iter().enumerate() {
-                    let number = function
-                        .as_ref()
-                        .is_none_or(|function| function.parameter(at) == Parameter::Number);
+                    let number = function.as_ref().is_none_or(|function| {
+                        let parameter = function.parameter(at);
+                        !matches!(parameter, Parameter::Value | Parameter::ValueOrDtype)
+                    });
                     self.guard(arg, number);
                 }
             }

@@ -10,6 +10,7 @@ use super::fill::{Fill, Filled, Input};
 use super::sketch::SketchNode;
 use crate::compute::World as _;
 use crate::datum::Datum;
+use crate::search::is_axes;
 
 impl<'a, 'p> Fill<'a, 'p> {
     /// The attributes of a node as patterns see them.
@@ -114,6 +115,9 @@ impl<'a, 'p> Fill<'a, 'p> {
                         AttributePattern::Bind(var) => {
                             let most = self.first_dims(node).iter().copied().max().unwrap_or(1);
                             let ints = (0..=most as i64).map(Datum::Int).collect();
+                            let rank = self.first_dims(node).len() as i64;
+                            let axes = (-rank..0).map(|at| Datum::axes(Datum::Int(at), Some(rank)));
+                            let ints = if is_axes(name) { axes.collect() } else { ints };
                             self.need_var(*var, &node.scene, ints)?
                         }
                         AttributePattern::Value(value) => self.need(value, &node.scene)?,
@@ -151,7 +155,10 @@ impl<'a, 'p> Fill<'a, 'p> {
         let kind = attribute.map_or(AttributeKind::Ints, |attribute| attribute.kind);
         let found = domain::domain(name, kind, &around, &mut self.random);
         let default = attribute.and_then(|attribute| attribute.default.as_ref());
-        let default = default.map(|value| crate::search::datum(name, value));
+        let default = default.map(|value| match crate::search::datum(name, value) {
+            content if is_axes(name) => Datum::axes(content, Some(dims.len() as i64)),
+            content => content,
+        });
         match (found, default) {
             (Some(mut found), default) => {
                 found.extend(default);
@@ -198,7 +205,7 @@ impl<'a, 'p> Fill<'a, 'p> {
         // Behind the last axis there is none to count from the end.
         let front = node.operator.name == "Flatten";
         let some = self.ask.commute && self.random.once_in(3);
-        if !matches!(name, "axis" | "axes") || !(front || some) {
+        if !is_axes(name) || !(front || some) {
             return content;
         }
         let inserted = match node.operator.name.as_str() {
@@ -209,6 +216,7 @@ impl<'a, 'p> Fill<'a, 'p> {
         let turn = |axis: i64| if axis < 0 { axis + rank } else { axis };
         match &content {
             Datum::Int(axis) => Datum::Int(turn(*axis)),
+            Datum::Axis(axis) => Datum::Int(turn(axis.written())),
             Datum::List(axes) => {
                 let axes: Option<Vec<i64>> = axes.iter().map(Datum::as_int).collect();
                 axes.map_or(content, |axes| Datum::ints(axes.into_iter().map(turn)))

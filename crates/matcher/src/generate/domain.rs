@@ -24,24 +24,28 @@ pub(super) fn domain(
     random: &mut Random,
 ) -> Option<Vec<Datum>> {
     let rank = around.dims.len() as i64;
-    let axis = || (-rank..0).map(Datum::Int).collect::<Vec<_>>();
+    let axis = |at: i64| Datum::axes(Datum::Int(at), Some(rank));
+    let axes = |at: Vec<i64>| Datum::axes(Datum::ints(at), Some(rank));
+    let each = || (-rank..0).map(axis).collect::<Vec<_>>();
     Some(match (around.operator, name) {
         ("Unsqueeze", "axes") => {
-            let one = (-rank - 1..0).map(|axis| Datum::ints([axis]));
-            one.chain([Datum::ints([-1]), Datum::ints([-2, -1])]).collect()
+            let inserted = |at: &[i64]| {
+                Datum::axes(Datum::ints(at.iter().copied()), Some(rank + at.len() as i64))
+            };
+            let one = (-rank - 1..0).map(|at| inserted(&[at]));
+            one.chain([inserted(&[-1]), inserted(&[-2, -1])]).collect()
         }
         ("Squeeze", "axes") => {
             let ones = (0..around.dims.len()).filter(|&at| around.dims[at] == 1);
-            ones.map(|at| Datum::ints([at as i64 - rank])).collect()
+            ones.map(|at| axes(vec![at as i64 - rank])).collect()
         }
-        ("Concat" | "Split", "axis") => axis(),
-        ("Flatten", "axis") => (-rank..0).chain([rank]).map(Datum::Int).collect(),
-        (_, "axis") => axis(),
-        ("Slice" | "Pad", "axes") => (-rank..0).map(|axis| Datum::ints([axis])).collect(),
+        ("Flatten", "axis") => (-rank..0).chain([rank]).map(axis).collect(),
+        (_, "axis") => each(),
+        ("Slice" | "Pad", "axes") => (-rank..0).map(|at| axes(vec![at])).collect(),
         (_, "axes") => {
-            let one = (-rank..0).map(|axis| Datum::ints([axis]));
-            let tail = (-rank..0).map(|axis| Datum::ints(axis..0));
-            let ends = (rank > 2).then(|| Datum::ints([-rank, -1]));
+            let one = (-rank..0).map(|at| axes(vec![at]));
+            let tail = (-rank..0).map(|at| axes((at..0).collect()));
+            let ends = (rank > 2).then(|| axes(vec![-rank, -1]));
             one.chain(tail).chain(ends).collect()
         }
         (_, "perm") => permutations(rank, random).into_iter().map(Datum::ints).collect(),

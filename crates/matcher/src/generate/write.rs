@@ -191,6 +191,7 @@ impl Writer<'_, '_, '_> {
         match datum {
             Datum::Bool(truth) => Bound::Int(i64::from(*truth)),
             Datum::Int(number) => Bound::Int(*number),
+            Datum::Axis(axis) => Bound::Int(axis.written()),
             Datum::Float(float) => Bound::Float(float.number),
             Datum::Text(text) | Datum::Opaque(text) => Bound::Text(text.clone()),
             Datum::List(items) => {

@@ -36,6 +36,10 @@ impl Search<'_, '_, '_> {
             return Ok(progress);
         }
         self.finishing = true;
+        // Nothing found is no match.
+        if self.nodes.is_empty() {
+            return Ok(self.fail_at(Reason::NoNode, self.pattern().span, None));
+        }
         Ok(self.settle_rest()? && self.header_is_bound() && self.is_closed() && self.is_convex()?)
     }
 
@@ -274,6 +278,7 @@ impl Search<'_, '_, '_> {
             Datum::None | Datum::Unknown | Datum::Unbound => Bound::Absent,
             Datum::Bool(truth) => Bound::Int(i64::from(*truth)),
             Datum::Int(number) => Bound::Int(*number),
+            Datum::Axis(axis) => Bound::Int(axis.written()),
             Datum::Float(float) => Bound::Float(float.number),
             Datum::Text(text) | Datum::Opaque(text) => Bound::Text(text.clone()),
             Datum::List(items) => Bound::List(items.iter().map(|item| self.bound(item)).collect()),

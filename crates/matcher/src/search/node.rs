@@ -8,7 +8,6 @@ use marquetry_pattern::core::{
     Arg, Attribute, AttributePattern, Chain, ExprId, GraphPattern, Op, Others, Output, VarId,
 };
 
-use super::number::count_from_end;
 use super::{Exhaustion, Goal, Reason, Search};
 use crate::datum::{Datum, Float};
 use crate::index::{NodeRow, ValueRow};
@@ -161,39 +160,33 @@ impl<'p> Search<'_, '_, 'p> {
         if let AttributePattern::Graph(graph) = &attribute.pattern {
             return self.body(graph, &attribute.name, node, view);
         }
-        let axes = is_axes(&attribute.name).then(|| self.axes_rank(node)).flatten();
-        let content = match (self.written(&attribute.name, view), axes) {
-            (Some(content), Some(rank)) => count_from_end(content, rank),
-            (Some(content), None) => content,
+        let content = match self.written(&attribute.name, view) {
+            Some(content) if is_axes(&attribute.name) => Datum::axes(content, self.axes_rank(node)),
+            Some(content) => content,
             // The input that took the attribute's place is computed at run time.
-            (None, _) if is_migrated(&attribute.name, view) => {
+            None if is_migrated(&attribute.name, view) => {
                 return matches!(attribute.pattern, AttributePattern::Any);
             }
-            (None, _) => Datum::None,
+            None => Datum::None,
         };
-        self.attribute_is(&attribute.pattern, content, axes)
+        self.attribute_is(&attribute.pattern, content)
     }
 
-    fn attribute_is(
-        &mut self,
-        pattern: &'p AttributePattern,
-        content: Datum,
-        axes: Option<i64>,
-    ) -> bool {
+    fn attribute_is(&mut self, pattern: &'p AttributePattern, content: Datum) -> bool {
         match pattern {
             AttributePattern::Any => true,
             AttributePattern::Bind(var) => self.unify(*var, content),
-            AttributePattern::Value(value) => self.compare(value, content, None, axes),
+            AttributePattern::Value(value) => self.compare(value, content, None),
             AttributePattern::List(patterns) => match content {
                 Datum::List(items) if items.len() == patterns.len() => patterns
                     .iter()
                     .zip(items)
-                    .all(|(pattern, item)| self.attribute_is(pattern, item, axes)),
+                    .all(|(pattern, item)| self.attribute_is(pattern, item)),
                 _ => false,
             },
             AttributePattern::OneOf(patterns) => patterns.iter().any(|pattern| {
                 let before = self.trail.len();
-                let fits = self.attribute_is(pattern, content.clone(), axes);
+                let fits = self.attribute_is(pattern, content.clone());
                 if !fits {
                     self.undo(before);
                 }
@@ -260,9 +253,9 @@ impl<'p> Search<'_, '_, 'p> {
         let named = |name: &str| op.attributes.iter().any(|attribute| attribute.name == name);
         // The last axis may be written as −1 and as its number.
         let rank = self.axes_rank(node);
-        let axes = |name: &str, content: Datum| match rank.filter(|_| is_axes(name)) {
-            Some(rank) => count_from_end(content, rank),
-            None => content,
+        let axes = |name: &str, content: Datum| match is_axes(name) {
+            true => Datum::axes(content, rank),
+            false => content,
         };
         let mut others = Vec::new();
         for attribute in &view.node.attributes {
@@ -350,7 +343,8 @@ impl<'p> Search<'_, '_, 'p> {
     }
 }
 
-fn is_axes(name: &str) -> bool {
+/// Whether an attribute names axes of a value.
+pub(crate) fn is_axes(name: &str) -> bool {
     matches!(name, "axis" | "axes")
 }
 

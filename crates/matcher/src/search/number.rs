@@ -73,7 +73,7 @@ impl<'p> Search<'_, '_, 'p> {
             })
         };
         let Some(found) = found else { return self.fail(Reason::NotScalar, expr, Some(value)) };
-        self.compare(literal, found, tolerance, None)
+        self.compare(literal, found, tolerance)
             || self.fail(Reason::OtherConstant, expr, Some(value))
     }
 
@@ -95,7 +95,7 @@ impl<'p> Search<'_, '_, 'p> {
         let found =
             known.and_then(|tensor| if list { Datum::flat(tensor) } else { uniform(tensor) });
         let Some(found) = found else { return self.fail(Reason::NotScalar, expr, Some(value)) };
-        self.compare(literal, found, tolerance, None)
+        self.compare(literal, found, tolerance)
             || self.fail(Reason::OtherConstant, expr, Some(value))
     }
 
@@ -105,9 +105,8 @@ impl<'p> Search<'_, '_, 'p> {
         wanted: &'p GExpr,
         found: Datum,
         tolerance: Option<Tolerance>,
-        axes: Option<i64>,
     ) -> bool {
-        let mut deferred = Deferred { value: wanted, found, tolerance, axes, settled: false };
+        let mut deferred = Deferred { value: wanted, found, tolerance, settled: false };
         match self.agrees(&deferred) {
             Datum::Bool(equal) => {
                 deferred.settled = true;
@@ -124,10 +123,6 @@ impl<'p> Search<'_, '_, 'p> {
 
     fn agrees(&self, deferred: &Deferred<'_>) -> Datum {
         let wanted = self.evaluate(deferred.value);
-        let wanted = match deferred.axes {
-            Some(rank) => count_from_end(wanted, rank),
-            None => wanted,
-        };
         match deferred.tolerance {
             None => wanted.equals(&deferred.found, true),
             Some(_) if wanted.is_open() => wanted,
@@ -180,15 +175,4 @@ pub(crate) fn uniform(tensor: &Tensor) -> Option<Datum> {
     }
     let item = Tensor::new(tensor.dtype(), [], first.to_vec()).ok()?;
     Datum::item(&item)
-}
-
-/// Axes as counted from the end, which does not depend on the rank.
-pub(super) fn count_from_end(axes: Datum, rank: i64) -> Datum {
-    match axes {
-        Datum::Int(axis) if axis >= 0 => Datum::Int(axis - rank),
-        Datum::List(items) => {
-            Datum::List(items.into_iter().map(|item| count_from_end(item, rank)).collect())
-        }
-        other => other,
-    }
 }

@@ -67,6 +67,8 @@ pub(crate) enum Reason {
     InputInside(VarId),
     /// Two outputs are the same value.
     SameOutput,
+    /// Everything that is optional is absent, and nothing else is asked for.
+    NoNode,
 }
 
 impl Reason {
@@ -93,6 +95,7 @@ impl Reason {
             Self::NotConvex => "not_convex",
             Self::InputInside(_) => "input_inside",
             Self::SameOutput => "same_output",
+            Self::NoNode => "no_node",
         }
     }
 
@@ -127,6 +130,7 @@ impl Reason {
             Self::NotConvex => "a path leaves the match and comes back".to_owned(),
             Self::InputInside(var) => format!("`{}` is computed inside the match", name(var)),
             Self::SameOutput => "two outputs are the same value".to_owned(),
+            Self::NoNode => "no node is left to be matched".to_owned(),
         }
     }
 }

@@ -227,7 +227,7 @@ fn closeness(reason: Reason, value: Option<ValueRow>, search: &Search<'_, '_, '_
         Reason::Result | Reason::Inputs | Reason::Leaves(_) | Reason::Type(_) => 1,
         Reason::Attribute(_) | Reason::OtherAttribute => 2,
         Reason::Number(_) | Reason::OtherConstant | Reason::Guard => 3,
-        Reason::Unbound(_) | Reason::InputInside(_) | Reason::SameOutput => 3,
+        Reason::Unbound(_) | Reason::InputInside(_) | Reason::SameOutput | Reason::NoNode => 3,
         Reason::Escapes | Reason::NotConvex => 4,
     }
 }

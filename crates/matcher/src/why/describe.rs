@@ -93,6 +93,7 @@ impl<'a, 'm, 'p> Describe<'a, 'm, 'p> {
             Reason::SameOutput => {
                 value(&|at| format!("two outputs would both be “{}”", self.name(at)))
             }
+            Reason::NoNode => "all that is optional is absent: no node is matched".to_owned(),
         }
     }
 
@@ -454,6 +455,7 @@ impl<'a, 'm, 'p> Describe<'a, 'm, 'p> {
             Datum::Unbound => "not bound".to_owned(),
             Datum::Bool(truth) => truth.to_string(),
             Datum::Int(number) => number.to_string(),
+            Datum::Axis(axis) => axis.written().to_string(),
             Datum::Float(float) => number(*float),
             Datum::Text(text) => format!("\"{text}\""),
             Datum::Dtype(dtype) => dtype.to_string(),

@@ -135,7 +135,8 @@ impl Layout {
         if let Some(expr) = Self::stopped(attempt) {
             return self.owner[expr.index()];
         }
-        if matches!(attempt.stop.reason, Reason::Escapes | Reason::NotConvex | Reason::SameOutput) {
+        let whole = [Reason::Escapes, Reason::NotConvex, Reason::SameOutput, Reason::NoNode];
+        if whole.contains(&attempt.stop.reason) {
             return None;
         }
         self.equations.iter().position(|line| within(attempt.stop.span, line.span))

@@ -120,9 +120,10 @@ fn finish(
     body: Option<&ast::Body>,
 ) -> (Pattern, Vec<Diagnostic>) {
     let whole = !lowerer.full;
+    let operators = lowerer.context.operators;
     let (pattern, mut errors) = lowerer.finish();
     if whole && errors.is_empty() {
-        crate::check::check(&pattern, names, signature, body, &mut errors);
+        crate::check::check(&pattern, names, signature, body, operators, &mut errors);
     }
     (pattern, errors)
 }

@@ -67,6 +67,7 @@ pub(super) fn literal(datum: &Datum) -> Option<GExprKind> {
     let span = Span::default();
     match datum {
         Datum::Int(number) => Some(GExprKind::Int(*number)),
+        Datum::Axis(axis) => Some(GExprKind::Int(axis.written())),
         Datum::Float(float) => Some(GExprKind::Float(float.number)),
         Datum::Bool(truth) => Some(GExprKind::Bool(*truth)),
         Datum::Text(text) => Some(GExprKind::String(text.clone())),
