@@ -41,7 +41,7 @@ impl Axis {
     }
 
     /// Counted from the front.
-    pub(crate) fn from_front(self) -> Option<i64> {
+    pub(crate) fn to_front(self) -> Option<i64> {
         match self.rank {
             Some(rank) => self.at.checked_add(rank),
             None => (self.at >= 0).then_some(self.at),

@@ -469,8 +469,8 @@ fn range(args: &[Datum]) -> Option<Datum> {
     let (from, to) = match args {
         [to] => (0, to.as_int()?),
         // A bound counts from the end that the other one counts from.
-        [Datum::Axis(from), Datum::Int(to @ 1..)] => (from.from_front()?, *to),
-        [Datum::Int(from @ 0..), Datum::Axis(to)] => (*from, to.from_front()?),
+        [Datum::Axis(from), Datum::Int(to @ 1..)] => (from.to_front()?, *to),
+        [Datum::Int(from @ 0..), Datum::Axis(to)] => (*from, to.to_front()?),
         [from, to] => (from.as_position()?, to.as_position()?),
         _ => return None,
     };

@@ -5,22 +5,27 @@
 
 mod close;
 mod equation;
+mod goal;
 mod guard;
 mod node;
 mod number;
 mod outcome;
 mod roots;
 mod trace;
+mod trail;
 
 use std::rc::Rc;
 
-use marquetry_pattern::core::{ChoiceId, ExprId, ExprKind, Pattern, ScopeId, VarId};
+use marquetry_pattern::core::{ExprId, ExprKind, Pattern, VarId};
 use marquetry_pattern::gexpr::GExpr;
 
 use crate::datum::Datum;
 use crate::found::{Match, PlaceId};
 use crate::index::{Index, NodeRow, ValueRow};
 use crate::plan::{Constraint, Plan};
+
+use goal::{Alternatives, Goal, Leaves, Lists, Point, Taken};
+use trail::{State, Undo};
 
 pub(crate) use node::{datum, is_axes};
 pub(crate) use number::uniform;
@@ -29,104 +34,6 @@ pub(crate) use trace::{Attempt, Stop, Trace, Tried};
 
 /// The end of a list of goals.
 const END: u32 = u32::MAX;
-
-/// What is still to be matched.
-#[derive(Clone, Debug)]
-enum Goal {
-    /// An expression at a value, or at an input that is absent. `reader` is the node that reads it.
-    Expr { expr: ExprId, at: Option<ValueRow>, reader: Option<NodeRow> },
-    /// The definitions of a variable that was bound to a value.
-    Define { var: VarId, at: ValueRow, reader: Option<NodeRow>, except: Option<ExprId> },
-    /// Makes a scope hold.
-    Hold(ScopeId),
-    /// Ends a branch of an `Alt`: its lets, its guard, what it leaves absent.
-    EndBranch { alt: ExprId, branch: usize },
-    /// Operands from `next` on, each at a leaf that is not used yet.
-    Assign { parent: ExprId, next: usize, leaves: Leaves, used: Rc<[u32]> },
-    /// Inputs from `next` on, each at the expression of an `Each`.
-    Each { parent: ExprId, arg: usize, next: usize, inputs: Leaves, lists: Lists },
-    /// Collects what one input bound.
-    EndEach { parent: ExprId, arg: usize, next: usize, inputs: Leaves, lists: Lists },
-    /// The next step of a `Repeat`, or its end.
-    Repeat { expr: ExprId, at: ValueRow, reader: Option<NodeRow>, count: u32, lists: Lists },
-    /// Collects what one step bound.
-    EndStep { expr: ExprId, count: u32, lists: Lists },
-    /// Binds the lists of an `Each` or a `Repeat`.
-    Gather { parent: ExprId, arg: usize, lists: Lists },
-    /// Goes on in another graph.
-    Enter(PlaceId),
-    /// Binds a variable without its definition, or compares it.
-    Unify(VarId, Datum),
-    /// Variables that are set to none unless they are bound.
-    Absent(ExprId, usize),
-    /// What is left when all goals are reached.
-    Finish,
-    /// An equation has matched, by its expression; only in a search that is traced.
-    Satisfied(ExprId),
-}
-
-/// Inputs of a node or of a tree of nodes; `reader` is the node that reads each.
-type Leaves = Rc<[(Option<ValueRow>, NodeRow)]>;
-
-/// For each collected variable, its bindings so far.
-type Lists = Rc<Vec<Vec<Datum>>>;
-
-/// Where the search goes on when it fails.
-struct Point {
-    kind: Alternatives,
-    /// The next alternative to try.
-    next: usize,
-    goals: usize,
-    rest: u32,
-    trail: usize,
-    choices: usize,
-}
-
-#[derive(Clone)]
-enum Alternatives {
-    Branches { alt: ExprId, at: Option<ValueRow>, reader: Option<NodeRow> },
-    Scopes { choice: ChoiceId, then: Box<Goal> },
-    Leaves { parent: ExprId, next: usize, leaves: Leaves, used: Rc<[u32]> },
-    Steps { expr: ExprId, at: ValueRow, reader: Option<NodeRow>, count: u32, lists: Lists },
-    Roots { root: usize, candidates: Rc<[ValueRow]> },
-}
-
-/// What an alternative asks for.
-enum Taken {
-    /// These goals, first one first.
-    Goals([Option<Goal>; 3]),
-    /// Nothing: it cannot match.
-    Skip,
-    /// There is no such alternative.
-    Exhausted,
-}
-
-impl Taken {
-    fn goals<const N: usize>(goals: [Goal; N]) -> Self {
-        let mut goals = goals.into_iter();
-        Self::Goals([goals.next(), goals.next(), goals.next()])
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    Inactive,
-    Pending,
-    Settled,
-}
-
-/// What undoing takes.
-enum Undo {
-    Bound(VarId, Option<Datum>),
-    Held(ScopeId, bool),
-    Chosen(usize, Option<usize>),
-    State(usize, State),
-    Deferred(usize, bool),
-    AddedDeferred,
-    Node(NodeRow),
-    Place(PlaceId),
-    Satisfied,
-}
 
 /// A comparison that waits for a variable.
 struct Deferred<'p> {
@@ -405,93 +312,6 @@ impl<'a, 'm, 'p> Search<'a, 'm, 'p> {
                 Ok(true)
             }
         }
-    }
-
-    fn undo(&mut self, length: usize) {
-        while self.trail.len() > length {
-            match self.trail.pop().expect("the trail is longer than its target") {
-                Undo::Bound(var, before) => self.bindings[var.index()] = before,
-                Undo::Held(scope, before) => self.holds[scope.index()] = before,
-                Undo::Chosen(choice, before) => self.chosen[choice] = before,
-                Undo::State(constraint, before) => self.states[constraint] = before,
-                Undo::Deferred(at, before) => self.deferred[at].settled = before,
-                Undo::AddedDeferred => {
-                    self.deferred.pop();
-                }
-                Undo::Node(node) => {
-                    self.nodes.pop();
-                    self.marks[node.index()] -= 1;
-                    if let Some(trace) = &mut self.trace {
-                        trace.matched.pop();
-                    }
-                }
-                Undo::Place(place) => self.place = place,
-                Undo::Satisfied => {
-                    if let Some(trace) = &mut self.trace {
-                        trace.satisfied.pop();
-                    }
-                }
-            }
-        }
-    }
-
-    /// Makes a scope hold; a second time is no change.
-    fn hold(&mut self, scope: ScopeId) -> bool {
-        if self.holds[scope.index()] {
-            return true;
-        }
-        self.set_hold(scope, true);
-        self.activate(self.plan.of_scope(scope));
-        true
-    }
-
-    fn set_hold(&mut self, scope: ScopeId, hold: bool) {
-        let before = std::mem::replace(&mut self.holds[scope.index()], hold);
-        self.trail.push(Undo::Held(scope, before));
-        if let Some((choice, _)) = self.plan.branch_of(scope) {
-            let taken = hold.then_some(scope.index());
-            let before = std::mem::replace(&mut self.chosen[choice], taken);
-            debug_assert!(!hold || before.is_none(), "one branch of a choice holds");
-            self.trail.push(Undo::Chosen(choice, before));
-        }
-    }
-
-    fn activate(&mut self, constraints: std::ops::Range<usize>) {
-        for constraint in constraints {
-            self.set_state(constraint, State::Pending);
-            self.woken.push(constraint);
-        }
-    }
-
-    fn set_state(&mut self, constraint: usize, state: State) {
-        let before = std::mem::replace(&mut self.states[constraint], state);
-        self.trail.push(Undo::State(constraint, before));
-    }
-
-    fn set(&mut self, var: VarId, datum: Option<Datum>) {
-        let before = std::mem::replace(&mut self.bindings[var.index()], datum);
-        self.trail.push(Undo::Bound(var, before));
-        self.woken.extend_from_slice(self.plan.watching(var));
-    }
-
-    fn binding(&self, var: VarId) -> Option<&Datum> {
-        self.bindings[var.index()].as_ref()
-    }
-
-    fn mark(&mut self, node: NodeRow, expr: ExprId) {
-        // What a body holds belongs to the node that holds the body.
-        if self.place == self.home {
-            self.nodes.push(node);
-            self.marks[node.index()] += 1;
-            self.trail.push(Undo::Node(node));
-            if let Some(trace) = &mut self.trace {
-                trace.matched.push(expr);
-            }
-        }
-    }
-
-    fn matched(&self, node: NodeRow) -> bool {
-        self.marks[node.index()] > 0
     }
 
     fn expr(
