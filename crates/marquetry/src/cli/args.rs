@@ -11,7 +11,7 @@ pub(crate) use self::quantize::{Analyze, By, Choices, ExplainTensor, Numbers, Qu
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  the check found something
+  1  the check found something, or every rewrite was refused
   2  wrong usage
   3  invalid model, pattern or pipeline
   4  not supported

@@ -157,6 +157,9 @@ impl Job<'_> {
         let rewritten = rewrite(&mut model, steps, &Native, &options)
             .map_err(|error| failure(self.model, &error))?;
         let mut answer = Answer::new(text(&rewritten, steps), json(&rewritten, self.output));
+        // A script must not take what is unchanged for what it asked for.
+        let refused = rewritten.applied.is_empty() && !rewritten.refused.is_empty();
+        answer.found = refused.then_some(Exit::Found);
         if let Some(output) = self.output {
             let content = Content::Model(Box::new(model));
             answer.file = outputs::write(&[Output { path: output.to_owned(), content }])?;
