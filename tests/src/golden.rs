@@ -9,9 +9,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use marquetry::engine::Engine as _;
 use marquetry::engine::{Embedded, Options, arrays};
-use marquetry::ir::{Tensor, infer, onnx};
+use marquetry::ir::{Model, Tensor, infer, onnx};
 use marquetry::quant::encodings::{self, Version};
+use marquetry::quant::pass::Content;
 use marquetry::quant::{Context, Granularity, Pipeline, Quantizer, State};
 use serde_json::{Value, json};
 
@@ -68,6 +70,23 @@ fn target(config: &str) -> String {
     }
 }
 
+/// The recorded samples of a model.
+fn samples(case: &Case, model: &Model) -> Vec<Vec<Tensor>> {
+    let batches = arrays(case.model.join("inputs.npz")).unwrap();
+    let inputs: Vec<&str> =
+        model.graph.inputs.iter().map(|&value| model.graph.value(value).name()).collect();
+    let sample = |at: usize| -> Option<Vec<Tensor>> {
+        let find = |name: &&str| {
+            let key = format!("{name}/{at}");
+            batches.iter().find(|(found, _)| *found == key).map(|(_, tensor)| tensor.clone())
+        };
+        inputs.iter().map(find).collect()
+    };
+    let samples: Vec<Vec<Tensor>> = (0..).map_while(sample).collect();
+    assert!(!samples.is_empty(), "{}", case.name);
+    samples
+}
+
 /// The state after placement, ties and calibration, and after what more is to be done.
 fn run(case: &Case, more: &str) -> State {
     let target = target(&case.config);
@@ -83,18 +102,7 @@ fn run(case: &Case, more: &str) -> State {
         ])"
     );
     let model = onnx::read(case.model.join("model.onnx")).unwrap();
-    let batches = arrays(case.model.join("inputs.npz")).unwrap();
-    let inputs: Vec<&str> =
-        model.graph.inputs.iter().map(|&value| model.graph.value(value).name()).collect();
-    let sample = |at: usize| -> Option<Vec<Tensor>> {
-        let find = |name: &&str| {
-            let key = format!("{name}/{at}");
-            batches.iter().find(|(found, _)| *found == key).map(|(_, tensor)| tensor.clone())
-        };
-        inputs.iter().map(find).collect()
-    };
-    let samples: Vec<Vec<Tensor>> = (0..).map_while(sample).collect();
-    assert!(!samples.is_empty(), "{}", case.name);
+    let samples = samples(case, &model);
     let engine = Embedded::new(&Options::default());
     let cx = Context { engine: &engine, samples: &samples, patterns: &Shipped, progress: &|_| {} };
     Pipeline::parse(&pipeline).unwrap().run(model, &cx).unwrap()
@@ -342,4 +350,62 @@ fn models_are_quantized_as_aimet_does() {
     );
     assert!(wrong.is_empty(), "{wrong}");
     assert!(total >= 57, "{total}");
+}
+
+/// Elements of recorded outputs that lie on another grid point, at most: in another order of sums, a value
+/// near the middle between two grid points goes to the other one.
+const OTHER_STEP: f64 = 0.02;
+/// How many steps of the output's grid they are away, at most: one on the way, and one at the output.
+const STEPS: f32 = 2.0;
+
+/// What AIMET's simulation computed on the samples it calibrated with, and what our quantized model
+/// does.
+#[test]
+fn quantized_models_compute_what_the_simulation_of_aimet_does() {
+    let differs: BTreeSet<(String, String)> =
+        expected().into_keys().map(|(model, config, _)| (model, config)).collect();
+    let (mut compared, mut elements, mut other, mut wrong) = (0, 0, 0, String::new());
+    for case in cases() {
+        if differs.contains(&(case.name.clone(), case.config.clone())) {
+            continue;
+        }
+        let state = run(&case, "Check, Export(qdq: \"out.onnx\")");
+        let Content::Model(quantized) = &state.outputs[0].content else { panic!("no model") };
+        let graph = &quantized.graph;
+        let engine = Embedded::new(&Options::default());
+        let mut program = engine.compile(graph, &graph.inputs, &graph.outputs).unwrap();
+        let recorded = arrays(case.model.join(format!("{}.sim_out.npz", case.config))).unwrap();
+        let output = state.model.graph.outputs[0];
+        let step = state.plan.get(output).and_then(|site| site.encoding.as_ref());
+        let step = step.map_or(0.0, |encoding| encoding.cells[0].scale as f32);
+        for (at, sample) in samples(&case, &state.model).iter().enumerate() {
+            let expected =
+                &recorded.iter().find(|(name, _)| *name == format!("arr_{at}")).unwrap().1;
+            let found = program.run(sample).unwrap().remove(0);
+            assert_eq!(found.dims(), expected.dims(), "{} {}", case.name, case.config);
+            let (found, expected) = (found.f32s().unwrap(), expected.f32s().unwrap());
+            for (found, expected) in found.iter().zip(expected.iter()) {
+                let away = (found - expected).abs();
+                // Scales agree to within `TOLERANCE`, and so do grid points.
+                let slack = 1e-5 * expected.abs() + 1e-7;
+                other += usize::from(away > slack);
+                if away > STEPS * step * 1.001 + slack {
+                    writeln!(
+                        wrong,
+                        "{} {} sample {at}: {found}, not {expected}, {} steps",
+                        case.name,
+                        case.config,
+                        away / step
+                    )
+                    .unwrap();
+                }
+                elements += 1;
+            }
+        }
+        compared += 1;
+    }
+    eprintln!("{compared} simulations: of {elements} elements, {other} lie on another grid point");
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(compared >= 49, "{compared}");
+    assert!(f64::from(other as u32) <= OTHER_STEP * f64::from(elements as u32), "{other}");
 }

@@ -147,8 +147,8 @@ fn outputs(model: &Model, sample: &[Tensor]) -> Vec<Tensor> {
     program.run(sample).unwrap()
 }
 
-#[test]
-fn quantized_cases_compute_nearly_the_same() {
+/// Shows every case that is quantized: its name, its text and its model.
+fn each_case(see: impl Fn(&str, &str, &Model)) {
     insta::glob!("../cases/quantize", "*.case", |path| {
         let case = fs::read_to_string(path).unwrap();
         let name = path.file_stem().unwrap().to_str().unwrap();
@@ -156,20 +156,35 @@ fn quantized_cases_compute_nearly_the_same() {
             return;
         }
         let float = sections(&case).into_iter().find(|(name, _)| *name == "model").unwrap().1;
-        let float = text::parse(float).unwrap();
-        let state = run(&case).unwrap();
-        let samples = sections(&case).into_iter().filter(|(name, _)| *name == "sample");
+        see(name, &case, &text::parse(float).unwrap());
+    });
+}
+
+/// The text of one case, and its pipeline.
+fn one_case(name: &str) -> (String, String) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/quantize");
+    let case = fs::read_to_string(folder.join(name)).unwrap();
+    let found = sections(&case).into_iter().find(|(name, _)| *name == "pipeline");
+    let pipeline = found.expect("it has a pipeline").1.to_owned();
+    (case, pipeline)
+}
+
+#[test]
+fn quantized_cases_compute_nearly_the_same() {
+    each_case(|name, case, float| {
+        let state = run(case).unwrap();
+        let samples = sections(case).into_iter().filter(|(name, _)| *name == "sample");
         for (_, src) in samples {
             let sample = sample(src);
             // Passes before the export rewrite the float model, which must mean what it did.
-            let pairs = outputs(&float, &sample).into_iter().zip(outputs(state.float(), &sample));
+            let pairs = outputs(float, &sample).into_iter().zip(outputs(state.float(), &sample));
             for (reference, found) in pairs {
                 let found = decibels(&reference.f32s().unwrap(), &found.f32s().unwrap());
                 assert!(found > 100.0, "{name}: the float model is off, {found:.1} dB");
             }
             for output in &state.outputs {
                 let Content::Model(quantized) = &output.content else { continue };
-                let pairs = outputs(&float, &sample).into_iter().zip(outputs(quantized, &sample));
+                let pairs = outputs(float, &sample).into_iter().zip(outputs(quantized, &sample));
                 for (reference, found) in pairs {
                     let found = decibels(&reference.f32s().unwrap(), &found.f32s().unwrap());
                     assert!(found > 25.0, "{name}: {found:.1} dB");
@@ -181,30 +196,22 @@ fn quantized_cases_compute_nearly_the_same() {
 
 #[test]
 fn every_target_quantizes_every_case() {
-    insta::glob!("../cases/quantize", "*.case", |path| {
-        let case = fs::read_to_string(path).unwrap();
-        let name = path.file_stem().unwrap().to_str().unwrap();
-        if name.starts_with("err-") {
-            return;
-        }
-        let float = sections(&case).into_iter().find(|(name, _)| *name == "model").unwrap().1;
-        let float = text::parse(float).unwrap();
+    each_case(|name, case, float| {
         for target in Policy::presets() {
             let standard = Standard::of_target(target, "out.onnx").unwrap();
             // Sixteen bits where there are, because what is wrong is to be seen, not what is coarse.
             let wide = Policy::open(target).unwrap().activations.contains(&DType::UInt16);
             let activations = if wide { DType::UInt16 } else { standard.activations };
             let standard = Standard { equalize: false, activations, ..standard };
-            let state = run_by(&case, &standard.recipe().to_ron())
+            let state = run_by(case, &standard.recipe().to_ron())
                 .unwrap_or_else(|error| panic!("{name} for {target}: {error}"));
             let Content::Model(quantized) = &state.outputs[0].content else {
                 panic!("the standard pipeline exports a model")
             };
             let (mut reference, mut found) = (Vec::new(), Vec::new());
-            for (_, src) in sections(&case).into_iter().filter(|(name, _)| *name == "sample") {
+            for (_, src) in sections(case).into_iter().filter(|(name, _)| *name == "sample") {
                 let sample = sample(src);
-                for (float, ours) in
-                    outputs(&float, &sample).iter().zip(outputs(quantized, &sample))
+                for (float, ours) in outputs(float, &sample).iter().zip(outputs(quantized, &sample))
                 {
                     reference.extend_from_slice(&float.f32s().unwrap());
                     found.extend_from_slice(&ours.f32s().unwrap());
@@ -232,13 +239,8 @@ fn statements(model: &Model) -> Vec<String> {
 
 #[test]
 fn a_quantized_model_taken_apart_lowers_to_itself() {
-    insta::glob!("../cases/quantize", "*.case", |path| {
-        let case = fs::read_to_string(path).unwrap();
-        let name = path.file_stem().unwrap().to_str().unwrap();
-        if name.starts_with("err-") {
-            return;
-        }
-        for output in &run(&case).unwrap().outputs {
+    each_case(|name, case, _| {
+        for output in &run(case).unwrap().outputs {
             let Content::Model(quantized) = &output.content else { continue };
             let apart = import::qdq(quantized).unwrap();
             assert_eq!(apart.notes, Vec::<String>::new(), "{name}");
@@ -338,28 +340,63 @@ fn mean_errors(case: &str, pipeline: &str) -> Vec<f64> {
 
 #[test]
 fn weights_that_integers_give_back_leave_biases_as_they_are() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/quantize/bias-correction-exact.case");
-    let case = fs::read_to_string(path).unwrap();
-    let sections = sections(&case);
-    let (_, pipeline) = sections.into_iter().find(|(name, _)| *name == "pipeline").unwrap();
+    let (case, pipeline) = one_case("bias-correction-exact.case");
     let written = |pipeline: &str| match &run_by(&case, pipeline).unwrap().outputs[0].content {
         Content::Model(model) => text::print(model, &PrintOptions::default()),
         Content::Text(text) => panic!("{text}"),
     };
     let plain = pipeline.replace("BiasCorrection(),", "");
     assert_ne!(plain, pipeline);
-    assert_eq!(written(&plain), written(pipeline));
+    assert_eq!(written(&plain), written(&pipeline));
 }
 
 #[test]
 fn corrected_biases_bring_the_means_of_outputs_back() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/quantize/bias-correction.case");
-    let case = fs::read_to_string(path).unwrap();
-    let sections = sections(&case);
-    let (_, pipeline) = sections.into_iter().find(|(name, _)| *name == "pipeline").unwrap();
+    let (case, pipeline) = one_case("bias-correction.case");
     let plain = pipeline.replace("BiasCorrection(),", "");
     assert_ne!(plain, pipeline);
-    let (before, after) = (mean_errors(&case, &plain), mean_errors(&case, pipeline));
+    let (before, after) = (mean_errors(&case, &plain), mean_errors(&case, &pipeline));
+    let largest = |errors: &[f64]| errors.iter().copied().fold(0.0, f64::max);
+    assert!(largest(&after) < 0.25 * largest(&before), "{before:?} became {after:?}");
+}
+
+/// Noise in the outputs over all samples of a case, as a share of the signal, for each output.
+fn noise(case: &str, pipeline: &str) -> Vec<f64> {
+    let state = run_by(case, pipeline).unwrap();
+    let Content::Model(quantized) = &state.outputs[0].content else { panic!("no model") };
+    let mut sums: Vec<(f64, f64)> = Vec::new();
+    for (_, src) in sections(case).into_iter().filter(|(name, _)| *name == "sample") {
+        let sample = sample(src);
+        let pairs = outputs(state.float(), &sample).into_iter().zip(outputs(quantized, &sample));
+        for (at, (float, found)) in pairs.enumerate() {
+            sums.resize(sums.len().max(at + 1), (0.0, 0.0));
+            for (x, y) in float.to_f64s().unwrap().into_iter().zip(found.to_f64s().unwrap()) {
+                sums[at].0 += x * x;
+                sums[at].1 += (x - y) * (x - y);
+            }
+        }
+    }
+    sums.into_iter().map(|(signal, noise)| noise / signal).collect()
+}
+
+#[test]
+fn rounding_for_outputs_leaves_less_noise_in_them() {
+    let (case, pipeline) = one_case("gptq.case");
+    let pipeline = pipeline.replace("dtype: Int8", "dtype: Int4");
+    let nearest = pipeline.replace("Gptq(),", "");
+    assert_ne!(nearest, pipeline);
+    let (before, after) = (noise(&case, &nearest), noise(&case, &pipeline));
+    eprintln!("{before:?} became {after:?}");
+    assert!(before.iter().zip(&after).all(|(before, after)| *after < 0.8 * before), "{after:?}");
+}
+
+#[test]
+fn biases_make_up_for_what_rounding_for_outputs_left() {
+    let (case, pipeline) = one_case("bias-correction.case");
+    let plain = pipeline.replace("BiasCorrection(),", "");
+    // Taking out what nearest rounding would have done would move the means as far the other way.
+    let both = pipeline.replace("BiasCorrection(),", "Gptq(), BiasCorrection(),");
+    let (before, after) = (mean_errors(&case, &plain), mean_errors(&case, &both));
     let largest = |errors: &[f64]| errors.iter().copied().fold(0.0, f64::max);
     assert!(largest(&after) < 0.25 * largest(&before), "{before:?} became {after:?}");
 }

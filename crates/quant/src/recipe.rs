@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::pass::{
     BiasCorrection, Calibrate, Check, EncodingsFile, Equalize, EqualizeBy, Export, FoldBatchNorm,
-    FoldConstants, Group, Observe, Pass, Place, Propagate, QuantizeBias, SchemeName,
+    FoldConstants, Gptq, Group, Observe, Pass, Place, Propagate, QuantizeBias, SchemeName,
     WeightGranularity, WeightSpec,
 };
 use crate::{Compat, DType, Pipeline, Policy, suggest};
@@ -169,6 +169,8 @@ pub enum Step {
     Observe(Observe),
     /// Gives every site its encoding.
     Calibrate(Calibrate),
+    /// Rounds weights so that outputs change least.
+    Gptq(Gptq),
     /// Takes out of the outputs what rounding weights adds to their means.
     BiasCorrection(BiasCorrection),
     /// Quantizes biases to int32.
@@ -202,6 +204,9 @@ pub struct Standard {
     pub samples: Option<usize>,
     /// Whether scales of weights are raised where a 32-bit accumulator needs it.
     pub adjust_weights: bool,
+    /// Whether weights are rounded so that outputs change least, which runs the samples once more; where
+    /// left out, where they have at most four bits, samples are run, and the numbers are ours.
+    pub gptq: Option<bool>,
     /// Whether biases make up for what rounding weights adds to the means of outputs.
     pub bias_correction: bool,
     /// A file of statistics to take the ranges from.
@@ -227,6 +232,7 @@ impl Standard {
             compat: Compat::Default,
             samples: None,
             adjust_weights: false,
+            gptq: None,
             bias_correction: false,
             statistics: None,
             qdq: qdq.into(),
@@ -279,6 +285,11 @@ impl Standard {
             adjust_weights: self.adjust_weights,
             ..Calibrate::default()
         }));
+        let few = self.weights.is_integer() && self.weights.bits() <= 4;
+        let own = self.compat == Compat::Default && self.statistics.is_none();
+        if self.gptq.unwrap_or(few && own) {
+            passes.push(Step::Gptq(Gptq { samples: self.samples, ..Gptq::default() }));
+        }
         let correction = BiasCorrection { samples: self.samples };
         passes.extend(self.bias_correction.then_some(Step::BiasCorrection(correction)));
         passes.extend([Step::QuantizeBias, Step::Check, Step::Export(export)]);
@@ -326,6 +337,7 @@ impl Recipe {
                 Step::Propagate => Box::new(Propagate),
                 Step::Observe(pass) => Box::new(pass),
                 Step::Calibrate(pass) => Box::new(pass),
+                Step::Gptq(pass) => Box::new(pass),
                 Step::BiasCorrection(pass) => Box::new(pass),
                 Step::QuantizeBias => Box::new(QuantizeBias),
                 Step::Check => Box::new(Check),

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::quantize::{Analyze, By, Choices, ExplainTensor, Numbers, Quantize, Samples};
+pub(crate) use self::quantize::{
+    Analyze, By, Choices, ExplainTensor, Numbers, Quantize, Rounding, Samples,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:

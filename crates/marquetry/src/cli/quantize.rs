@@ -7,7 +7,7 @@ use marquetry_quant::pass::{EncodingsFile, SchemeName, WeightGranularity};
 use marquetry_quant::{Compat, DType, Pipeline, RecipeError, Standard};
 
 use super::answer::Answer;
-use super::args::{Choices, Cli, Numbers, Quantize, Run, Samples};
+use super::args::{Choices, Cli, Numbers, Quantize, Rounding, Run, Samples};
 use super::failure::{Exit, Failure};
 use super::job::Job;
 
@@ -21,9 +21,10 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
     let pipeline = Pipeline::parse(&recipe).map_err(|error| refused(Exit::Usage, &error))?;
     let encodings = encodings(args.encodings.as_deref()).map(|file| file.path);
     let outputs = [&args.output].into_iter().chain(&encodings).map(PathBuf::as_path).collect();
-    let Choices { samples, patterns, stats, bias_correction, .. } = &args.choices;
+    let Choices { samples, patterns, stats, rounding, bias_correction, .. } = &args.choices;
+    let again = *bias_correction || *rounding == Some(Rounding::Gptq);
     let reads = stats.iter().map(PathBuf::as_path).collect();
-    let (samples_needed, patterns) = (stats.is_none() || *bias_correction, &patterns.files);
+    let (samples_needed, patterns) = (stats.is_none() || again, &patterns.files);
     Job { model: &args.model, samples, samples_needed, patterns, reads, outputs, instead: None }
         .run(&pipeline, cli)
 }
@@ -70,6 +71,7 @@ pub(crate) fn chosen(choices: &Choices, output: &Path) -> Result<Standard, Failu
         equalize: !choices.no_equalize && choices.stats.is_none(),
         statistics: choices.stats.clone(),
         adjust_weights: choices.adjust_weights,
+        gptq: choices.rounding.map(|rounding| rounding == Rounding::Gptq),
         bias_correction: choices.bias_correction,
         ..standard(&choices.numbers, &choices.samples, output)?
     })

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use marquetry_engine::{Flow, Sweep, SweepOptions};
 use marquetry_ir::infer::{self, Types};
-use marquetry_ir::{Graph, NodeId, Slot, Tensor, Use, ValueId};
+use marquetry_ir::{Graph, NodeId, Slot, Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
-use super::weights::{name, numeric, read};
-use super::{Context, Fact, Pass, PassError, Progress, State, Summary};
+use super::watch::Watch;
+use super::weights::{name, numeric, quantized_weight, read};
+use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::Granularity;
-use crate::kernel::{self, BIAS, DATA, SUMS, WEIGHT, label};
+use crate::kernel::{self, BIAS, DATA, WEIGHT, label};
 use crate::observer::{Moments, Observer, View};
-use crate::plan::{Plan, Reason, Role};
+use crate::plan::{Plan, Reason};
 use crate::qdq::{Rounding, fake_quantize};
 
 /// Adds to the bias of every kernel what rounding its weights takes from the mean of its outputs.
@@ -53,10 +53,13 @@ impl Pass for BiasCorrection {
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
         let types = infer::run(&state.model);
         let graph = &state.model.graph;
+        // Rounding may have put weights on their grid already: then the error is that against before.
+        let float = state.original.as_ref().map(|model| (&model.graph, infer::run(model)));
+        let float = float.as_ref().map_or((graph, &types), |(graph, types)| (*graph, types));
         let (mut kernels, mut exact, mut left) = (Vec::new(), 0, Vec::new());
         for node in graph.nodes() {
             let Some(weight) = quantized_weight(graph, &state.plan, node) else { continue };
-            let Some(error) = rounding_error(graph, &types, &state.plan, weight)? else {
+            let Some(error) = rounding_error(graph, &types, float, &state.plan, weight)? else {
                 exact += 1;
                 continue;
             };
@@ -140,9 +143,6 @@ impl BiasCorrection {
         cx: &Context<'_>,
         total: usize,
     ) -> Result<Vec<Vec<f64>>, PassError> {
-        if total == 0 {
-            return Err(PassError::NoSamples);
-        }
         let mut graph = graph.clone();
         let mut moments: BTreeMap<ValueId, Moments> = BTreeMap::new();
         let mut observed = Vec::new();
@@ -155,50 +155,24 @@ impl BiasCorrection {
             observed.push(output);
         }
         let wanted: BTreeSet<ValueId> = observed.iter().copied().collect();
-        let mut sweep = Sweep::new(cx.engine, &graph, &wanted, &SweepOptions::default())
-            .map_err(|source| PassError::Engine { sample: None, source })?;
-        for index in 0..total {
-            let sample = cx.samples.sample(index).map_err(PassError::Sample)?;
-            let mut failure = None;
-            let mut see = |value: ValueId, tensor: &Tensor| {
-                let seen = moments.get_mut(&value).zip(tensor.f32s());
-                let Some((moments, data)) = seen else { return Flow::Continue };
-                match moments.update(View { dims: tensor.dims(), data: &data }) {
-                    Ok(()) => Flow::Continue,
-                    Err(source) => {
-                        failure = Some(numeric(&graph, value, source));
-                        Flow::Stop
-                    }
-                }
-            };
-            let ran = sweep.run(&sample, &mut see);
-            ran.map_err(|source| PassError::Engine { sample: Some(index), source })?;
-            if let Some(failure) = failure {
-                return Err(failure);
-            }
-            (cx.progress)(Progress { pass: self.name(), done: index + 1, total: Some(total) });
-        }
+        let graph = &graph;
+        let watch = Watch { pass: self.name(), graph, wanted: &wanted, span: 0..total };
+        watch.each(cx, &mut |_, value, tensor| {
+            let seen = moments.get_mut(&value).zip(tensor.f32s());
+            let Some((moments, data)) = seen else { return Ok(()) };
+            let view = View { dims: tensor.dims(), data: &data };
+            moments.update(view).map_err(|source| numeric(graph, value, source))
+        })?;
         let mean = |output: &ValueId| moments[output].cells().iter().map(|cell| cell.mean());
         Ok(observed.iter().map(|output| mean(output).collect()).collect())
     }
-}
-
-/// The weight of a kernel that reads it quantized.
-fn quantized_weight(graph: &Graph, plan: &Plan, node: NodeId) -> Option<ValueId> {
-    let content = graph.node(node);
-    if !SUMS.iter().any(|op| content.is_onnx(op)) {
-        return None;
-    }
-    let weight = graph.input(node, WEIGHT)?;
-    let site = plan.get(weight).filter(|site| site.enabled && site.encoding.is_some())?;
-    let reader = Use { node, slot: Slot::Input(u32::try_from(WEIGHT).ok()?) };
-    (site.role == Role::Weight && site.readers.contains(&reader)).then_some(weight)
 }
 
 /// W − Ŵ; nothing where that is zero.
 fn rounding_error(
     graph: &Graph,
     types: &Types,
+    float: (&Graph, &Types),
     plan: &Plan,
     weight: ValueId,
 ) -> Result<Option<Tensor>, PassError> {
@@ -208,7 +182,8 @@ fn rounding_error(
     let (dims, data) = read(graph, types, weight)?;
     let back = fake_quantize(&data, &dims, encoding, Rounding::HalfEven)
         .map_err(|source| numeric(graph, weight, source))?;
-    let error: Vec<f32> = data.iter().zip(back).map(|(w, back)| w - back).collect();
+    let (_, float) = read(float.0, float.1, weight)?;
+    let error: Vec<f32> = float.iter().zip(back).map(|(w, back)| w - back).collect();
     if error.iter().all(|&error| error == 0.0) {
         return Ok(None);
     }

@@ -4,13 +4,13 @@ mod pairs;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use marquetry_engine::{Flow, Sweep, SweepOptions};
 use marquetry_ir::infer;
 use marquetry_ir::{Graph, NodeId, Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
+use super::watch::Watch;
 use super::weights::{name, numeric, read};
-use super::{Context, Fact, Pass, PassError, Progress, State, Summary};
+use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::Granularity;
 use crate::grid::Grid;
 use crate::kernel::{WEIGHT, label};
@@ -131,32 +131,13 @@ impl Equalize {
         let mut ranges: BTreeMap<ValueId, Vec<f64>> =
             wanted.iter().map(|&value| (value, Vec::new())).collect();
         let total = cx.samples.count().min(self.samples);
-        if total == 0 {
-            return Err(PassError::NoSamples);
-        }
-        let mut sweep = Sweep::new(cx.engine, graph, &wanted, &SweepOptions::default())
-            .map_err(|source| PassError::Engine { sample: None, source })?;
-        for index in 0..total {
-            let sample = cx.samples.sample(index).map_err(PassError::Sample)?;
-            let mut failure = None;
-            let mut see = |value: ValueId, tensor: &Tensor| {
-                let Some(data) = tensor.to_f32s() else { return Flow::Continue };
-                let seen = ranges.get_mut(&value).expect("only wanted values are shown");
-                match widen(seen, tensor.dims(), axes[&value], &data) {
-                    Ok(()) => Flow::Continue,
-                    Err(source) => {
-                        failure = Some(numeric(graph, value, source));
-                        Flow::Stop
-                    }
-                }
-            };
-            let ran = sweep.run(&sample, &mut see);
-            ran.map_err(|source| PassError::Engine { sample: Some(index), source })?;
-            if let Some(failure) = failure {
-                return Err(failure);
-            }
-            (cx.progress)(Progress { pass: self.name(), done: index + 1, total: Some(total) });
-        }
+        let watch = Watch { pass: self.name(), graph, wanted: &wanted, span: 0..total };
+        watch.each(cx, &mut |_, value, tensor| {
+            let Some(data) = tensor.to_f32s() else { return Ok(()) };
+            let seen = ranges.get_mut(&value).expect("only wanted values are shown");
+            let widened = widen(seen, tensor.dims(), axes[&value], &data);
+            widened.map_err(|source| numeric(graph, value, source))
+        })?;
         Ok((ranges, total))
     }
 

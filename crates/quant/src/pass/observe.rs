@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use marquetry_engine::{Flow, SampleError, Sweep, SweepOptions};
+use marquetry_engine::SampleError;
 use marquetry_ir::{Graph, Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
+use super::watch::Watch;
 use super::weights::{name, numeric};
-use super::{Content, Context, Fact, Output, Pass, PassError, Progress, State, Summary};
+use super::{Content, Context, Fact, Output, Pass, PassError, State, Summary};
 use crate::observer::{Observer, Statistics, View};
 use crate::plan::{Reason, Role};
 use crate::statistics::{Shard, StatisticsFile, fingerprint};
@@ -157,44 +158,30 @@ impl Run<'_> {
         let mut statistics: BTreeMap<ValueId, Statistics> =
             self.keeper.values().map(|&first| (first, empty())).collect();
         let mut odd = BTreeMap::new();
-        if wanted.is_empty() {
+        // A shard may hold no sample at all.
+        if wanted.is_empty() || self.span.is_empty() {
             return Ok((statistics, odd));
         }
-        let mut sweep = Sweep::new(cx.engine, graph, &wanted, &SweepOptions::default())
-            .map_err(|source| PassError::Engine { sample: None, source })?;
-        let total = self.span.len();
-        for (done, index) in self.span.clone().enumerate() {
-            let sample = cx.samples.sample(index).map_err(PassError::Sample)?;
-            let mut failure = None;
-            let mut see = |value: ValueId, tensor: &Tensor| {
-                let keeper = self.keeper.get(&value);
-                let Some(observer) = keeper.and_then(|first| statistics.get_mut(first)) else {
-                    return Flow::Continue;
-                };
-                let Some(data) = tensor.to_f32s().filter(|_| tensor.dtype().is_float()) else {
-                    odd.insert(value, format!("it holds `{}`", tensor.dtype()));
-                    return Flow::Continue;
-                };
-                let before = observer.range().oddities().0;
-                let updated = observer.update(View { dims: tensor.dims(), data: &data });
-                let count = observer.range().oddities().0 - before;
-                failure = match updated {
-                    Err(source) => Some(numeric(graph, value, source)),
-                    Ok(()) if count > 0 && self.nan == NanPolicy::Refuse => {
-                        let value = name(graph, value);
-                        Some(PassError::NotANumber { value, sample: index, count })
-                    }
-                    Ok(()) => return Flow::Continue,
-                };
-                Flow::Stop
+        let watch = Watch { pass: self.pass, graph, wanted: &wanted, span: self.span.clone() };
+        watch.each(cx, &mut |sample, value, tensor| {
+            let keeper = self.keeper.get(&value);
+            let Some(observer) = keeper.and_then(|first| statistics.get_mut(first)) else {
+                return Ok(());
             };
-            let ran = sweep.run(&sample, &mut see);
-            ran.map_err(|source| PassError::Engine { sample: Some(index), source })?;
-            if let Some(failure) = failure {
-                return Err(failure);
+            let Some(data) = tensor.to_f32s().filter(|_| tensor.dtype().is_float()) else {
+                odd.insert(value, format!("it holds `{}`", tensor.dtype()));
+                return Ok(());
+            };
+            let before = observer.range().oddities().0;
+            let updated = observer.update(View { dims: tensor.dims(), data: &data });
+            updated.map_err(|source| numeric(graph, value, source))?;
+            match observer.range().oddities().0 - before {
+                count if count > 0 && self.nan == NanPolicy::Refuse => {
+                    Err(PassError::NotANumber { value: name(graph, value), sample, count })
+                }
+                _ => Ok(()),
             }
-            (cx.progress)(Progress { pass: self.pass, done: done + 1, total: Some(total) });
-        }
+        })?;
         Ok((statistics, odd))
     }
 }

@@ -1,10 +1,11 @@
 //! Encodings of constants, straight from their content.
 
 use marquetry_ir::infer::Types;
-use marquetry_ir::{Graph, ValueId};
+use marquetry_ir::{Graph, NodeId, Slot, Use, ValueId};
 
 use super::PassError;
 use crate::grid::Grid;
+use crate::kernel::{SUMS, WEIGHT};
 use crate::observer::{Observer, Statistics, View};
 use crate::plan::{Plan, Role};
 use crate::{Compat, Encoding, Granularity, NumericError, Scheme, Spec, scheme};
@@ -79,6 +80,18 @@ pub(crate) fn read(
             Err(PassError::BadEncoding { value: name(graph, value), what })
         }
     }
+}
+
+/// The weight of a kernel that reads it quantized.
+pub(super) fn quantized_weight(graph: &Graph, plan: &Plan, node: NodeId) -> Option<ValueId> {
+    let content = graph.node(node);
+    if !SUMS.iter().any(|op| content.is_onnx(op)) {
+        return None;
+    }
+    let weight = graph.input(node, WEIGHT)?;
+    let site = plan.get(weight).filter(|site| site.enabled && site.encoding.is_some())?;
+    let reader = Use { node, slot: Slot::Input(u32::try_from(WEIGHT).ok()?) };
+    (site.role == Role::Weight && site.readers.contains(&reader)).then_some(weight)
 }
 
 /// The name of a value, for messages.

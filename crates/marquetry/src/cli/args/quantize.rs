@@ -73,6 +73,10 @@ pub(crate) struct Choices {
     /// Raises scales of weights where a 32-bit accumulator needs it, as `--compat aimet` always does.
     #[arg(long)]
     pub(crate) adjust_weights: bool,
+    /// How weights are put on their grid; `gptq` where they have at most four bits, and `nearest`
+    /// elsewhere, with `--stats` and with `--compat`, where left out.
+    #[arg(long, value_enum)]
+    pub(crate) rounding: Option<Rounding>,
     /// Lets biases make up for what rounding weights adds to the means of outputs, on the samples.
     #[arg(long)]
     pub(crate) bias_correction: bool,
@@ -85,6 +89,14 @@ pub(crate) struct Choices {
     pub(crate) stats: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) patterns: PatternFiles,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rounding {
+    /// Every weight to the nearest grid point.
+    Nearest,
+    /// So that the outputs of their kernels change least on the samples.
+    Gptq,
 }
 
 /// What is quantized to what.
