@@ -14,6 +14,7 @@ mod onnx;
 mod pattern;
 mod quantize;
 mod rewrite;
+mod seq_mse;
 mod shipped;
 mod text;
 mod verify;

@@ -10,11 +10,13 @@ mod fold_batch_norm;
 mod fold_constants;
 mod gptq;
 mod group;
+mod layers;
 mod observe;
 mod place;
 mod propagate;
 mod quantize_bias;
 mod scheme_name;
+mod seq_mse;
 mod watch;
 mod weights;
 
@@ -41,6 +43,7 @@ pub use place::{Place, WeightGranularity, WeightSpec};
 pub use propagate::Propagate;
 pub use quantize_bias::QuantizeBias;
 pub use scheme_name::SchemeName;
+pub use seq_mse::{Curve, SeqMse};
 pub(crate) use weights::read as read_constant;
 
 use crate::encodings::EncodingsError;
@@ -63,6 +66,8 @@ pub struct State {
     pub plan: Plan,
     /// What was observed of every calibrated value.
     pub statistics: BTreeMap<ValueId, Statistics>,
+    /// What the search for ranges of weights saw.
+    pub curves: Vec<Curve>,
     /// What is to be written when all passes are through, so that a failure leaves no half a file.
     pub outputs: Vec<Output>,
     /// What every pass did, in order.
@@ -79,6 +84,7 @@ impl State {
             groups: Groups::default(),
             plan: Plan::default(),
             statistics: BTreeMap::new(),
+            curves: Vec::new(),
             outputs: Vec::new(),
             summaries: Vec::new(),
         }
@@ -314,6 +320,36 @@ pub enum PassError {
         /// Who says what.
         what: String,
     },
+    /// A number that a pass cannot work with.
+    #[error("`{pass}` cannot work with `{parameter}: {value}`")]
+    Parameter {
+        /// The pass.
+        pass: &'static str,
+        /// The field.
+        parameter: &'static str,
+        /// What it was given.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// A node that a pass was told about, and that there is not.
+    #[error("`{pass}` is to exclude `{node}`, and there is no such node")]
+    NoNode {
+        /// The pass.
+        pass: String,
+        /// The name it was given.
+        node: String,
+    },
+    /// What a layer reads does not fit its weight.
+    #[error("`{value}`, which {node} reads, has no rows for its weight: {what}")]
+    BadInput {
+        /// The name of the value.
+        value: String,
+        /// The layer.
+        node: String,
+        /// What is wrong.
+        what: String,
+    },
     /// Encodings that cannot be written.
     #[error(transparent)]
     Encodings(EncodingsError),
@@ -337,6 +373,9 @@ impl PassError {
             PassError::Granularity { .. } => "bad_granularity",
             PassError::Opset { .. } => "opset_too_old",
             PassError::Contradiction { .. } => "policy_contradiction",
+            PassError::Parameter { .. } => "bad_parameter",
+            PassError::NoNode { .. } => "unknown_node",
+            PassError::BadInput { .. } => "bad_layer_input",
             PassError::Statistics(source) => source.code(),
             PassError::Encodings(source) => source.code(),
         }
@@ -369,6 +408,13 @@ impl PassError {
             PassError::Contradiction { .. } => {
                 Some("let the policy say the same of both operators, or override the value".into())
             }
+            PassError::Parameter { parameter, allowed, .. } => {
+                Some(format!("give `{parameter}` {allowed}"))
+            }
+            PassError::NoNode { .. } => {
+                Some("`marquetry print MODEL` shows the names of all nodes".into())
+            }
+            PassError::BadInput { .. } => Some("exclude this node".into()),
             PassError::Statistics(source) => Some(source.hint()),
             PassError::Encodings(source) => Some(source.hint()),
             _ => None,

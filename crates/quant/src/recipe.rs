@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::pass::{
     BiasCorrection, Calibrate, Check, EncodingsFile, Equalize, EqualizeBy, Export, FoldBatchNorm,
-    FoldConstants, Gptq, Group, Observe, Pass, Place, Propagate, QuantizeBias, SchemeName,
+    FoldConstants, Gptq, Group, Observe, Pass, Place, Propagate, QuantizeBias, SchemeName, SeqMse,
     WeightGranularity, WeightSpec,
 };
 use crate::{Compat, DType, Pipeline, Policy, suggest};
@@ -167,6 +167,8 @@ pub enum Step {
     Propagate,
     /// Writes what was observed to a file.
     Observe(Observe),
+    /// Chooses ranges of weights by what the outputs of their layers lose.
+    SeqMse(SeqMse),
     /// Gives every site its encoding.
     Calibrate(Calibrate),
     /// Rounds weights so that outputs change least.
@@ -204,6 +206,9 @@ pub struct Standard {
     pub samples: Option<usize>,
     /// Whether scales of weights are raised where a 32-bit accumulator needs it.
     pub adjust_weights: bool,
+    /// How many parts of the range of each weight are tried by what its outputs lose; none where left
+    /// out.
+    pub seq_mse: Option<u32>,
     /// Whether weights are rounded so that outputs change least, which runs the samples once more; where
     /// left out, where they have at most four bits, samples are run, and the numbers are ours.
     pub gptq: Option<bool>,
@@ -232,6 +237,7 @@ impl Standard {
             compat: Compat::Default,
             samples: None,
             adjust_weights: false,
+            seq_mse: None,
             gptq: None,
             bias_correction: false,
             statistics: None,
@@ -277,6 +283,10 @@ impl Standard {
         passes.extend(self.equalize.then_some(equalize));
         passes.extend([Step::Group(Group::default()), Step::Place(place)]);
         passes.extend(self.propagate.then_some(Step::Propagate));
+        passes.extend(self.seq_mse.map(|candidates| {
+            let (compat, samples) = (self.compat, self.samples);
+            Step::SeqMse(SeqMse { candidates, compat, samples, ..SeqMse::default() })
+        }));
         passes.push(Step::Calibrate(Calibrate {
             scheme: self.scheme,
             compat: self.compat,
@@ -336,6 +346,7 @@ impl Recipe {
                 Step::Place(pass) => Box::new(pass),
                 Step::Propagate => Box::new(Propagate),
                 Step::Observe(pass) => Box::new(pass),
+                Step::SeqMse(pass) => Box::new(pass),
                 Step::Calibrate(pass) => Box::new(pass),
                 Step::Gptq(pass) => Box::new(pass),
                 Step::BiasCorrection(pass) => Box::new(pass),

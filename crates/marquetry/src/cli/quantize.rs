@@ -21,8 +21,8 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
     let pipeline = Pipeline::parse(&recipe).map_err(|error| refused(Exit::Usage, &error))?;
     let encodings = encodings(args.encodings.as_deref()).map(|file| file.path);
     let outputs = [&args.output].into_iter().chain(&encodings).map(PathBuf::as_path).collect();
-    let Choices { samples, patterns, stats, rounding, bias_correction, .. } = &args.choices;
-    let again = *bias_correction || *rounding == Some(Rounding::Gptq);
+    let Choices { samples, patterns, stats, seq_mse, bias_correction, .. } = &args.choices;
+    let again = *bias_correction || seq_mse.is_some() || gptq(&args.choices) == Some(true);
     let reads = stats.iter().map(PathBuf::as_path).collect();
     let (samples_needed, patterns) = (stats.is_none() || again, &patterns.files);
     Job { model: &args.model, samples, samples_needed, patterns, reads, outputs, instead: None }
@@ -71,10 +71,17 @@ pub(crate) fn chosen(choices: &Choices, output: &Path) -> Result<Standard, Failu
         equalize: !choices.no_equalize && choices.stats.is_none(),
         statistics: choices.stats.clone(),
         adjust_weights: choices.adjust_weights,
-        gptq: choices.rounding.map(|rounding| rounding == Rounding::Gptq),
+        seq_mse: choices.seq_mse,
+        gptq: gptq(choices),
         bias_correction: choices.bias_correction,
         ..standard(&choices.numbers, &choices.samples, output)?
     })
+}
+
+/// Whether weights are rounded with feedback, where that is said.
+fn gptq(choices: &Choices) -> Option<bool> {
+    let said = choices.rounding.map(|rounding| rounding == Rounding::Gptq);
+    if choices.gptq { Some(true) } else { said }
 }
 
 /// The choices that `calibrate` has too.

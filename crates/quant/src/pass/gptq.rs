@@ -1,63 +1,67 @@
-//! Gptq: weights are rounded so that the outputs of their kernels change least.
+//! Gptq: weights are rounded so that each element makes up for what those before it lost.
 
-mod gram;
-mod round;
-
-use std::collections::{BTreeMap, BTreeSet};
-
-use marquetry_ir::infer::{self, Types};
-use marquetry_ir::{Graph, NodeId, Slot, Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
-use super::watch::Watch;
-use super::weights::{name, numeric, quantized_weight, read};
+use super::layers::{Decision, Seen, Subject, Walk, Wants, whole_range};
+use super::weights::numeric;
 use super::{Context, Fact, Pass, PassError, State, Summary};
-use crate::Encoding;
 use crate::kernel::label;
-use crate::plan::{Plan, Reason};
+use crate::layerwise::feedback::{Feedback, round};
+use crate::layerwise::search::{Cost, Squared};
+use crate::qdq::{Rounding, fake_quantize};
+use crate::{Compat, Encoding, Granularity, NumericError};
 
-use gram::{Gram, Layout};
-use round::Rounded;
-
-/// The most columns that are rounded together: the products of their inputs take 8·n² bytes, and
-/// taking them apart n³/3 multiplications.
-const MOST_COLUMNS: usize = 4096;
-/// Bytes of products that are collected at once; the samples are run again for what is beyond.
-const BUDGET: usize = 256 << 20;
 /// One sample in so many is kept apart to judge by.
 const APART: usize = 4;
 
-/// Rounds weights so that the outputs of their kernels change least, instead of each weight to its
-/// nearest grid point.
+/// Rounds the weights of Conv, Gemm and MatMul so that the outputs of their layers change least,
+/// instead of each element to its nearest grid point, behind earlier layers that are rounded already.
 ///
-/// A kernel that reads x with weights Ŵ instead of W is off by Σₙ |xₙ·(Ŵ − W)|², which is
-/// Σₘ eₘ·G·eₘᵀ with the errors eₘ of output channel m and G = Σₙ xₙᵀ·xₙ. Columns are rounded one
-/// after the other, and what rounding one does to the output is taken back by those that follow:
-/// Frantar et al., "GPTQ" (2022), in the form of Chee et al., "QuIP" (2023), G = L·D·Lᵀ and
-/// ŵₖ = round(wₖ − Σⱼ eⱼ·Lⱼₖ) over the columns j before k. Columns that are read with large values
-/// come first. Scales are those that `Calibrate` chose.
+/// A layer that reads x with weights Ŵ instead of W is off by Σ |x·(Ŵ − W)|², which is Σₘ eₘ·G·eₘᵀ
+/// with the errors eₘ of output channel m and G = Σ xᵀ·x. Elements are rounded one after the other,
+/// and what rounding one does to the output is taken back by those that follow (Frantar et al.,
+/// "GPTQ", 2023; Chee et al., "QuIP", 2023, for the form with G = R·D·Rᵀ). Scales stay those that
+/// `Calibrate` or `SeqMse` chose.
 ///
 /// Every fourth sample is kept apart: an output channel whose error there does not fall keeps the
-/// nearest grid points. The model computes something else afterwards: what it was is in
+/// nearest grid points. The model holds the rounded weights afterwards: what it was is in
 /// [`State::original`].
 ///
 /// It stands behind `Calibrate` and before `BiasCorrection` and `QuantizeBias`.
-/// In RON: `Gptq()`, `Gptq(samples: 64, damping: 0.01)`.
+/// In RON: `Gptq()`, `Gptq(damping: 0.01, by_energy: true, samples: 64, exclude: ["/head/MatMul"])`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gptq {
-    /// How many samples are run; all where left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub samples: Option<usize>,
     /// What is added to the diagonal of G, as a share of its mean: the more, the less rounding trusts
     /// that other samples are like these.
     pub damping: f64,
+    /// Whether inputs with much energy are rounded first (`act_order` elsewhere).
+    pub by_energy: bool,
+    /// How many samples are run; all where left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<usize>,
+    /// Names of nodes that are left as they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
 }
 
 impl Default for Gptq {
-    fn default() -> Gptq {
-        Gptq { samples: None, damping: 0.01 }
+    fn default() -> Self {
+        Gptq { damping: 0.01, by_energy: true, samples: None, exclude: Vec::new() }
     }
+}
+
+/// What became of a layer, or of all of them.
+#[derive(Default)]
+struct Tally {
+    /// The error of the nearest grid points, by the samples to judge by.
+    nearest: f64,
+    /// The same of what was chosen.
+    chosen: f64,
+    /// The square of the outputs, so that errors of different layers can be added.
+    signal: f64,
+    /// Output channels that were rounded with feedback.
+    channels: usize,
 }
 
 impl Pass for Gptq {
@@ -74,188 +78,114 @@ impl Pass for Gptq {
     }
 
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
-        let types = infer::run(&state.model);
-        let (weights, left) = weights(&state.model.graph, &types, &state.plan);
-        for (weight, why) in &left {
-            if let Some(site) = state.plan.get_mut(*weight) {
-                let what = format!("every element goes to its nearest grid point: {why}");
-                site.because.push(Reason::new(self.name(), what));
-            }
+        if !(self.damping.is_finite() && self.damping > 0.0) {
+            return Err(PassError::Parameter {
+                pass: "Gptq",
+                parameter: "damping",
+                value: self.damping.to_string(),
+                allowed: "a number above 0, such as 0.01",
+            });
         }
-        let total = cx.samples.count().min(self.samples.unwrap_or(usize::MAX));
-        let (mut before, mut after, mut changed) = (0.0, 0.0, Vec::new());
-        for some in batches(&weights) {
-            let grams = self.grams(&state.model.graph, some, cx, total)?;
-            for (weight, gram) in some.iter().zip(&grams) {
-                let graph = &state.model.graph;
-                let (dims, data) = read(graph, &types, weight.value)?;
-                let round = round::Round { layout: &weight.layout, damping: self.damping };
-                let rounded = round
-                    .weight(&data, &dims, &weight.encoding, gram)
-                    .map_err(|source| numeric(graph, weight.value, source))?;
-                let (kept, channels) = (rounded.kept, weight.layout.channels());
-                let what = format!(
-                    "rounded for the outputs of {}: {} of {channels} channels, {} off on samples \
-                     kept apart",
-                    label(graph, weight.nodes[0]),
-                    channels - kept,
-                    times(&rounded),
-                );
-                if let Some(site) = state.plan.get_mut(weight.value) {
-                    site.because.push(Reason::new(self.name(), what));
-                }
-                before += rounded.before / rounded.scale;
-                after += rounded.after / rounded.scale;
-                let bad = |error: marquetry_ir::TensorError| PassError::BadEncoding {
-                    value: name(&state.model.graph, weight.value),
-                    what: error.to_string(),
-                };
-                let tensor = Tensor::from_f32s(dims, &rounded.data).map_err(bad)?;
-                changed.push((weight.value, tensor));
-            }
-        }
-        let done = match changed.is_empty() {
-            true => "no weight is rounded by what it does to outputs".to_owned(),
-            false => format!(
-                "{} weights rounded on {total} samples, outputs {:.2} times as far off",
-                changed.len(),
-                (after / before.max(f64::MIN_POSITIVE)).sqrt()
-            ),
+        let walk = Walk {
+            pass: self.name(),
+            samples: self.samples,
+            exclude: &self.exclude,
+            wants: Wants::Gram { apart: APART },
+            replaces: true,
         };
-        if !changed.is_empty() && state.original.is_none() {
-            state.original = Some(state.model.clone());
-        }
-        for (value, tensor) in changed {
-            state.model.graph.set_initializer(value, tensor);
-        }
-        let mut summary = Summary::new(self, done);
-        if !left.is_empty() {
-            summary.notes.push(format!("weights rounded to nearest: {}", left.len()));
+        let (mut nearest, mut chosen) = (0.0, 0.0);
+        let done = walk.run(state, cx, &mut |subject, seen| {
+            let at = |source| numeric(subject.graph, subject.layer.weight, source);
+            let encoding = match subject.encoding {
+                Some(encoding) => encoding.clone(),
+                None => finished(subject.spec.granularity, whole_range(subject, Compat::Default)?)
+                    .map_err(at)?,
+            };
+            let (back, tally) = self.layer(subject, seen, &encoding).map_err(at)?;
+            if tally.signal > 0.0 {
+                nearest += tally.nearest / tally.signal;
+                chosen += tally.chosen / tally.signal;
+            }
+            let reason = format!(
+                "rounded for the outputs of {}: {} of {} channels, {} off on samples kept apart",
+                label(subject.graph, subject.layer.node),
+                tally.channels,
+                subject.layer.outputs,
+                times(tally.nearest, tally.chosen),
+            );
+            Ok(Decision { encoding, back, freeze: false, reason })
+        })?;
+        let mut summary = Summary::new(
+            self,
+            match done.layers {
+                0 => "no weight is rounded by what it does to outputs".to_owned(),
+                layers => format!(
+                    "{layers} weights in {} levels rounded on {} samples, outputs {} off",
+                    done.levels,
+                    done.samples,
+                    times(nearest, chosen),
+                ),
+            },
+        );
+        if !done.left.is_empty() {
+            summary.notes.push(format!("weights rounded to nearest: {}", done.left.len()));
         }
         Ok(summary)
     }
 }
 
-/// By how much the outputs are off now, where they were off by one.
-fn times(rounded: &Rounded) -> String {
-    match rounded.before > 0.0 {
-        true => format!("{:.2} times as far", (rounded.after / rounded.before).sqrt()),
+/// How far outputs are off now, where they were off by one.
+fn times(nearest: f64, chosen: f64) -> String {
+    match nearest > 0.0 {
+        true => format!("{:.2} times as far", (chosen / nearest).sqrt()),
         false => "never".to_owned(),
     }
 }
 
-/// A weight to round, and who reads it.
-struct Weight {
-    value: ValueId,
-    nodes: Vec<NodeId>,
-    layout: Layout,
-    encoding: Encoding,
-}
-
-/// Weights that can be rounded by what they do, and the others with the reason.
-fn weights(
-    graph: &Graph,
-    types: &Types,
-    plan: &Plan,
-) -> (Vec<Weight>, Vec<(ValueId, &'static str)>) {
-    let mut readers: BTreeMap<ValueId, Vec<NodeId>> = BTreeMap::new();
-    for node in graph.nodes() {
-        if let Some(weight) = quantized_weight(graph, plan, node) {
-            readers.entry(weight).or_default().push(node);
-        }
-    }
-    let (mut found, mut left) = (Vec::new(), Vec::new());
-    for (value, nodes) in readers {
-        match one(graph, types, plan, value, &nodes) {
-            Ok((layout, encoding)) => found.push(Weight { value, nodes, layout, encoding }),
-            Err(why) => left.push((value, why)),
-        }
-    }
-    (found, left)
-}
-
-fn one(
-    graph: &Graph,
-    types: &Types,
-    plan: &Plan,
-    value: ValueId,
-    nodes: &[NodeId],
-) -> Result<(Layout, Encoding), &'static str> {
-    let encoding = plan.get(value).and_then(|site| site.encoding.clone());
-    let encoding = encoding.ok_or("it has no encoding")?;
-    if !encoding.dtype.is_integer() || encoding.is_shifted() {
-        return Err("its grid is not made of integers");
-    }
-    let tensor = graph.initializer(value).filter(|tensor| tensor.f32s().is_some());
-    let dims = tensor.ok_or("it is no constant of type `float`")?.dims();
-    let kernels = graph
-        .uses(value)
-        .into_iter()
-        .all(|reader| matches!(reader.slot, Slot::Input(1)) && nodes.contains(&reader.node));
-    if !kernels || graph.is_output(value) {
-        return Err("others read it");
-    }
-    let mut layouts = nodes.iter().map(|&node| Layout::of(graph.node(node), dims));
-    let layout = layouts.next().ok_or("nothing reads it")??;
-    if !layouts.all(|other| other.as_ref() == Ok(&layout)) {
-        return Err("its readers sum over other elements");
-    }
-    if layout.columns > MOST_COLUMNS {
-        return Err("it sums over too many products");
-    }
-    if nodes.iter().any(|&node| graph.input(node, 0).is_none_or(|data| types.is_constant(data))) {
-        return Err("it is multiplied by a constant");
-    }
-    Ok((layout, encoding))
-}
-
-/// Weights whose products fit into the budget, one after the other.
-fn batches(weights: &[Weight]) -> Vec<&[Weight]> {
-    let mut batches = Vec::new();
-    let (mut first, mut bytes) = (0, 0);
-    for (at, weight) in weights.iter().enumerate() {
-        let more = Gram::bytes(&weight.layout);
-        if at > first && bytes + more > BUDGET {
-            batches.push(&weights[first..at]);
-            (first, bytes) = (at, 0);
-        }
-        bytes += more;
-    }
-    batches.extend((first < weights.len()).then(|| &weights[first..]));
-    batches
-}
-
 impl Gptq {
-    /// The products of what every weight is multiplied by, in the order of the weights.
-    fn grams(
+    /// The weight on its grid, channel by channel as it is better.
+    fn layer(
         &self,
-        graph: &Graph,
-        weights: &[Weight],
-        cx: &Context<'_>,
-        total: usize,
-    ) -> Result<Vec<Gram>, PassError> {
-        let mut graph = graph.clone();
-        let mut grams: Vec<Gram> = Vec::with_capacity(weights.len());
-        let mut observed: BTreeMap<ValueId, Vec<usize>> = BTreeMap::new();
-        let mut known = BTreeMap::new();
-        for (at, weight) in weights.iter().enumerate() {
-            for &node in &weight.nodes {
-                let value = gram::beside(&mut graph, node, &weight.layout, &mut known)
-                    .map_err(|error| PassError::Graph { message: error.to_string() })?;
-                observed.entry(value).or_default().push(at);
-            }
-            grams.push(Gram::new(&weight.layout));
+        subject: &Subject<'_>,
+        seen: Seen,
+        encoding: &Encoding,
+    ) -> Result<(Vec<f32>, Tally), NumericError> {
+        let layer = subject.layer;
+        let nearest = fake_quantize(subject.weight, &layer.dims, encoding, Rounding::HalfEven)?;
+        let Seen::Gram(gram, apart) = seen else { unreachable!("a Gram matrix was asked for") };
+        // A grid of half steps, or of floats, has no integers to round to.
+        if !encoding.dtype.is_integer() || encoding.is_shifted() {
+            return Ok((nearest, Tally::default()));
         }
-        let wanted: BTreeSet<ValueId> = observed.keys().copied().collect();
-        let watch = Watch { pass: self.name(), graph: &graph, wanted: &wanted, span: 0..total };
-        watch.each(cx, &mut |sample, value, tensor| {
-            let Some(products) = tensor.f32s() else { return Ok(()) };
-            for &at in &observed[&value] {
-                let apart = total >= APART && sample % APART == APART - 1;
-                grams[at].add(&products, apart);
+        let how = Feedback { damping: self.damping, by_energy: self.by_energy };
+        let fed = layer.to_rows(&round(layer, &gram, subject.weight, encoding, how)?);
+        let judge = Squared::new(layer, apart.as_ref().unwrap_or(&gram));
+        let weight = layer.to_rows(subject.weight);
+        let mut rows = layer.to_rows(&nearest);
+        let lost = |rows: &[f32]| {
+            let error: Vec<f32> = weight.iter().zip(rows).map(|(w, back)| w - back).collect();
+            judge.of(&error)
+        };
+        let (plain, better) = (lost(&rows), lost(&fed));
+        let mut tally = Tally { signal: judge.of(&weight).iter().sum(), ..Tally::default() };
+        let channels = rows.chunks_mut(layer.depth.max(1)).zip(fed.chunks(layer.depth.max(1)));
+        for ((row, fed), (plain, better)) in channels.zip(plain.into_iter().zip(better)) {
+            tally.nearest += plain;
+            if better < plain {
+                row.copy_from_slice(fed);
+                tally.channels += 1;
             }
-            Ok(())
-        })?;
-        Ok(grams)
+            tally.chosen += better.min(plain);
+        }
+        Ok((layer.to_constant(&rows), tally))
     }
+}
+
+/// The encoding with its low-power scales.
+fn finished(granularity: Granularity, mut encoding: Encoding) -> Result<Encoding, NumericError> {
+    encoding.granularity = granularity;
+    if let Granularity::Lpbq { channel, .. } = granularity {
+        crate::lpbq::compress(&mut encoding, channel)?;
+    }
+    Ok(encoding)
 }

@@ -41,7 +41,7 @@ pub(super) fn encode(
 }
 
 /// The encoding of a tensor that is all there is to see.
-fn of_constant(
+pub(super) fn of_constant(
     spec: &Spec,
     compat: Compat,
     dims: &[usize],

@@ -73,6 +73,14 @@ pub(crate) struct Choices {
     /// Raises scales of weights where a 32-bit accumulator needs it, as `--compat aimet` always does.
     #[arg(long)]
     pub(crate) adjust_weights: bool,
+    /// Chooses the range of each weight by what the outputs of its layer lose, layer after layer, on the
+    /// samples; among N parts of the whole range.
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "20",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) seq_mse: Option<u32>,
+    /// The same as `--rounding gptq`.
+    #[arg(long, conflicts_with = "rounding")]
+    pub(crate) gptq: bool,
     /// How weights are put on their grid; `gptq` where they have at most four bits, and `nearest`
     /// elsewhere, with `--stats` and with `--compat`, where left out.
     #[arg(long, value_enum)]

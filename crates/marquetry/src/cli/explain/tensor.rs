@@ -31,7 +31,9 @@ pub(crate) fn run(args: &ExplainTensor, cli: &Cli) -> Result<Answer, Failure> {
     recipe.passes.retain(|step| match step {
         Step::Export(_) => false,
         Step::Calibrate(_) | Step::QuantizeBias | Step::Check | Step::Equalize(_) => calibrated,
-        Step::Gptq(_) | Step::BiasCorrection(_) => args.choices.samples.calib.is_some(),
+        Step::SeqMse(_) | Step::Gptq(_) | Step::BiasCorrection(_) => {
+            args.choices.samples.calib.is_some()
+        }
         _ => true,
     });
     let pipeline =

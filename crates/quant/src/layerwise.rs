@@ -1,0 +1,21 @@
+//! Layer by layer: what a kernel reads, behind earlier layers that are quantized already.
+//!
+//! A layer is y = x·w for the rows x of its input, patches for a convolution. What its output loses
+//! when w becomes ŵ is Σ (x·(w − ŵ))² = (w − ŵ)ᵀ·G·(w − ŵ) with G = Σ xᵀx, so the samples are needed
+//! once, for [`Gram`], and no more for anything that is tried with the weight.
+//!
+//! [`levels::sweep`] goes through the model once: the layers of a level depend on earlier levels only.
+
+mod direct;
+mod factor;
+pub(crate) mod feedback;
+mod gram;
+mod layer;
+pub(crate) mod levels;
+mod rows;
+pub(crate) mod search;
+
+pub(crate) use direct::Direct;
+pub use direct::Loss;
+pub(crate) use gram::Gram;
+pub(crate) use layer::Layer;

@@ -1,0 +1,203 @@
+//! Layers: kernels whose weight is a constant matrix.
+
+use marquetry_ir::infer::Types;
+use marquetry_ir::{AttributeValue, Graph, Node, NodeId, Slot, Use, ValueId};
+
+use super::rows::Window;
+use crate::grid::{self, Grid};
+use crate::kernel::{DATA, WEIGHT};
+use crate::plan::{Plan, Role};
+use crate::{Granularity, NumericError, Spec};
+
+/// A kernel and its weight as a matrix: for each group, `outputs` rows of `depth` elements.
+#[derive(Clone, Debug)]
+pub(crate) struct Layer {
+    pub(crate) node: NodeId,
+    pub(crate) input: ValueId,
+    pub(crate) weight: ValueId,
+    /// The shape of the constant.
+    pub(crate) dims: Vec<usize>,
+    /// Convolutions of independent channels; 1 for everything else.
+    pub(crate) groups: usize,
+    /// Output channels, all groups together.
+    pub(crate) outputs: usize,
+    /// How many products are summed for one output.
+    pub(crate) depth: usize,
+    /// How far the elements of neighbouring outputs are apart in the constant.
+    output_stride: usize,
+    /// How far neighbouring factors of one output are apart in the constant.
+    depth_stride: usize,
+    pub(crate) reads: Reads,
+}
+
+/// How the input of a layer is cut into rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// The last axis is a row.
+    Rows,
+    /// The first axis of a matrix is a row: a Gemm with `transA`.
+    Columns,
+    /// What a window of a convolution sees is a row.
+    Windows(Window),
+}
+
+impl Layer {
+    /// The layer of a node, if its weight has a quantizer with a grid; or why it is none.
+    pub(crate) fn of(
+        graph: &Graph,
+        types: &Types,
+        plan: &Plan,
+        node: NodeId,
+    ) -> Option<Result<Layer, String>> {
+        let content = graph.node(node);
+        if !["Conv", "Gemm", "MatMul"].iter().any(|op| content.is_onnx(op)) {
+            return None;
+        }
+        let weight = graph.input(node, WEIGHT)?;
+        let site = plan.get(weight).filter(|site| site.enabled && site.role == Role::Weight)?;
+        let reader = Use { node, slot: Slot::Input(u32::try_from(WEIGHT).ok()?) };
+        if !site.readers.contains(&reader) {
+            return None;
+        }
+        let input = graph.input(node, DATA)?;
+        let dims = types.constant(weight)?.dims().to_vec();
+        let layer = shape(content, &dims).map(|(groups, outputs, depth, strides, reads)| Layer {
+            node,
+            input,
+            weight,
+            dims,
+            groups,
+            outputs,
+            depth,
+            output_stride: strides.0,
+            depth_stride: strides.1,
+            reads,
+        });
+        Some(layer.and_then(|layer| layer.searchable(&site.spec)))
+    }
+
+    fn searchable(self, spec: &Spec) -> Result<Layer, String> {
+        if spec.dtype.is_cast() {
+            return Err("its type has no scale".to_owned());
+        }
+        match spec.granularity {
+            Granularity::PerTensor => Ok(self),
+            Granularity::PerChannel(axis) if self.is_output_axis(axis) => Ok(self),
+            Granularity::PerBlock { axis, channel, .. }
+            | Granularity::Lpbq { axis, channel, .. }
+                if self.is_output_axis(channel) && self.is_depth_axis(axis) && self.groups == 1 =>
+            {
+                Ok(self)
+            }
+            other => Err(format!("its scales ({other}) are not those of its output channels")),
+        }
+    }
+
+    /// Whether another layer cuts the same input into the same rows.
+    pub(crate) fn reads_like(&self, other: &Layer) -> bool {
+        self.input == other.input
+            && (self.groups, self.depth) == (other.groups, other.depth)
+            && self.reads == other.reads
+    }
+
+    fn is_output_axis(&self, axis: i64) -> bool {
+        self.axis_is(axis, self.output_axis())
+    }
+
+    fn is_depth_axis(&self, axis: i64) -> bool {
+        self.axis_is(axis, 1 - self.output_axis())
+    }
+
+    fn axis_is(&self, axis: i64, wanted: usize) -> bool {
+        grid::resolve(axis, self.dims.len()) == Ok(wanted)
+    }
+
+    /// Convolutions and transposed matrices have their outputs first.
+    fn output_axis(&self) -> usize {
+        usize::from(self.depth_stride != 1)
+    }
+
+    /// Elements of a row of the input that belong together in one block of scales; all of them, where
+    /// a scale spans the depth.
+    pub(crate) fn block(&self, granularity: Granularity) -> usize {
+        match granularity {
+            Granularity::PerBlock { size, .. } | Granularity::Lpbq { size, .. } => {
+                // A block of input channels of a convolution holds their whole windows.
+                let window: usize = self.dims.get(2..).unwrap_or_default().iter().product();
+                (size * window).min(self.depth)
+            }
+            Granularity::PerTensor | Granularity::PerChannel(_) => self.depth,
+        }
+    }
+
+    /// The weight with one row for each output, from the order of the constant.
+    pub(crate) fn to_rows(&self, constant: &[f32]) -> Vec<f32> {
+        let mut rows = Vec::with_capacity(constant.len());
+        for output in 0..self.outputs {
+            let start = output * self.output_stride;
+            rows.extend((0..self.depth).map(|at| constant[start + at * self.depth_stride]));
+        }
+        rows
+    }
+
+    /// The inverse of [`Layer::to_rows`].
+    pub(crate) fn to_constant(&self, rows: &[f32]) -> Vec<f32> {
+        let mut constant = vec![0.0; rows.len()];
+        for (output, row) in rows.chunks(self.depth.max(1)).enumerate() {
+            let start = output * self.output_stride;
+            for (at, &element) in row.iter().enumerate() {
+                constant[start + at * self.depth_stride] = element;
+            }
+        }
+        constant
+    }
+
+    /// The cell of the scale grid of every element, in rows.
+    pub(crate) fn cells(&self, granularity: Granularity) -> Result<Vec<u32>, NumericError> {
+        let grid = Grid::new(&self.dims, granularity)?;
+        let mut cells = vec![0; grid.elements()];
+        let mut overflow = false;
+        grid.runs(|cell, run| match u32::try_from(cell) {
+            Ok(cell) => cells[run].fill(cell),
+            Err(_) => overflow = true,
+        });
+        if overflow {
+            return Err(NumericError::TooLarge { dims: self.dims.clone() });
+        }
+        let mut rows = Vec::with_capacity(cells.len());
+        for output in 0..self.outputs {
+            let start = output * self.output_stride;
+            rows.extend((0..self.depth).map(|at| cells[start + at * self.depth_stride]));
+        }
+        Ok(rows)
+    }
+}
+
+/// Groups, outputs, depth, strides of outputs and depth, and how the input is read.
+type Shape = (usize, usize, usize, (usize, usize), Reads);
+
+fn shape(node: &Node, dims: &[usize]) -> Result<Shape, String> {
+    let int = |name: &str, default| {
+        node.attribute(name).and_then(AttributeValue::as_int).unwrap_or(default)
+    };
+    match (node.op_type.as_str(), dims) {
+        ("Conv", [outputs, _, kernel @ ..]) if !kernel.is_empty() => {
+            let groups = usize::try_from(int("group", 1)).unwrap_or(0);
+            if groups == 0 || outputs % groups != 0 {
+                return Err("its groups do not divide its output channels".to_owned());
+            }
+            let depth: usize = dims[1..].iter().product();
+            let window = Window::of(node, kernel, groups)?;
+            Ok((groups, *outputs, depth, (depth, 1), Reads::Windows(window)))
+        }
+        ("Gemm", &[rows, columns]) => {
+            let reads = if int("transA", 0) != 0 { Reads::Columns } else { Reads::Rows };
+            Ok(match int("transB", 0) {
+                0 => (1, columns, rows, (1, columns), reads),
+                _ => (1, rows, columns, (columns, 1), reads),
+            })
+        }
+        ("MatMul", &[rows, columns]) => Ok((1, columns, rows, (1, columns), Reads::Rows)),
+        _ => Err(format!("its weight of rank {} is no matrix", dims.len())),
+    }
+}

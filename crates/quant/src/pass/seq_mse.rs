@@ -1,0 +1,160 @@
+//! SeqMse: ranges of weights that cost the outputs of their layers least, one level after the other.
+
+use marquetry_ir::ValueId;
+use serde::{Deserialize, Serialize};
+
+use super::layers::{Decision, Seen, Subject, Walk, Wants, whole_range};
+use super::weights::{numeric, read};
+use super::{Context, Fact, Pass, PassError, State, Summary};
+use crate::kernel::BIAS;
+use crate::layerwise::search::{Chosen, Cost, Search, Squared, search};
+use crate::layerwise::{Direct, Loss};
+use crate::qdq::{Rounding, fake_quantize};
+use crate::{Compat, NumericError};
+
+/// Chooses for every weight of a Conv, Gemm or MatMul the part of its range that costs the outputs
+/// of the layer least, where earlier layers are quantized already.
+///
+/// The parts are `1/candidates`, `2/candidates`, … of the range from the smallest to the largest element;
+/// the loss is that of the outputs on the samples, with activations in float. It is AIMET's
+/// sequential MSE; the squared error is computed from the Gram matrix of the inputs, so that samples
+/// are run once whatever the number of candidates.
+///
+/// Encodings that it chooses are frozen: `Calibrate` behind it leaves them.
+/// In RON: `SeqMse()`, `SeqMse(candidates: 50, loss: L1, samples: 64, exclude: ["/head/MatMul"])`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SeqMse {
+    /// How many parts of the range are tried.
+    pub candidates: u32,
+    /// What is made least.
+    pub loss: Loss,
+    /// Whose choices are made: AIMET's for a weight with one scale is the widest that any output
+    /// channel would choose, ours the one of the least sum; and ours chooses low-power scales in
+    /// the search, where AIMET rounds them afterwards.
+    pub compat: Compat,
+    /// How many samples are run; all where left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<usize>,
+    /// Names of nodes that are left in float.
+    pub exclude: Vec<String>,
+}
+
+impl Default for SeqMse {
+    fn default() -> Self {
+        SeqMse {
+            candidates: 20,
+            loss: Loss::Mse,
+            compat: Compat::Default,
+            samples: None,
+            exclude: Vec::new(),
+        }
+    }
+}
+
+/// What the search found for one layer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Curve {
+    /// The weight.
+    #[serde(skip)]
+    pub weight: ValueId,
+    /// The loss of every candidate: for each channel or block of the weight, in C order of its scales.
+    pub losses: Vec<Vec<f64>>,
+    /// The candidate that was chosen for each of them.
+    pub best: Vec<usize>,
+}
+
+impl Pass for SeqMse {
+    fn name(&self) -> &str {
+        "SeqMse"
+    }
+
+    fn requires(&self) -> &[Fact] {
+        &[Fact::Sites]
+    }
+
+    fn provides(&self) -> &[Fact] {
+        &[]
+    }
+
+    fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
+        if !(1..=10_000).contains(&self.candidates) {
+            return Err(PassError::Parameter {
+                pass: "SeqMse",
+                parameter: "candidates",
+                value: self.candidates.to_string(),
+                allowed: "a number from 1 to 10000",
+            });
+        }
+        let wants = match self.loss {
+            Loss::Mse => Wants::Cheaper,
+            Loss::L1 | Loss::Sqnr => Wants::Rows,
+        };
+        let walk = Walk {
+            pass: self.name(),
+            samples: self.samples,
+            exclude: &self.exclude,
+            wants,
+            replaces: false,
+        };
+        let (mut curves, mut before, mut after) = (Vec::new(), 0.0, 0.0);
+        let done = walk.run(state, cx, &mut |subject, seen| {
+            let chosen = self.choose(subject, seen)?;
+            let (whole, best) = chosen.gain();
+            before += whole;
+            after += best;
+            let rounding = match self.compat {
+                Compat::Default => Rounding::HalfEven,
+                Compat::Aimet => Rounding::HalfUpShifted,
+            };
+            let back = fake_quantize(subject.weight, &subject.layer.dims, &chosen.behind, rounding)
+                .map_err(|source| numeric(subject.graph, subject.layer.weight, source))?;
+            let reason = match whole > 0.0 && self.loss != Loss::Sqnr {
+                true => format!("loses {:.1}% of what its whole range loses", 100.0 * best / whole),
+                false => "chosen for its outputs".to_owned(),
+            };
+            let Chosen { encoding, losses, best, .. } = chosen;
+            curves.push(Curve { weight: subject.layer.weight, losses, best });
+            Ok(Decision { encoding, back, freeze: true, reason })
+        })?;
+        let share = match before > 0.0 && self.loss != Loss::Sqnr {
+            true => {
+                format!(", outputs lose {:.1}% of what whole ranges lose", 100.0 * after / before)
+            }
+            false => String::new(),
+        };
+        state.curves.extend(curves);
+        let mut summary = Summary::new(
+            self,
+            format!(
+                "{} weights in {} levels on {} samples, {} candidates{share}",
+                done.layers, done.levels, done.samples, self.candidates
+            ),
+        );
+        summary.notes.extend(done.left);
+        Ok(summary)
+    }
+}
+
+impl SeqMse {
+    fn choose(&self, subject: &Subject<'_>, seen: Seen) -> Result<Chosen, PassError> {
+        let layer = subject.layer;
+        let at = |source: NumericError| numeric(subject.graph, layer.weight, source);
+        let whole = whole_range(subject, self.compat)?;
+        let cost: Box<dyn Cost> = match seen {
+            Seen::Gram(gram, _) => Box::new(Squared::new(layer, &gram)),
+            Seen::Rows(rows) => {
+                let block = layer.block(subject.spec.granularity);
+                // Blocks are judged by what they add alone, without the bias.
+                let bias = match (block == layer.depth, subject.graph.input(layer.node, BIAS)) {
+                    (true, Some(bias)) => Some(read(subject.graph, subject.types, bias)?.1),
+                    _ => None,
+                };
+                let weight = layer.to_rows(subject.weight);
+                Box::new(Direct::new(layer, self.loss, block, rows, &weight, bias.as_deref()))
+            }
+        };
+        let how = Search { candidates: self.candidates, compat: self.compat };
+        search(layer, subject.weight, subject.spec, &whole, &*cost, how).map_err(at)
+    }
+}
