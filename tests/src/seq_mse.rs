@@ -156,6 +156,7 @@ fn losses_and_choices_are_those_of_aimet() {
             }
         }
     }
+    println!("{layers} layers, {choices} choices, {others} others");
     assert!(layers > 15 && choices > 200, "{layers} layers, {choices} choices");
     // 99.5% of the choices are AIMET's own.
     assert!(others * 200 <= choices, "{others} of {choices}");
