@@ -3,6 +3,8 @@
 //! Sections of a case: `--- pattern`, and the outcome is the snapshot: status, difference, suggestion,
 //! and whether the printed test fails as it says.
 
+mod dropped;
+
 use std::fmt::Write as _;
 
 use marquetry::engine::Native;
@@ -24,7 +26,7 @@ fn wrong_rules_are_caught() {
 
 fn settings() -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../snapshots/verify");
+    settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots/verify"));
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings
@@ -101,7 +103,8 @@ fn the_shipped_library_is_verified() {
         for missed in &verdict.not_reached {
             let text = library.sources().text(missed.span);
             let text: Vec<&str> = text.split_whitespace().collect();
-            writeln!(out, "  not reached: {} of `{}`", missed.what, text.join(" ")).unwrap();
+            let text: String = text.join(" ").chars().take(60).collect();
+            writeln!(out, "  not reached: {} of `{text}`", missed.what).unwrap();
         }
     }
     settings().bind(|| insta::assert_snapshot!("library", out));

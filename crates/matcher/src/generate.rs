@@ -9,12 +9,14 @@
 //! Random choices depend on the seed, the variant and the number of the sample alone.
 
 mod attributes;
+mod body;
 mod decide;
 mod domain;
 mod fill;
 mod leaf;
 mod operand;
 mod opset;
+mod position;
 mod random;
 mod sketch;
 mod solve;
@@ -23,9 +25,9 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 
 use marquetry_ir::check::{self, Severity};
-use marquetry_ir::{DType, Evaluate, Model, ValueId};
+use marquetry_ir::{DType, Evaluate, Model, Tensor, ValueId, schema};
 use marquetry_pattern::Span;
-use marquetry_pattern::core::{Arg, ExprKind, Pattern, VarId};
+use marquetry_pattern::core::{Arg, AttributePattern, ExprKind, Others, Pattern, VarId};
 use marquetry_pattern::replacement::{Sampler, Verify};
 
 use self::decide::{Decisions, Pairs, Site};
@@ -97,6 +99,17 @@ pub(crate) struct Given {
     pub(crate) positive: bool,
     /// Its content decides shapes, or is a number of the pattern.
     pub(crate) fixed: bool,
+    /// What an input has to be: positions, which other numbers are not.
+    pub(crate) held: Option<Tensor>,
+}
+
+/// An attribute that a pattern leaves open, `...`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Open {
+    /// Where the operator is written.
+    pub(crate) span: Span,
+    pub(crate) operator: String,
+    pub(crate) attribute: &'static str,
 }
 
 /// A generated graph.
@@ -114,6 +127,10 @@ pub struct Drawn {
     pub runs: bool,
     pub(crate) given: Vec<Given>,
     pub(crate) alternatives: BTreeSet<Alternative>,
+    /// Open attributes that are not their defaults here.
+    pub(crate) varied: BTreeSet<Open>,
+    /// Where its operators are written.
+    pub(crate) origins: BTreeSet<(Span, String)>,
 }
 
 /// Generates graphs from one pattern.
@@ -263,6 +280,42 @@ impl<'a, 'p> Generator<'a, 'p> {
             }
         }
         all
+    }
+
+    /// The attributes that the pattern leaves open, and that may say what the other ones do not.
+    pub(crate) fn open(&self) -> BTreeSet<Open> {
+        let mut open = BTreeSet::new();
+        for expr in &self.pattern.exprs {
+            let ExprKind::Op(op) = &expr.kind else { continue };
+            for operator in &op.operators {
+                let versions = schema::versions(&operator.domain, &operator.name);
+                let Some(schema) = versions.last() else { continue };
+                let free = |pattern: &AttributePattern| {
+                    matches!(pattern, AttributePattern::Any | AttributePattern::Bind(_))
+                };
+                let named = |name: &str| op.attributes.iter().any(|it| it.name == name);
+                let free = op.attributes.iter().filter(|it| free(&it.pattern));
+                let free: BTreeSet<&str> = free.map(|it| it.name.as_str()).collect();
+                let is_input = |name: &str| {
+                    let input = schema.parameter(name).and_then(|parameter| parameter.input);
+                    let slot = input.and_then(|input| schema.input(input));
+                    slot.is_some_and(|slot| slot < op.args.len().max(schema.input_arity().0))
+                };
+                let names = schema.attribute_names().into_iter();
+                let names = names.filter(|name| {
+                    let required = schema.attribute(name).is_some_and(|it| it.required);
+                    let open = op.others != Others::Default && !named(name);
+                    let open = open || free.contains(name);
+                    open && !is_input(name) && !required && !domain::restates(schema, name)
+                });
+                open.extend(names.map(|attribute| Open {
+                    span: expr.span,
+                    operator: operator.name.clone(),
+                    attribute,
+                }));
+            }
+        }
+        open
     }
 
     /// Whether a variant has a number or a condition that is written there.

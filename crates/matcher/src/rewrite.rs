@@ -79,6 +79,11 @@ pub trait VerifyEach {
     ///
     /// What is not the same: the replacement is refused.
     fn verify(&self, step: Step<'_>, before: &Graph, after: &Graph) -> Result<Checked, String>;
+
+    /// Whether what could not be compared is refused as well.
+    fn is_strict(&self) -> bool {
+        false
+    }
 }
 
 /// What a look at a replacement that was not refused showed.

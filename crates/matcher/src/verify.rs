@@ -19,6 +19,7 @@ mod shrink;
 mod suggest;
 mod trial;
 mod values;
+mod within;
 
 use std::collections::BTreeMap;
 

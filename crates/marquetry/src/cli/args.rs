@@ -57,6 +57,15 @@ pub(crate) enum Color {
     Never,
 }
 
+/// What becomes of a place that could not be verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VerifyHow {
+    /// It is replaced, and counted.
+    Lenient,
+    /// It is refused.
+    Strict,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// What is in a model: operators, sizes, types, groups found.
@@ -203,9 +212,17 @@ pub(crate) struct Rewrite {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Runs each match and what replaces it on small random inputs, with the constants and shapes of
-    /// the model; where they differ, nothing is replaced.
-    #[arg(long)]
-    pub(crate) verify_each: bool,
+    /// the model; where they differ, nothing is replaced. What cannot be run is replaced and counted,
+    /// or with `=strict` is not replaced.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "lenient"
+    )]
+    pub(crate) verify_each: Option<VerifyHow>,
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

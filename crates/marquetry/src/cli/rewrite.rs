@@ -17,7 +17,7 @@ use marquetry_quant::pass::{Content, Output};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, plural};
-use super::args::{Cli, Outline, PatternFiles, Rewrite};
+use super::args::{Cli, Outline, PatternFiles, Rewrite, VerifyHow};
 use super::failure::{Exit, Failure};
 use super::{load, outputs};
 
@@ -63,7 +63,7 @@ pub(crate) fn run_outline(args: &Outline, cli: &Cli) -> Result<Answer, Failure> 
         output: Some(&args.output),
         raise_opset: None,
         until: Until::Fixpoint,
-        verify_each: false,
+        verify_each: None,
     };
     job.run(&steps, cli)
 }
@@ -125,7 +125,7 @@ struct Job<'a> {
     output: Option<&'a Path>,
     raise_opset: Option<i64>,
     until: Until,
-    verify_each: bool,
+    verify_each: Option<VerifyHow>,
 }
 
 impl Job<'_> {
@@ -151,7 +151,11 @@ impl Job<'_> {
                 Failure::new(exit, error.code(), &error).at(self.model.display()).hint(error.hint())
             })?;
         }
-        let each = self.verify_each.then_some(Each { evaluate: &Native, seed: SEED });
+        let each = self.verify_each.map(|how| Each {
+            evaluate: &Native,
+            seed: SEED,
+            strict: how == VerifyHow::Strict,
+        });
         let verify = each.as_ref().map(|each| each as &dyn VerifyEach);
         let options = RewriteOptions { until: self.until, verify, ..RewriteOptions::default() };
         let rewritten = rewrite(&mut model, steps, &Native, &options)

@@ -1,13 +1,13 @@
 //! Attributes of the nodes, and inputs that patterns spell as attributes.
 
-use marquetry_ir::schema::{AttributeKind, Parameter, ParameterKind, Schema};
+use marquetry_ir::schema::{AttributeKind, Fallback, Parameter, ParameterKind, Schema};
 use marquetry_ir::{Attribute, AttributeValue, DType, Tensor};
 use marquetry_pattern::core::{AttributePattern, Others};
 
-use super::Stuck;
 use super::domain::{self, Around};
 use super::fill::{Fill, Filled, Input};
 use super::sketch::SketchNode;
+use super::{Open, Stuck};
 use crate::compute::World as _;
 use crate::datum::Datum;
 use crate::search::is_axes;
@@ -31,7 +31,8 @@ impl<'a, 'p> Fill<'a, 'p> {
         }
         let Some(op) = node.op else { return Ok(chosen) };
         for attribute in &schema.attributes {
-            let named = chosen.iter().any(|(name, _)| *name == attribute.name);
+            let named = chosen.iter().any(|(name, _)| *name == attribute.name)
+                || node.bodies.iter().any(|(name, _)| *name == attribute.name);
             if attribute.required && !named {
                 let candidates = self.domain(node, schema, attribute.name)?;
                 let content = self.first_fit(candidates)?;
@@ -45,7 +46,9 @@ impl<'a, 'p> Fill<'a, 'p> {
                 chosen.push(("split", self.first_fit(candidates)?));
             }
             let dims = self.first_dims(node);
-            let around = self.around(node, &dims);
+            let around =
+                Around { free_weights: !self.is_known(node, 1), ..self.around(node, &dims) };
+            let written = op.args.len();
             let rest = match &op.others {
                 Others::Rest(var) => Some(self.alias(*var, &node.scene)),
                 _ => None,
@@ -61,13 +64,14 @@ impl<'a, 'p> Fill<'a, 'p> {
                         });
                         found.collect()
                     }
-                    _ => domain::others(schema, &around, &mut self.random),
+                    _ => domain::others(schema, &around, &chosen, written, &mut self.random),
                 };
             if let Some(at) = rest {
                 let named =
                     drawn.iter().map(|(name, content)| ((*name).to_owned(), content.clone()));
                 self.bound[at] = Some(Datum::Attributes(named.collect()));
             }
+            let drawn = self.resized(node, schema, &chosen, drawn)?;
             for (name, content) in drawn {
                 if !chosen.iter().any(|(other, _)| *other == name) {
                     chosen.push((name, content));
@@ -75,6 +79,25 @@ impl<'a, 'p> Fill<'a, 'p> {
             }
         }
         Ok(chosen)
+    }
+
+    /// Resampling needs factors or lengths: either of them.
+    fn resized(
+        &mut self,
+        node: &SketchNode<'p>,
+        schema: &'static Schema,
+        chosen: &[(&'static str, Datum)],
+        mut drawn: Vec<(&'static str, Datum)>,
+    ) -> Result<Vec<(&'static str, Datum)>, Stuck> {
+        let says = |name: &str| chosen.iter().chain(&drawn).any(|(known, _)| *known == name);
+        let written = node.inputs.len() > 2 || schema.input_arity().0 > 1;
+        if node.operator.name == "Resize" && !written && !says("scales") && !says("sizes") {
+            let of_lengths = says("keep_aspect_ratio_policy") || self.random.once_in(2);
+            let name = if of_lengths { "sizes" } else { "scales" };
+            let candidates = self.domain(node, schema, name)?;
+            drawn.push((name, self.first_fit(candidates)?));
+        }
+        Ok(drawn)
     }
 
     fn first_fit(&mut self, candidates: Vec<Datum>) -> Result<Datum, Stuck> {
@@ -140,7 +163,14 @@ impl<'a, 'p> Fill<'a, 'p> {
 
     fn around<'d>(&self, node: &'d SketchNode<'p>, dims: &'d [usize]) -> Around<'d> {
         let outputs = node.outputs.len();
-        Around { operator: &node.operator.name, dims, base: self.base, outputs }
+        let base = node.inputs.first().copied().flatten().and_then(|row| self.fact(row));
+        let base = base.map_or(self.base, |(dtype, _)| dtype);
+        Around { operator: &node.operator.name, dims, base, outputs, free_weights: false }
+    }
+
+    fn is_known(&self, node: &SketchNode<'p>, slot: usize) -> bool {
+        let row = node.inputs.get(slot).copied().flatten();
+        row.is_none_or(|row| self.fact(row).is_some())
     }
 
     fn domain(
@@ -161,7 +191,7 @@ impl<'a, 'p> Fill<'a, 'p> {
         });
         match (found, default) {
             (Some(mut found), default) => {
-                found.extend(default);
+                found.extend(default.filter(|default| !found.contains(default)));
                 Ok(found)
             }
             (None, Some(default)) => Ok(vec![default]),
@@ -186,6 +216,7 @@ impl<'a, 'p> Fill<'a, 'p> {
             let default = attribute.default.as_ref().map(|value| crate::search::datum(name, value));
             let is_default =
                 default.is_some_and(|it| it.equals(&content, false) == Datum::Bool(true));
+            self.note(node, name, is_default, filled);
             if is_default && (!self.ask.commute || self.random.once_in(2)) {
                 return Ok(());
             }
@@ -196,8 +227,32 @@ impl<'a, 'p> Fill<'a, 'p> {
         let Some(parameter) = schema.parameter(name) else { return Err(Stuck::Rejected) };
         let slot = parameter.input.and_then(|input| schema.input(input)).ok_or(Stuck::Rejected)?;
         let tensor = self.parameter(node, parameter, &content)?;
+        let default = match parameter.default {
+            Some(Fallback::Number(number)) => content.as_float().map(|it| it.number == number),
+            Some(Fallback::Ones(_)) => Some(content == Datum::ints([1])),
+            _ => None,
+        };
+        self.note(node, name, default.unwrap_or(false), filled);
         put(&mut filled.inputs, slot, Input::Constant(tensor));
         Ok(())
+    }
+
+    /// Remembers what a node says that its pattern does not.
+    fn note(
+        &self,
+        node: &SketchNode<'p>,
+        name: &'static str,
+        is_default: bool,
+        filled: &mut Filled,
+    ) {
+        let says = |pattern: &AttributePattern| {
+            !matches!(pattern, AttributePattern::Any | AttributePattern::Bind(_))
+        };
+        let named = node.attributes.iter().any(|(known, it)| *known == name && says(it));
+        if let (false, false, Some(span)) = (named, is_default, node.origin) {
+            let operator = node.operator.name.clone();
+            filled.varied.push(Open { span, operator, attribute: name });
+        }
     }
 
     /// Axes are counted from either end.
@@ -246,7 +301,12 @@ impl<'a, 'p> Fill<'a, 'p> {
                 let float = parameter.kind == ParameterKind::Float;
                 self.tensor(if float { DType::Float } else { dtype }, &[], &[number])
             }
-            ParameterKind::Floats => Err(Stuck::Rejected),
+            ParameterKind::Floats => {
+                let items = content.as_list().ok_or(Stuck::Rejected)?;
+                let items = items.iter().map(|item| Some(item.as_float()?.number));
+                let items: Vec<f64> = items.collect::<Option<_>>().ok_or(Stuck::Rejected)?;
+                self.tensor(DType::Float, &[items.len()], &items)
+            }
         }
     }
 
@@ -271,8 +331,10 @@ impl<'a, 'p> Fill<'a, 'p> {
                     formal.name, node.operator.name
                 )));
             };
-            let content = if parameter.attribute == "shape" {
-                let dims = self.first_dims(node);
+            let dims = self.first_dims(node);
+            let content = if parameter.attribute == "shape" && node.operator.name == "Expand" {
+                Datum::ints(self.expansion(&dims))
+            } else if parameter.attribute == "shape" {
                 Datum::ints(self.reshape(&dims))
             } else {
                 let candidates = self.domain(node, schema, parameter.attribute)?;

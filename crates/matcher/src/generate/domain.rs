@@ -14,6 +14,8 @@ pub(super) struct Around<'a> {
     pub(super) base: DType,
     /// Number of results of the node.
     pub(super) outputs: usize,
+    /// Whether the shape of the second input is still open.
+    pub(super) free_weights: bool,
 }
 
 /// The contents that are tried for an attribute; none where nothing is known of it.
@@ -41,6 +43,7 @@ pub(super) fn domain(
         }
         ("Flatten", "axis") => (-rank..0).chain([rank]).map(axis).collect(),
         (_, "axis") => each(),
+        ("Resize", "axes") => vec![axes((0..rank).collect()), axes((0..rank).rev().collect())],
         ("Slice" | "Pad", "axes") => (-rank..0).map(|at| axes(vec![at])).collect(),
         (_, "axes") => {
             let one = (-rank..0).map(|at| axes(vec![at]));
@@ -58,14 +61,14 @@ pub(super) fn domain(
         }
         (_, "keepdims") => vec![Datum::Int(1), Datum::Int(0)],
         (_, "epsilon") => [1e-5, 1e-3, 1e-6, 1e-12].map(single).to_vec(),
-        ("Slice", "starts") => [0, 1, -1, -2].map(|at| Datum::ints([at])).to_vec(),
+        ("Slice", "starts") => [0, 1, -1, -2, 9].map(|at| Datum::ints([at])).to_vec(),
         ("Slice", "ends") => {
             let longest = around.dims.iter().copied().max().unwrap_or(1) as i64;
             let mut ends: Vec<_> = (1..=longest.min(7)).map(|at| Datum::ints([at])).collect();
-            ends.extend([-1, i64::MAX].map(|at| Datum::ints([at])));
+            ends.extend([-1, i64::MAX, i64::MIN, 0].map(|at| Datum::ints([at])));
             ends
         }
-        ("Slice", "steps") => [1, 2].map(|at| Datum::ints([at])).to_vec(),
+        ("Slice", "steps") => [1, 2, -1, 3, -2].map(|at| Datum::ints([at])).to_vec(),
         ("Split", "split") => {
             let outputs = around.outputs.max(1);
             let split = |dim: &usize| Datum::ints(vec![(dim / outputs) as i64; outputs]);
@@ -84,9 +87,66 @@ pub(super) fn domain(
             }
             vec![Datum::ints(vec![0; some.len()]), Datum::ints(some)]
         }
-        ("Conv" | "ConvTranspose", "pads" | "strides" | "dilations") => {
-            vec![window(name, around.dims, random)]
+        (
+            "Conv" | "ConvInteger" | "ConvTranspose" | "MaxPool" | "AveragePool" | "LpPool",
+            "pads" | "strides" | "dilations" | "output_padding",
+        ) => vec![window(name, around.dims, random)],
+        ("ConvTranspose", "output_shape") => {
+            let spatial = around.dims.iter().skip(2);
+            vec![Datum::ints(spatial.map(|&length| length as i64 + random.below(2) as i64))]
         }
+        (_, "auto_pad") => ["SAME_UPPER", "SAME_LOWER", "VALID", "NOTSET"].map(text).to_vec(),
+        ("Conv" | "ConvInteger" | "ConvTranspose", "group") => {
+            let channels = around.dims.get(1).copied().unwrap_or(1) as i64;
+            vec![Datum::Int(1), Datum::Int(channels.max(1))]
+        }
+        (_, "ceil_mode" | "noop_with_empty_axes") => vec![Datum::Int(1), Datum::Int(0)],
+        ("DepthToSpace" | "SpaceToDepth", "blocksize") => vec![Datum::Int(2), Datum::Int(1)],
+        ("DepthToSpace", "mode") => vec![text("DCR"), text("CRD")],
+        ("Pad", "mode") => ["constant", "reflect", "edge", "wrap"].map(text).to_vec(),
+        ("Pad", "value") => [1.0, -2.0].map(single).to_vec(),
+        ("Resize" | "Upsample", "mode") => ["nearest", "linear", "cubic"].map(text).to_vec(),
+        ("Resize", _) => resizing(name, around.dims)?,
+        ("Upsample", "scales") => scales(around.dims),
+        ("ScatterElements" | "ScatterND", "reduction") => {
+            ["none", "add", "mul", "max", "min"].map(text).to_vec()
+        }
+        ("TopK", "largest") => vec![Datum::Int(0), Datum::Int(1)],
+        ("TopK", "k") => {
+            let longest = around.dims.last().copied().unwrap_or(1).max(1) as i64;
+            (1..=longest).map(Datum::Int).collect()
+        }
+        ("GatherND", "batch_dims") => vec![Datum::Int(0), Datum::Int(1)],
+        ("Trilu" | "EyeLike", "k") => [0, 1, -1, 2].map(Datum::Int).to_vec(),
+        ("OneHot", "depth") => vec![Datum::Int(3), Datum::Int(5)],
+        ("EyeLike", "dtype") => [DType::Float, DType::Int32].map(Datum::Dtype).to_vec(),
+        ("QuantizeLinear", "output_dtype") => {
+            [DType::Int8, DType::Uint8].map(Datum::Dtype).to_vec()
+        }
+        ("QuantizeLinear", "precision") => return None,
+        ("DequantizeLinear", "output_dtype") => {
+            [DType::Float, DType::Float16].map(Datum::Dtype).to_vec()
+        }
+        ("QuantizeLinear" | "DequantizeLinear", "block_size") => vec![Datum::Int(2), Datum::Int(0)],
+        ("Dropout", "seed") => vec![Datum::Int(7)],
+        ("Cast" | "CastLike", "round_mode") => ["up", "down"].map(text).to_vec(),
+        ("Conv" | "ConvInteger" | "ConvTranspose", "kernel_shape") => {
+            let transposed = around.operator == "ConvTranspose";
+            let spatial = around.dims.iter().skip(2);
+            let kernel = spatial.map(|&length| if transposed { 2 } else { length.min(2) as i64 });
+            vec![Datum::ints(kernel)]
+        }
+        (_, "sorted") => vec![Datum::Int(0), Datum::Int(1)],
+        ("MaxPool", "storage_order") => return None,
+        ("NonMaxSuppression", "iou_threshold" | "score_threshold") => {
+            [0.3, 0.6].map(single).to_vec()
+        }
+        ("Shape", "start" | "end") => (-rank..=rank).map(Datum::Int).collect(),
+        ("BitShift", "direction") => vec![text("LEFT"), text("RIGHT")],
+        ("Attention", "is_causal") => vec![Datum::Int(1), Datum::Int(0)],
+        ("Attention", "scale" | "softcap") => [0.25, 2.0].map(single).to_vec(),
+        ("NonMaxSuppression", "center_point_box") => vec![Datum::Int(1), Datum::Int(0)],
+        ("NonMaxSuppression", "max_output_boxes_per_class") => vec![Datum::Int(2)],
         ("MaxPool" | "AveragePool" | "LpPool", "kernel_shape") => {
             vec![Datum::ints(around.dims.iter().skip(2).map(|&length| length.min(2) as i64))]
         }
@@ -98,14 +158,19 @@ pub(super) fn domain(
             (1..=channels).filter(|groups| channels % groups == 0).map(Datum::Int).collect()
         }
         (_, "approximate") => vec![text("none"), text("tanh")],
-        (_, "training_mode" | "is_test" | "allowzero") => vec![Datum::Int(0)],
+        // What has no element tells 0 as a length from "as it was".
+        ("Reshape", "allowzero") => match around.dims.contains(&0) {
+            true => vec![Datum::Int(1)],
+            false => vec![Datum::Int(0), Datum::Int(1)],
+        },
+        (_, "training_mode" | "is_test") => vec![Datum::Int(0)],
         (
             _,
             "transA" | "transB" | "select_last_index" | "upper" | "detect_negative"
             | "detect_positive" | "exclusive" | "reverse" | "count_include_pad",
         ) => vec![Datum::Int(0), Datum::Int(1)],
-        ("LpNormalization", "p") => vec![Datum::Int(1), Datum::Int(2)],
-        (_, "group" | "position") => vec![Datum::Int(1), Datum::Int(0)],
+        ("LpNormalization" | "LpPool", "p") => vec![Datum::Int(1), Datum::Int(2)],
+        (_, "position") => vec![Datum::Int(1), Datum::Int(0)],
         (_, "alpha" | "beta" | "bias" | "lambd" | "gamma") => {
             [0.5, 1.0, 1.702, 0.25, 2.0].map(single).to_vec()
         }
@@ -118,32 +183,135 @@ pub(super) fn domain(
 }
 
 /// Attributes that a node has although no pattern names them: some that change what it computes.
+/// Inputs that are spelled as attributes are among them where they stand behind the `written` ones.
 pub(super) fn others(
-    schema: &Schema,
+    schema: &'static Schema,
     around: &Around<'_>,
+    named: &[(&'static str, Datum)],
+    written: usize,
     random: &mut Random,
 ) -> Vec<(&'static str, Datum)> {
-    let mut chosen = Vec::new();
-    for attribute in &schema.attributes {
-        let name = attribute.name;
-        // Those of windows that hang together, and those of types, are chosen where they are named.
-        let fixed = matches!(name, "kernel_shape" | "group" | "to" | "axes" | "keepdims");
-        if fixed || attribute.required || !random.once_in(3) {
+    let mut chosen: Vec<(&'static str, Datum)> = Vec::new();
+    let attributes = schema.attributes.iter().filter(|attribute| !attribute.required);
+    let attributes = attributes.map(|attribute| (attribute.name, attribute.kind));
+    let (least, _) = schema.input_arity();
+    let parameters = schema.parameters.iter().filter_map(|parameter| {
+        let slot = schema.input(parameter.input?)?;
+        // Those that must be there are chosen when the node is complete.
+        let open = slot >= least.max(written) && schema.attribute(parameter.attribute).is_none();
+        open.then_some((parameter.attribute, AttributeKind::Ints))
+    });
+    for (name, kind) in attributes.chain(parameters) {
+        let known = named.iter().any(|(known, _)| *known == name);
+        let bound = name == "group" && !around.free_weights;
+        // Not all at once: what one changes may hide what another one does.
+        if known || bound || restates(schema, name) || !random.once_in(3) {
             continue;
         }
-        let found = domain(name, attribute.kind, around, random).unwrap_or_default();
+        let found = domain(name, kind, around, random).unwrap_or_default();
         if !found.is_empty() {
             chosen.push((name, random.pick(&found).clone()));
         }
     }
+    for (one, name, content) in COMPANIONS {
+        let asked = named.iter().chain(&chosen).any(|(known, _)| known == one);
+        let free = !named.iter().any(|(known, _)| known == name);
+        let known = schema.attribute(name).filter(|_| asked && free);
+        if let Some(attribute) = known.filter(|_| !random.once_in(4)) {
+            chosen.retain(|(known, _)| known != name);
+            let content = match content {
+                Some(content) => Some(text(content)),
+                None => {
+                    domain(name, attribute.kind, around, random).and_then(|it| it.last().cloned())
+                }
+            };
+            chosen.extend(content.map(|content| (*name, content)));
+        }
+    }
+    let says = |chosen: &[(&str, Datum)], name: &str| {
+        let mut all = chosen.iter().chain(named);
+        all.any(|(known, content)| *known == name && *content != text("NOTSET"))
+    };
+    // Some exclude each other.
+    for (one, other) in EXCLUDED {
+        if says(&chosen, one) {
+            chosen.retain(|(name, _)| name != other);
+        }
+    }
     chosen
+}
+
+/// Attributes that say something only where another one says this, or anything.
+const COMPANIONS: &[(&str, &str, Option<&str>)] = &[
+    ("roi", "coordinate_transformation_mode", Some("tf_crop_and_resize")),
+    ("extrapolation_value", "coordinate_transformation_mode", Some("tf_crop_and_resize")),
+    ("cubic_coeff_a", "mode", Some("cubic")),
+    ("exclude_outside", "mode", Some("cubic")),
+    ("antialias", "mode", Some("linear")),
+    ("ceil_mode", "strides", None),
+    ("count_include_pad", "pads", None),
+    ("output_padding", "strides", None),
+];
+
+/// Of two attributes that exclude each other the second one is left out.
+const EXCLUDED: &[(&str, &str)] = &[
+    ("pads", "auto_pad"),
+    ("auto_pad", "pads"),
+    ("output_shape", "auto_pad"),
+    ("sizes", "scales"),
+];
+
+/// Whether an attribute says again what the inputs or the results say.
+pub(super) fn restates(schema: &Schema, name: &str) -> bool {
+    let window = matches!(schema.name, "Conv" | "ConvInteger" | "ConvTranspose");
+    (window && name == "kernel_shape")
+        || matches!((schema.name, name), ("Split", "split" | "num_outputs") | ("Dropout", "seed"))
+}
+
+/// What attributes of resampling say.
+fn resizing(name: &str, dims: &[usize]) -> Option<Vec<Datum>> {
+    Some(match name {
+        "coordinate_transformation_mode" => {
+            let modes = ["half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"];
+            modes.into_iter().chain(["tf_crop_and_resize"]).map(text).collect()
+        }
+        "nearest_mode" => {
+            ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"].map(text).to_vec()
+        }
+        "keep_aspect_ratio_policy" => ["stretch", "not_larger", "not_smaller"].map(text).to_vec(),
+        "cubic_coeff_a" => [-0.5, -0.75].map(single).to_vec(),
+        "extrapolation_value" => [0.0, 2.0].map(single).to_vec(),
+        "antialias" | "exclude_outside" => vec![Datum::Int(1), Datum::Int(0)],
+        "scales" => scales(dims),
+        "sizes" => vec![Datum::ints(dims.iter().map(|&length| length as i64 + 1))],
+        "roi" => {
+            let half = |at: usize| single(if at < dims.len() { 0.25 } else { 1.25 });
+            vec![Datum::List((0..2 * dims.len()).map(half).collect())]
+        }
+        "axes" => {
+            vec![Datum::ints(0..dims.len() as i64), Datum::ints((0..dims.len() as i64).rev())]
+        }
+        _ => return None,
+    })
+}
+
+/// Factors of all axes.
+fn scales(dims: &[usize]) -> Vec<Datum> {
+    let same = |factor: f32| Datum::List(dims.iter().map(|_| single(factor)).collect());
+    let mixed = (0..dims.len()).map(|at| single([1.0, 2.0, 1.5][at % 3]));
+    vec![same(2.0), Datum::List(mixed.collect()), same(0.6)]
 }
 
 /// What the attributes of windows say, for each of the axes of an image.
 fn window(name: &str, dims: &[usize], random: &mut Random) -> Datum {
     let axes = dims.len().saturating_sub(2);
     match name {
-        "pads" => Datum::ints((0..2 * axes).map(|_| random.below(2) as i64)),
+        // A window of one element has none in the padding.
+        "pads" => Datum::ints((0..2 * axes).map(|at| match dims[2 + at % axes] {
+            1 => 0,
+            _ => random.below(2) as i64,
+        })),
+        "output_padding" => Datum::ints((0..axes).map(|_| random.below(2) as i64)),
         _ => Datum::ints((0..axes).map(|_| 1 + random.below(2) as i64)),
     }
 }

@@ -4,12 +4,15 @@ use marquetry_ir::schema::{self, Schema};
 use marquetry_ir::{
     Attribute, AttributeValue, DType, Evaluate, Graph, Node, Operation, Opsets, Tensor, Type, infer,
 };
+use marquetry_pattern::Span;
 use marquetry_pattern::core::VarId;
+use marquetry_pattern::gexpr::GExprKind;
 
 use super::opset::opset;
+use super::position::is_position;
 use super::random::Random;
 use super::sketch::{Scene, Sketch, SketchNode, Source};
-use super::{Ask, Stuck};
+use super::{Ask, Open, Stuck};
 use crate::datum::Datum;
 use crate::index::ValueRow;
 
@@ -21,6 +24,13 @@ pub(super) struct Filled {
     pub(super) attributes: Vec<Attribute>,
     pub(super) inputs: Vec<Option<Input>>,
     pub(super) outputs: Vec<ValueRow>,
+    /// Where it is written.
+    pub(super) origin: Option<(Span, String)>,
+    /// The graph it is in, and those that it holds.
+    pub(super) home: usize,
+    pub(super) bodies: Vec<(String, usize)>,
+    /// Attributes that the pattern leaves open and that are not their defaults: where and which.
+    pub(super) varied: Vec<Open>,
 }
 
 /// An input of a node.
@@ -65,13 +75,15 @@ pub(super) struct Fill<'a, 'p> {
     pub(super) bound: Vec<Option<Datum>>,
     /// By value: the content in one run.
     pub(super) tensors: Vec<Option<Tensor>>,
-    facts: Vec<Option<(DType, Vec<usize>)>>,
+    pub(super) facts: Vec<Option<(DType, Vec<usize>)>>,
     /// By value: the same in every run.
     pub(super) constant: Vec<bool>,
     /// By value: must be above zero.
     pub(super) positive: Vec<bool>,
     /// By value: content that shapes depend on, which is not to be drawn anew.
     pub(super) fixed: Vec<bool>,
+    /// By value: positions are computed from it.
+    pub(super) places: Vec<bool>,
     /// What header attributes are drawn from.
     pub(super) samplers: Vec<(VarId, Vec<Datum>)>,
     pub(super) opset: i64,
@@ -109,11 +121,13 @@ impl<'a, 'p> Fill<'a, 'p> {
     ) -> Result<Self, Stuck> {
         let count = sketch.values.len();
         let opset = opset(sketch, &mut random)?;
+        let asked = asked_types(sketch);
         let base = match (ask.dtype, random.below(8)) {
             (Some(dtype), _) => dtype,
+            (None, _) if !asked.is_empty() && random.once_in(2) => *random.pick(&asked),
             (None, 0) => DType::Float16,
             (None, 1) => DType::Double,
-            (None, 2) => *random.pick(&[DType::Int64, DType::Int32]),
+            (None, 2 | 3) => *random.pick(&[DType::Int64, DType::Int32, DType::Int8, DType::Uint8]),
             (None, _) => DType::Float,
         };
         let style = Style::draw(&mut random);
@@ -127,6 +141,7 @@ impl<'a, 'p> Fill<'a, 'p> {
             constant: vec![false; count],
             positive: vec![false; count],
             fixed: vec![false; count],
+            places: places(sketch),
             samplers,
             opset,
             base,
@@ -178,11 +193,11 @@ impl<'a, 'p> Fill<'a, 'p> {
         for (constraint, _) in &self.sketch.constraints {
             if let crate::plan::Constraint::Guard { condition, .. } = constraint {
                 condition.walk(&mut |expr| match expr.kind {
-                    marquetry_pattern::gexpr::GExprKind::Int(number) => {
+                    GExprKind::Int(number) => {
                         numbers.push(Datum::float(number as f64));
                         numbers.push(Datum::float(number as f64 + 0.5));
                     }
-                    marquetry_pattern::gexpr::GExprKind::Float(number) => {
+                    GExprKind::Float(number) => {
                         // Halves of what bounds them, exact in every type.
                         numbers.push(Datum::float(f64::from((number / 2.0) as f32)));
                     }
@@ -286,12 +301,20 @@ impl<'a, 'p> Fill<'a, 'p> {
             attributes: Vec::new(),
             inputs: node.inputs.iter().map(|row| row.map(Input::Value)).collect(),
             outputs: node.outputs.clone(),
+            origin: node.origin.map(|span| (span, node.operator.name.clone())),
+            home: node.home,
+            bodies: node.bodies.iter().map(|(name, body)| ((*name).to_owned(), *body)).collect(),
+            varied: Vec::new(),
         };
         for (name, content) in &attributes {
             self.spell(node, schema, name, content, &mut filled)?;
         }
-        self.complete(node, schema, &mut filled)?;
-        self.evaluate_node(&filled)?;
+        if node.bodies.is_empty() {
+            self.complete(node, schema, &mut filled)?;
+            self.evaluate_node(&filled)?;
+        } else {
+            self.branch(&filled)?;
+        }
         self.nodes.push(filled);
         Ok(())
     }
@@ -394,6 +417,38 @@ impl<'a, 'p> Fill<'a, 'p> {
     pub(super) fn scene(&self) -> &Scene {
         &self.sketch.scene
     }
+}
+
+/// Element types that conditions name.
+fn asked_types(sketch: &Sketch<'_>) -> Vec<DType> {
+    let mut asked = Vec::new();
+    for (constraint, _) in &sketch.constraints {
+        let crate::plan::Constraint::Guard { condition, .. } = constraint else { continue };
+        condition.walk(&mut |expr| {
+            if let GExprKind::Dtype(name) = &expr.kind {
+                asked.extend(DType::from_name(name));
+            }
+        });
+    }
+    asked
+}
+
+/// The values that positions are computed from.
+fn places(sketch: &Sketch<'_>) -> Vec<bool> {
+    let mut places = vec![false; sketch.values.len()];
+    for node in sketch.nodes.iter().rev() {
+        let name = node.operator.name.as_str();
+        let versions = schema::versions(&node.operator.domain, name);
+        let facts = versions.last().map(|schema| schema.facts);
+        let passes = facts.is_some_and(|facts| facts.elementwise() || facts.movement());
+        let below = passes && node.outputs.iter().any(|row| places[row.index()]);
+        for (slot, row) in node.inputs.iter().enumerate() {
+            if let Some(row) = row {
+                places[row.index()] |= below || is_position(name, slot);
+            }
+        }
+    }
+    places
 }
 
 /// A tensor of any numeric type, numbers rounded to it.

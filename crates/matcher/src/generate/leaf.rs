@@ -47,7 +47,7 @@ impl<'a, 'p> Fill<'a, 'p> {
         let types = types.unwrap_or_default();
         let dtype = self.dtype_of(node, schema, slot, types)?;
         let constant = leaf.constant || self.is_asked(leaf) || self.wants_constant(leaf);
-        let (dims, positive) = match self.wanted(node, slot, attributes, types)? {
+        let (dims, positive) = match self.wanted(node, slot, attributes, types, dtype)? {
             Need::Shape(dims) => (dims, false),
             Need::Positive(dims) => (dims, true),
             Need::Content(tensor) => {
@@ -55,11 +55,23 @@ impl<'a, 'p> Fill<'a, 'p> {
                 self.set(row, tensor, true);
                 return Ok(());
             }
+            Need::Held(tensor) => {
+                self.fixed[row.index()] = true;
+                self.set(row, tensor, constant);
+                return Ok(());
+            }
         };
         for ty in types {
             self.unify(ty, &dims)?;
         }
-        let numbers = numbers(&mut self.random, dtype, dims.iter().product(), positive);
+        let count = dims.iter().product();
+        let numbers = if self.places[row.index()] && !dtype.is_float() {
+            // It becomes a position somewhere below: 0 and 1 are some nearly everywhere.
+            self.fixed[row.index()] = true;
+            (0..count).map(|_| self.random.below(2) as f64).collect()
+        } else {
+            numbers(&mut self.random, dtype, count, positive)
+        };
         let tensor = self.tensor(dtype, &dims, &numbers)?;
         self.positive[row.index()] = positive;
         self.set(row, tensor, constant);
@@ -148,6 +160,11 @@ impl<'a, 'p> Fill<'a, 'p> {
         };
         let count = dims.iter().product();
         let tensor = self.tensor(dtype, &dims, &vec![number; count])?;
+        // An integer type may not reach as far.
+        let held = tensor.to_i64s().is_none_or(|held| held.iter().all(|it| *it as f64 == number));
+        if !held {
+            return Err(Stuck::Rejected);
+        }
         self.set(row, tensor, true);
         Ok(())
     }
@@ -176,6 +193,10 @@ impl<'a, 'p> Fill<'a, 'p> {
             }
         }
         let Some(formal) = schema.formal_input(slot) else { return Err(Stuck::Rejected) };
+        let place = node.inputs[slot].is_some_and(|row| self.places[row.index()]);
+        if place && formal.types.admits(DType::Int64) && self.base != DType::Int32 {
+            return Ok(DType::Int64);
+        }
         if let Some(variable) = formal.variable {
             let slots = node.inputs.iter().enumerate().filter(|(at, _)| *at != slot);
             let same = slots.filter(|(at, _)| {

@@ -1,6 +1,6 @@
 //! What operators need their inputs to be, where shapes do not follow from the first input alone.
 
-use marquetry_ir::Tensor;
+use marquetry_ir::{DType, Tensor};
 use marquetry_pattern::core::TypePattern;
 
 use super::Stuck;
@@ -14,8 +14,10 @@ pub(super) enum Need {
     Shape(Vec<usize>),
     /// This shape, above zero.
     Positive(Vec<usize>),
-    /// Exactly this.
+    /// Exactly this constant: shapes follow from it.
     Content(Tensor),
+    /// Exactly this, whether it is a constant or not.
+    Held(Tensor),
 }
 
 impl<'p> Fill<'_, 'p> {
@@ -26,6 +28,7 @@ impl<'p> Fill<'_, 'p> {
         slot: usize,
         attributes: &[(&'static str, Datum)],
         types: &[TypePattern],
+        dtype: DType,
     ) -> Result<Need, Stuck> {
         let first: Vec<usize> = match node.inputs.first().copied().flatten() {
             Some(row) if slot > 0 => self.fact(row).map(|(_, dims)| dims.to_vec()),
@@ -39,8 +42,11 @@ impl<'p> Fill<'_, 'p> {
         let channels = first.get(1).copied().unwrap_or(1);
         let name = node.operator.name.as_str();
         let other = self.other(node, slot);
+        if let Some(need) = self.position(node, slot, attributes, &first, types, dtype)? {
+            return Ok(need);
+        }
         Ok(Need::Shape(match (name, slot) {
-            ("MatMul", 0) => match other {
+            ("MatMul" | "MatMulInteger", 0) => match other {
                 None => self.fresh(types)?,
                 Some(other) => {
                     let inner = other[other.len().saturating_sub(2)..].first().copied();
@@ -48,7 +54,7 @@ impl<'p> Fill<'_, 'p> {
                     vec![rows, inner.ok_or(Stuck::Rejected)?]
                 }
             },
-            ("MatMul", _) => {
+            ("MatMul" | "MatMulInteger", 1) => {
                 let inner = first.last().copied().ok_or(Stuck::Rejected)?;
                 let columns = self.fresh_length();
                 let batch = if self.random.once_in(3) { first.len().saturating_sub(2) } else { 0 };
@@ -73,7 +79,7 @@ impl<'p> Fill<'_, 'p> {
                     _ => vec![columns],
                 }
             }
-            ("Conv", 0) => {
+            ("Conv" | "ConvInteger", 0) => {
                 if types.iter().any(|ty| ty.shape.is_some()) {
                     return Ok(Need::Shape(self.fresh(types)?));
                 }
@@ -83,11 +89,16 @@ impl<'p> Fill<'_, 'p> {
                 }
                 dims
             }
-            ("Conv", 1) => {
-                let mut dims = vec![3, channels];
+            ("Conv" | "ConvInteger", 1) => {
+                let groups = usize::try_from(int("group", 1)).ok().filter(|groups| *groups > 0);
+                let groups = groups.ok_or(Stuck::Rejected)?;
+                let features = if groups == 1 { 3 } else { 2 * groups };
+                let mut dims = vec![features, channels / groups];
                 dims.extend(first.iter().skip(2).map(|&length| length.min(2)));
                 dims
             }
+            // One zero point in all.
+            ("ConvInteger" | "MatMulInteger", 2..) => Vec::new(),
             ("Conv", _) => {
                 let weights = node.inputs[1].and_then(|row| self.fact(row));
                 vec![weights.and_then(|(_, dims)| dims.first().copied()).unwrap_or(1)]
@@ -114,7 +125,7 @@ impl<'p> Fill<'_, 'p> {
             // Bounds are single numbers.
             ("Clip", 1..) => Vec::new(),
             // An image and its channels.
-            ("MaxPool" | "AveragePool", 0) if types.is_empty() => vec![1, 2, 4, 5],
+            ("MaxPool" | "AveragePool" | "LpPool", 0) if types.is_empty() => vec![1, 2, 4, 5],
             ("Tile", 1) => {
                 let some = |random: &mut super::Random| 1 + i64::from(random.once_in(6));
                 let times: Vec<i64> = first.iter().map(|_| some(&mut self.random)).collect();
@@ -143,28 +154,30 @@ impl<'p> Fill<'_, 'p> {
                 let axis = usize::try_from(axis).map_err(|_| Stuck::Rejected)?;
                 first.get(axis..).ok_or(Stuck::Rejected)?.to_vec()
             }
-            ("Reshape" | "Expand", 1) => {
-                let shape = self.reshape(&first);
+            ("Reshape", 1) => {
+                let mut shape = self.reshape(&first);
+                if int("allowzero", 0) == 1 && first.contains(&0) && self.random.once_in(2) {
+                    shape = first.iter().rev().map(|&length| length as i64).collect();
+                }
                 return Ok(Need::Content(
                     Tensor::from_i64s([shape.len()], &shape).map_err(|_| Stuck::Rejected)?,
                 ));
             }
-            ("Gather", 1) => {
-                let axis = int("axis", 0);
-                let axis = if axis < 0 { axis + first.len() as i64 } else { axis };
-                let length = usize::try_from(axis).ok().and_then(|axis| first.get(axis));
-                let length = length.copied().filter(|length| *length > 0).ok_or(Stuck::Rejected)?;
-                let indices = [self.random.below(length) as i64, self.random.below(length) as i64];
-                return Ok(Need::Content(
-                    Tensor::from_i64s([2], &indices).map_err(|_| Stuck::Rejected)?,
-                ));
-            }
             ("QuantizeLinear" | "DequantizeLinear", 1) => {
-                // One scale in all, or one for each index of an axis.
+                // One scale in all, one for each index of an axis, or one for each block of it.
                 let axis = int("axis", 1);
                 let axis = if axis < 0 { axis + first.len() as i64 } else { axis };
                 let length = usize::try_from(axis).ok().and_then(|axis| first.get(axis));
-                let dims = length.filter(|_| self.random.once_in(3)).map(|&length| vec![length]);
+                let block = usize::try_from(int("block_size", 0)).unwrap_or(0);
+                if let (Some(length), 1.., Ok(axis)) = (length, block, usize::try_from(axis)) {
+                    let mut dims = first.clone();
+                    dims[axis] = length.div_ceil(block);
+                    return Ok(Need::Positive(dims));
+                }
+                // An axis that is named says something of more than one scale only.
+                let named = attributes.iter().any(|(known, _)| *known == "axis");
+                let each = self.random.once_in(if named { 1 } else { 3 });
+                let dims = length.filter(|_| each).map(|&length| vec![length]);
                 return Ok(Need::Positive(dims.unwrap_or_default()));
             }
             ("QuantizeLinear" | "DequantizeLinear", 2) => {
@@ -187,6 +200,8 @@ impl<'p> Fill<'_, 'p> {
                 match other {
                     None if elementwise || slot == 0 => self.fresh(types)?,
                     Some(other) if elementwise => self.broadcast(&other),
+                    // What is to be read at computed positions, say.
+                    Some(_) if slot == 0 => self.fresh(types)?,
                     _ => {
                         return Err(Stuck::Unsupported(format!(
                             "nothing is known of input {slot} of `{name}`"

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use marquetry_pattern::Span;
 use marquetry_pattern::core::{
     Arg, AttributePattern, Chain, ChoiceId, ExprId, ExprKind, Op, Operator, Output, Pattern,
     ScopeId, VarId,
@@ -66,6 +67,12 @@ pub(super) struct SketchNode<'p> {
     /// The pattern of each attribute, alternatives decided.
     pub(super) attributes: Vec<(&'p str, &'p AttributePattern)>,
     pub(super) scene: Scene,
+    /// Where it is written; nothing for a link of a chain.
+    pub(super) origin: Option<Span>,
+    /// The graph it is in: 0 is the outermost one, then those of [`Sketch::bodies`].
+    pub(super) home: usize,
+    /// The graphs that it holds, by attribute.
+    pub(super) bodies: Vec<(&'p str, usize)>,
 }
 
 /// A graph without shapes, types and numbers.
@@ -82,12 +89,14 @@ pub(super) struct Sketch<'p> {
     pub(super) constraints: Vec<(Constraint<'p>, Scene)>,
     pub(super) scene: Scene,
     pub(super) outputs: Vec<ValueRow>,
+    /// The outputs of each graph that a node holds; they are counted from 1.
+    pub(super) bodies: Vec<Vec<ValueRow>>,
     /// Where the numbers are written.
-    pub(super) spans: Vec<marquetry_pattern::Span>,
+    pub(super) spans: Vec<Span>,
 }
 
 pub(super) struct Sketcher<'a, 'p> {
-    sketch: Sketch<'p>,
+    pub(super) sketch: Sketch<'p>,
     decisions: &'a mut Decisions,
     random: Random,
     ask: Ask,
@@ -95,6 +104,9 @@ pub(super) struct Sketcher<'a, 'p> {
     chosen: Vec<Option<ScopeId>>,
     /// Variables whose definitions are being built.
     meeting: Vec<VarId>,
+    /// The graph that nodes are put into, and the one that belongs to a scope.
+    home: usize,
+    pub(super) homes: BTreeMap<ScopeId, usize>,
 }
 
 impl<'a, 'p> Sketcher<'a, 'p> {
@@ -115,6 +127,7 @@ impl<'a, 'p> Sketcher<'a, 'p> {
             constraints: Vec::new(),
             scene,
             outputs: Vec::new(),
+            bodies: Vec::new(),
             spans: Vec::new(),
         };
         let mut sketcher = Self {
@@ -125,6 +138,8 @@ impl<'a, 'p> Sketcher<'a, 'p> {
             holds: vec![false; pattern.scopes.len()],
             chosen: vec![None; pattern.choices.len()],
             meeting: Vec::new(),
+            home: 0,
+            homes: BTreeMap::new(),
         };
         sketcher.hold(Pattern::ROOT);
         let roots = pattern.roots.iter().chain(&pattern.outputs);
@@ -161,7 +176,7 @@ impl<'a, 'p> Sketcher<'a, 'p> {
         Ok(sketcher.sketch)
     }
 
-    fn pattern(&self) -> &'p Pattern {
+    pub(super) fn pattern(&self) -> &'p Pattern {
         self.sketch.pattern
     }
 
@@ -186,7 +201,7 @@ impl<'a, 'p> Sketcher<'a, 'p> {
         Ok(ValueRow::new(self.sketch.values.len() - 1))
     }
 
-    fn hold(&mut self, scope: ScopeId) {
+    pub(super) fn hold(&mut self, scope: ScopeId) {
         if std::mem::replace(&mut self.holds[scope.index()], true) {
             return;
         }
@@ -223,7 +238,7 @@ impl<'a, 'p> Sketcher<'a, 'p> {
         self.hold(branch);
     }
 
-    fn var(&mut self, var: VarId) -> Result<Option<ValueRow>, Stuck> {
+    pub(super) fn var(&mut self, var: VarId) -> Result<Option<ValueRow>, Stuck> {
         match self.bound(var) {
             Some(Datum::Value(row)) => return Ok(Some(*row)),
             Some(Datum::None) => return Ok(None),
@@ -258,7 +273,11 @@ impl<'a, 'p> Sketcher<'a, 'p> {
             return Err(Stuck::Unsupported(format!("`{}` is said twice", declared.name)));
         }
         self.meeting.push(var);
+        // What is met in a body may be computed around it.
+        let home = self.home_of(definition.scope);
+        let around = std::mem::replace(&mut self.home, home);
         let made = self.expr(definition.expr);
+        self.home = around;
         self.meeting.pop();
         let made = made?;
         if self.bound(var).is_none() {
@@ -464,15 +483,20 @@ impl<'a, 'p> Sketcher<'a, 'p> {
             let name = format!("{}.{}", operator.domain, operator.name);
             self.bind(var, Datum::Opaque(name));
         }
-        let mut attributes = Vec::new();
+        let (mut attributes, mut bodies) = (Vec::new(), Vec::new());
         for (at, attribute) in op.attributes.iter().enumerate() {
             let mut pattern = &attribute.pattern;
             if let AttributePattern::OneOf(options) = pattern {
                 let site = Site::Each(expr.index(), 1000 + at);
                 pattern = &options[self.decisions.take(site, options.len())];
             }
-            if let AttributePattern::Graph(_) = pattern {
-                return Err(Stuck::Unsupported(format!("`{}` is a graph", attribute.name)));
+            if let AttributePattern::Graph(graph) = pattern {
+                if operator.name != "If" || !graph.inputs.is_empty() {
+                    let reason = format!("`{}` is a graph of `{}`", attribute.name, operator.name);
+                    return Err(Stuck::Unsupported(reason));
+                }
+                bodies.push((attribute.name.as_str(), self.body(graph)?));
+                continue;
             }
             attributes.push((attribute.name.as_str(), pattern));
         }
@@ -480,8 +504,11 @@ impl<'a, 'p> Sketcher<'a, 'p> {
             Output::Index(slot) => *slot as usize + 1,
             Output::Bind(vars) => vars.len(),
         };
+        // Some results have to be there although no pattern asks for them.
+        let versions = marquetry_ir::schema::versions(&operator.domain, &operator.name);
+        let least = versions.last().map_or(0, |schema| schema.output_arity().0);
         let mut outputs = Vec::new();
-        for _ in 0..count {
+        for _ in 0..count.max(least) {
             outputs.push(self.value(Source::Node)?);
         }
         if self.ask.commute && !op.exact && commutes(operator) && op.args.len() == inputs.len() {
@@ -489,7 +516,18 @@ impl<'a, 'p> Sketcher<'a, 'p> {
         }
         let scene = self.sketch.scene.clone();
         let made = outputs.clone();
-        let op_node = SketchNode { op: Some(op), operator, inputs, outputs, attributes, scene };
+        let origin = Some(self.pattern().expr(expr).span);
+        let op_node = SketchNode {
+            op: Some(op),
+            operator,
+            inputs,
+            outputs,
+            attributes,
+            scene,
+            origin,
+            home: self.home,
+            bodies,
+        };
         self.sketch.nodes.push(op_node);
         match &op.output {
             Output::Index(slot) => Ok(made[*slot as usize]),
@@ -540,6 +578,9 @@ impl<'a, 'p> Sketcher<'a, 'p> {
                 outputs: vec![row],
                 attributes: Vec::new(),
                 scene: self.sketch.scene.clone(),
+                origin: None,
+                home: self.home,
+                bodies: Vec::new(),
             });
             leaves[at] = row;
         }

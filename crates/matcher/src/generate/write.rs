@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use marquetry_ir::{DType, Graph, Model, Node, Opsets, Type, ValueId};
+use marquetry_ir::{Attribute, AttributeValue, DType, Graph, Model, Node, Opsets, Type, ValueId};
 
 use super::fill::{Fill, Input};
 use super::sketch::Source;
@@ -49,16 +49,18 @@ pub(super) fn model(fill: &Fill<'_, '_>) -> Result<Drawn, Stuck> {
         nodes: fill.nodes.len(),
         runs: fill.runs,
         given: writer.given,
+        origins: fill.nodes.iter().filter_map(|node| node.origin.clone()).collect(),
+        varied: fill.nodes.iter().flat_map(|node| node.varied.iter().cloned()).collect(),
         alternatives: std::collections::BTreeSet::new(),
         model: Model::new(FORMAT, writer.graph),
     })
 }
 
-struct Writer<'w, 'a, 'p> {
-    fill: &'w Fill<'a, 'p>,
-    graph: Graph,
+pub(super) struct Writer<'w, 'a, 'p> {
+    pub(super) fill: &'w Fill<'a, 'p>,
+    pub(super) graph: Graph,
     names: BTreeMap<ValueRow, String>,
-    values: Vec<Option<ValueId>>,
+    pub(super) values: Vec<Option<ValueId>>,
     given: Vec<Given>,
 }
 
@@ -83,7 +85,7 @@ impl Writer<'_, '_, '_> {
         own.unwrap_or_else(|| self.graph.fresh_name(&format!("{letter}{}", row.index())))
     }
 
-    fn ty(&self, row: ValueRow) -> Option<Type> {
+    pub(super) fn ty(&self, row: ValueRow) -> Option<Type> {
         let (dtype, dims) = self.fill.fact(row)?;
         Some(Type::tensor(dtype, dims.iter().map(|&dim| dim.into())))
     }
@@ -94,6 +96,7 @@ impl Writer<'_, '_, '_> {
             let Source::Leaf(leaf) = source else { continue };
             let row = ValueRow::new(at);
             let tensor = self.fill.tensors[at].clone().ok_or(Stuck::Rejected)?;
+            let held = Some(tensor.clone());
             let value = if self.fill.constant[at] {
                 self.graph.add_initializer(&self.name(row, 'c'), tensor)
             } else if self.fill.ask.context && tensor.dtype() == DType::Float {
@@ -108,6 +111,7 @@ impl Writer<'_, '_, '_> {
                 var: leaf.var,
                 positive: self.fill.positive[at],
                 fixed: self.fill.fixed[at] || leaf.number.is_some(),
+                held: held.filter(|_| self.fill.fixed[at] && !self.fill.constant[at]),
             });
         }
         Ok(())
@@ -123,7 +127,8 @@ impl Writer<'_, '_, '_> {
     }
 
     fn nodes(&mut self) -> Result<(), Stuck> {
-        for node in &self.fill.nodes {
+        let fill = self.fill;
+        for node in fill.nodes.iter().filter(|node| node.home == 0) {
             let mut inputs = Vec::new();
             for input in &node.inputs {
                 inputs.push(match input {
@@ -147,6 +152,10 @@ impl Writer<'_, '_, '_> {
             }
             let mut made = Node::new(node.domain.as_str(), node.op_type.as_str());
             made.attributes.clone_from(&node.attributes);
+            for (name, body) in &node.bodies {
+                let body = AttributeValue::Graph(Box::new(self.body(*body)?));
+                made.attributes.push(Attribute::new(name.as_str(), body));
+            }
             self.graph.add_node(made, &inputs, &outputs).map_err(|_| Stuck::Rejected)?;
         }
         Ok(())

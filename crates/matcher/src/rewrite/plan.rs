@@ -15,7 +15,7 @@ use super::extract;
 use super::outline;
 use super::refusal::Refusal;
 use super::sketch::Sketch;
-use super::{Step, VerifyEach, Way};
+use super::{Checked, Step, VerifyEach, Way};
 use crate::datum::Datum;
 use crate::found::{Match, Spelling};
 use crate::index::{Index, ValueRow};
@@ -82,7 +82,11 @@ impl Planner<'_, '_> {
         let checked = match (self.verify, &function) {
             (Some(verify), None) => {
                 let (before, after) = extract::both(graph, types, &found.nodes, &sketch);
-                Some(verify.verify(step, &before, &after).map_err(Refusal::NotVerified)?)
+                let checked = verify.verify(step, &before, &after).map_err(Refusal::NotVerified)?;
+                if let (Checked::NotCompared(reason), true) = (&checked, verify.is_strict()) {
+                    return Err(Refusal::NotCompared(reason.clone()));
+                }
+                Some(checked)
             }
             // A function holds the very nodes that were matched.
             _ => None,

@@ -110,6 +110,9 @@ pub enum Refusal {
     /// What [`VerifyEach`](super::VerifyEach) found.
     #[error("the outputs differ: {0}")]
     NotVerified(String),
+    /// What a [strict](super::VerifyEach::is_strict) look could not compare.
+    #[error("it could not be verified: {0}")]
+    NotCompared(String),
     /// A function is written for other operator sets than the graph that calls it.
     #[error("`{function}` is written for opset {version} of domain \"{domain}\"")]
     OtherOpset {
@@ -152,6 +155,7 @@ impl Refusal {
             Self::Invalid { .. } => "invalid_node",
             Self::OutputKept { .. } => "output_kept",
             Self::NotVerified(_) => "not_verified",
+            Self::NotCompared(_) => "not_compared",
             Self::OtherOpset { .. } => "other_opset",
             Self::Enclosed { .. } => "enclosed",
             Self::NotWritten { .. } => "not_written",
@@ -183,6 +187,11 @@ impl Refusal {
             }
             Self::Invalid { hint, .. } => return hint.map(str::to_owned),
             Self::Shape { .. } => "add a `where` that excludes this case".to_owned(),
+            Self::NotCompared(_) => {
+                "give the inputs of the model types and shapes, or let it through with \
+                 `--verify-each` alone"
+                    .to_owned()
+            }
             Self::NotVerified(_) => "see what `marquetry pattern verify` says of it".to_owned(),
             Self::Enclosed { by } => {
                 format!("leave `{by}` out, and this one is done")

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use marquetry_ir::{Evaluate, Graph, Model, infer};
+use marquetry_ir::{Evaluate, Graph, ValueId, infer};
 
 use super::compare::{Judgement, Sides};
 use super::run::Inputs;
 use super::values::made_up;
-use crate::generate::Random;
+use super::within::{Bounds, bounds};
+use crate::generate::{Random, tensor};
 use crate::rewrite::{Checked, Step, VerifyEach, Way};
 
 /// Lengths of axes that have no number.
@@ -21,13 +22,15 @@ const LARGEST: usize = 1 << 20;
 
 /// Runs what was matched and what is to replace it on small random inputs, with the constants and
 /// shapes of the model. What cannot be run is let through, and is said to be
-/// [not compared](Checked::NotCompared).
+/// [not compared](Checked::NotCompared), unless it is to be strict.
 #[derive(Clone, Copy)]
 pub struct Each<'e> {
     /// Runs the operators.
     pub evaluate: &'e dyn Evaluate,
     /// Decides the inputs.
     pub seed: u64,
+    /// Whether what cannot be run is refused.
+    pub strict: bool,
 }
 
 impl VerifyEach for Each<'_> {
@@ -35,7 +38,7 @@ impl VerifyEach for Each<'_> {
         let tolerance = super::tolerance(step.pattern);
         for run in 0..RUNS {
             let mut random = Random::new(&[self.seed, run]);
-            let Some(inputs) = self.inputs(before, &mut random) else {
+            let Some(inputs) = self.inputs((before, after), run, &mut random) else {
                 let reason = "the type of an input is not known, or it is very large";
                 return Ok(Checked::NotCompared(reason.to_owned()));
             };
@@ -51,12 +54,28 @@ impl VerifyEach for Each<'_> {
         }
         Ok(Checked::Same)
     }
+
+    fn is_strict(&self) -> bool {
+        self.strict
+    }
+}
+
+fn bounds_of(graph: &Graph) -> BTreeMap<ValueId, Bounds> {
+    bounds(graph, &infer::run_graph(graph))
 }
 
 impl Each<'_> {
-    fn inputs(&self, graph: &Graph, random: &mut Random) -> Option<Inputs> {
-        let model = Model::new(10, graph.clone());
-        let types = infer::run(&model);
+    fn inputs(
+        &self,
+        (graph, after): (&Graph, &Graph),
+        run: u64,
+        random: &mut Random,
+    ) -> Option<Inputs> {
+        let types = infer::run_graph(graph);
+        let bounds = bounds(graph, &types);
+        // Both sides have to take them.
+        let others = bounds_of(after);
+        let pairs: BTreeMap<_, _> = graph.inputs.iter().zip(&after.inputs).collect();
         let mut symbols: BTreeMap<String, usize> = BTreeMap::new();
         let mut inputs = Inputs::new();
         for &input in &graph.inputs {
@@ -76,7 +95,21 @@ impl Each<'_> {
             if count > LARGEST {
                 return None;
             }
-            inputs.insert(input, made_up(dtype, &dims, random, self.evaluate)?);
+            let pair = pairs.get(&input).and_then(|other| others.get(*other));
+            let both = bounds.get(&input).into_iter().chain(pair).copied();
+            let both = both.reduce(|(a, b), (c, d)| (a.max(c), b.min(d)));
+            let made = match both.filter(|_| !dtype.is_float()) {
+                Some((low, high)) => {
+                    // By turns those counted from the end too.
+                    let low = if run.is_multiple_of(2) { low.max(0) } else { low };
+                    let width = usize::try_from(high.checked_sub(low)?.checked_add(1)?).ok()?;
+                    let number = |random: &mut Random| (low + random.below(width) as i64) as f64;
+                    let numbers: Vec<f64> = (0..count).map(|_| number(random)).collect();
+                    tensor(self.evaluate, dtype, &dims, &numbers)?
+                }
+                None => made_up(dtype, &dims, random, self.evaluate)?,
+            };
+            inputs.insert(input, made);
         }
         Some(inputs)
     }

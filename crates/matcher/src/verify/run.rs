@@ -27,13 +27,7 @@ pub(super) fn run_wide(
     inputs: &Inputs,
 ) -> Result<Vec<Tensor>, EvaluateError> {
     let mut wide = graph.clone();
-    let values: Vec<ValueId> = wide.values().collect();
-    for value in values {
-        let value = wide.value_mut(value);
-        if let Some(constant) = &value.constant {
-            value.constant = Some(converted(constant, DType::Double, evaluate));
-        }
-    }
+    widen(&mut wide, evaluate);
     // What a cast is like is not known any more when all is wide.
     let mut types: BTreeMap<ValueId, DType> = BTreeMap::new();
     for (value, tensor) in inputs {
@@ -45,7 +39,7 @@ pub(super) fn run_wide(
         }
     }
     run_then(graph, evaluate, inputs, &BTreeMap::new(), &mut |value, tensor| {
-        types.insert(value, tensor.dtype());
+        types.extend(value.map(|value| (value, tensor.dtype())));
         tensor
     })?;
     let inputs = retyped_inputs(inputs, DType::Double, evaluate);
@@ -54,14 +48,33 @@ pub(super) fn run_wide(
     })
 }
 
+/// Makes all constants `double`, those of bodies included.
+fn widen(graph: &mut Graph, evaluate: &dyn Evaluate) {
+    let values: Vec<ValueId> = graph.values().collect();
+    for value in values {
+        let value = graph.value_mut(value);
+        if let Some(constant) = &value.constant {
+            value.constant = Some(converted(constant, DType::Double, evaluate));
+        }
+    }
+    let nodes: Vec<_> = graph.nodes().collect();
+    for node in nodes {
+        for attribute in &mut graph.node_mut(node).attributes {
+            if let AttributeValue::Graph(body) = &mut attribute.value {
+                widen(body, evaluate);
+            }
+        }
+    }
+}
+
 /// The outputs of a graph, where something is done to every result, and casts are to be like values
-/// of these types.
+/// of these types. The results of bodies have no name outside of them.
 fn run_then(
     graph: &Graph,
     evaluate: &dyn Evaluate,
     inputs: &Inputs,
     types: &BTreeMap<ValueId, DType>,
-    then: &mut dyn FnMut(ValueId, Tensor) -> Tensor,
+    then: &mut dyn FnMut(Option<ValueId>, Tensor) -> Tensor,
 ) -> Result<Vec<Tensor>, EvaluateError> {
     let failed = |node: &marquetry_ir::Node, reason: &str| EvaluateError::Unsupported {
         op_type: node.op_type.clone(),
@@ -77,9 +90,6 @@ fn run_then(
     }
     for id in graph.order().unwrap_or_default() {
         let node = graph.node(id);
-        if node.bodies().next().is_some() {
-            return Err(failed(node, "it holds graphs"));
-        }
         let mut operands = Vec::new();
         for input in graph.inputs(id) {
             operands.push(match input {
@@ -91,6 +101,29 @@ fn run_then(
             });
         }
         let outputs = graph.outputs(id);
+        if node.is_onnx("If") {
+            let condition = operands.first().cloned().flatten().and_then(|truth| truth.item());
+            let name = if condition == Some(0.0) { "else_branch" } else { "then_branch" };
+            let Some(body) = node.attribute(name).and_then(|it| it.graphs().first()) else {
+                return Err(failed(node, "it has no such branch"));
+            };
+            let captured = body.values().filter(|id| body.value(*id).kind == Kind::Captured);
+            let around = captured.filter_map(|id| {
+                let outer = graph.find(body.value(id).name())?;
+                Some((id, known.get(&outer)?.clone()))
+            });
+            let around: Inputs = around.collect();
+            // Every result was done to inside.
+            let inner = &mut |_: Option<ValueId>, tensor| then(None, tensor);
+            let results = run_then(body, evaluate, &around, &BTreeMap::new(), inner)?;
+            for (output, result) in outputs.into_iter().zip(results) {
+                known.extend(output.map(|output| (output, then(Some(output), result))));
+            }
+            continue;
+        }
+        if node.bodies().next().is_some() {
+            return Err(failed(node, "it holds graphs"));
+        }
         let mut attributes = node.attributes.clone();
         let says = |name: &str| node.attribute(name).is_some();
         if node.is_onnx("Split") && operands.len() < 2 && !says("split") && !says("num_outputs") {
@@ -114,7 +147,7 @@ fn run_then(
         let results = evaluate.evaluate(operation, &operands)?;
         for (output, result) in outputs.into_iter().zip(results) {
             if let Some(output) = output {
-                known.insert(output, then(output, result));
+                known.insert(output, then(Some(output), result));
             }
         }
     }
@@ -148,6 +181,7 @@ pub(super) fn retyped(graph: &Graph, to: DType, evaluate: &dyn Evaluate) -> Grap
                     }
                 }
                 AttributeValue::Tensor(tensor) => *tensor = converted(tensor, to, evaluate),
+                AttributeValue::Graph(body) => **body = retyped(body, to, evaluate),
                 _ => {}
             }
         }

@@ -47,7 +47,8 @@ pub(super) fn values(
                 best[at] = before;
             }
         }
-        if !put(inputs, &best) {
+        // A `double` does not hold all integers.
+        if !(put(inputs, &best) && fails(inputs)) {
             inputs.insert(value, original);
         }
     }

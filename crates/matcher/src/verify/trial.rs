@@ -16,7 +16,7 @@ use super::{
     tolerance, values,
 };
 use crate::found::Match;
-use crate::generate::{Alternative, Ask, Drawn, Generator, Random, Stuck, Variant};
+use crate::generate::{Alternative, Ask, Drawn, Generator, Open, Random, Stuck, Variant};
 use crate::rewrite::{Refusal, Step, Way, replace};
 
 /// Samples where neither the pattern nor the caller says how many.
@@ -128,6 +128,8 @@ impl<'a, 'p> Trial<'a, 'p> {
         let mut failure: Option<Failure> = None;
         let (mut failed, mut compared) = (0, 0);
         let mut covered = 0;
+        let mut varied: BTreeSet<Open> = BTreeSet::new();
+        let mut origins = BTreeSet::new();
         for (at, variant) in variants.variants.iter().enumerate() {
             let mut left = each;
             let mut seen = false;
@@ -196,6 +198,8 @@ impl<'a, 'p> Trial<'a, 'p> {
                     left -= 1;
                     seen = true;
                     reached.extend(pair.drawn.alternatives());
+                    varied.extend(pair.drawn.varied.iter().cloned());
+                    origins.extend(pair.drawn.origins.iter().cloned());
                     if wrong || compared <= SAMPLES {
                         candidates.add(&pair.drawn.model, &pair.found, wrong);
                     }
@@ -210,6 +214,17 @@ impl<'a, 'p> Trial<'a, 'p> {
         for alternative in all.difference(&reached) {
             let (span, what) = generator.describe(*alternative);
             let missed = NotReached { span, what };
+            if !verdict.not_reached.contains(&missed) {
+                verdict.not_reached.push(missed);
+            }
+        }
+        for open in generator.open().difference(&varied) {
+            // What is not there at all is missed above.
+            if !origins.contains(&(open.span, open.operator.clone())) {
+                continue;
+            }
+            let what = format!("another `{}` of `{}`", open.attribute, open.operator);
+            let missed = NotReached { span: open.span, what };
             if !verdict.not_reached.contains(&missed) {
                 verdict.not_reached.push(missed);
             }
@@ -246,7 +261,7 @@ impl<'a, 'p> Trial<'a, 'p> {
             .drawn
             .given
             .iter()
-            .filter(|given| given.positive)
+            .filter(|given| given.positive || given.held.is_some())
             .map(|given| given.value)
             .collect();
         shrink::values(&mut failure.inputs, &positive, self.evaluate, &mut |inputs| {

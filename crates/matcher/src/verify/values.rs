@@ -43,10 +43,19 @@ pub(super) fn inputs(
         let (dtype, dims) = (ty.dtype?, ty.known_shape()?);
         let given = drawn.given.iter().find(|given| given.value == input);
         let sampler = given.and_then(|given| sampler(pattern, given));
+        if let (None, Some(held)) = (sampler, given.and_then(|given| given.held.clone())) {
+            inputs.insert(input, held);
+            continue;
+        }
         let positive = given.is_some_and(|given| given.positive);
         let count = dims.iter().product();
         let content = match sampler {
             Some(sampler) => sampled(sampler, count, random)?,
+            // More digits than a `double` has.
+            None if dtype == DType::Int64 && matches!(class, Class::Wide | Class::Edges) => {
+                inputs.insert(input, Tensor::from_i64s(dims, &long(class, count, random)).ok()?);
+                continue;
+            }
             None => content(class, dtype, &dims, positive, random),
         };
         inputs.insert(input, tensor(evaluate, dtype, &dims, &content)?);
@@ -104,11 +113,19 @@ fn content(
     let count = dims.iter().product();
     let mut content = numbers(random, dtype, count, positive);
     if !dtype.is_float() {
-        if let Some((least, greatest)) = limits(dtype).filter(|_| class == Class::Edges) {
-            for _ in 0..2.min(count) {
-                let at = random.below(count);
-                content[at] = *random.pick(&[least, greatest, 0.0, 1.0]);
+        let Some((least, greatest)) = limits(dtype) else { return content };
+        match class {
+            Class::Wide => {
+                content.iter_mut().for_each(|x| *x = random.uniform(least, greatest).round());
             }
+            Class::Edges => {
+                let near = [least, greatest, 0.0, 1.0, least + 1.0, greatest - 1.0];
+                for _ in 0..2.min(count) {
+                    let at = random.below(count);
+                    content[at] = *random.pick(&near);
+                }
+            }
+            _ => {}
         }
         return content;
     }
@@ -134,7 +151,7 @@ fn content(
             }
             let tiny = if dtype == DType::Double { 5e-310 } else { 1e-41 };
             let planted = [0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, tiny, 1e3, -1e3];
-            for _ in 0..2.min(count) {
+            for _ in 0..(2 + count / 16).min(count) {
                 let at = random.below(count);
                 content[at] = *random.pick(&planted);
             }
@@ -151,9 +168,30 @@ fn limits(dtype: DType) -> Option<(f64, f64)> {
         DType::Int16 => (-32768.0, 32767.0),
         DType::Uint16 => (0.0, 65535.0),
         DType::Int32 => (-2147483648.0, 2147483647.0),
-        DType::Int64 => (-9007199254740992.0, 9007199254740992.0),
+        DType::Uint32 => (0.0, 4294967295.0),
         _ => return None,
     })
+}
+
+/// Integers of many digits: of every length, or those just beside what smaller types hold.
+fn long(class: Class, count: usize, random: &mut Random) -> Vec<i64> {
+    const BESIDE: [i64; 10] = [
+        i64::MIN,
+        i64::MAX,
+        (1 << 53) + 1,
+        -(1 << 53) - 1,
+        (1 << 24) + 1,
+        1 << 31,
+        -(1 << 31) - 1,
+        1 << 32,
+        0,
+        1,
+    ];
+    let number = |random: &mut Random| match class {
+        Class::Edges => *random.pick(&BESIDE),
+        _ => random.next().cast_signed() >> (8 * random.below(8)),
+    };
+    (0..count).map(|_| number(random)).collect()
 }
 
 /// Made-up content for a type of which not all lengths are known: those without a number are small.
