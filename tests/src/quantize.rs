@@ -30,6 +30,10 @@ impl FindGroups for Shipped {
     fn find_groups(&self, model: &Model, _: &[String]) -> Result<Groups, String> {
         Ok(marquetry::groups(model, &LIBRARY))
     }
+
+    fn knows(&self, pattern: &str) -> bool {
+        LIBRARY.patterns().iter().any(|known| known.name == pattern)
+    }
 }
 
 fn sample(src: &str) -> Vec<Tensor> {

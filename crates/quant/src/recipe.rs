@@ -265,20 +265,22 @@ impl Standard {
 
     /// The recipe these choices mean.
     pub fn recipe(&self) -> Recipe {
-        let weights = WeightSpec {
+        let spec = WeightSpec {
             dtype: self.weights,
             // Unsigned weights have no middle to be symmetric about.
             symmetric: (!self.weights.is_signed()).then_some(false),
             granularity: self.granularity,
             ..WeightSpec::default()
         };
-        let place = Place { activations: self.activations, weights, ..Place::default() };
+        let place = Place { activations: self.activations, weights: spec, ..Place::default() };
         let export = Export { qdq: Some(self.qdq.clone()), encodings: self.encodings.clone() };
         let by = match self.granularity {
             WeightGranularity::PerTensor => EqualizeBy::Weights,
             _ => EqualizeBy::Activations,
         };
-        let equalize = Step::Equalize(Equalize { by, ..Equalize::default() });
+        let (activations, weights) = (self.activations, self.weights);
+        let equalize = Equalize { by, activations, weights, ..Equalize::default() };
+        let equalize = Step::Equalize(equalize);
         let mut passes = vec![Step::FoldConstants, Step::FoldBatchNorm];
         passes.extend(self.equalize.then_some(equalize));
         passes.extend([Step::Group(Group::default()), Step::Place(place)]);

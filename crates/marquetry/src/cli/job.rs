@@ -274,6 +274,10 @@ impl FindGroups for Finder<'_> {
         );
         Ok(marquetry_matcher::group(&matches, &patterns))
     }
+
+    fn knows(&self, pattern: &str) -> bool {
+        self.0.iter().any(|known| known.name == pattern)
+    }
 }
 
 /// A bar for each pass that says how far it is; nothing where standard error is no terminal.

@@ -1,5 +1,6 @@
 //! Equalize: channels of very different ranges are brought together before anything is quantized.
 
+mod noise;
 mod pairs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,11 +12,12 @@ use serde::{Deserialize, Serialize};
 use super::watch::Watch;
 use super::weights::{name, numeric, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
-use crate::Granularity;
+use crate::DType;
 use crate::grid::Grid;
 use crate::kernel::{WEIGHT, label};
 use crate::plan::Reason;
 
+use noise::{Behind, Channel, widen};
 use pairs::Pair;
 
 /// Room above the largest value that was seen before a bound would cut it off.
@@ -23,6 +25,8 @@ const HEADROOM: f64 = 1.25;
 /// The smallest range that counts, as a share of the largest: channels that are dead on the samples
 /// must not grow without limit.
 const FLOOR: f64 = 1e-3;
+/// The share of the noise that must be left at most for a pair to be worth changing.
+const WORTH: f64 = 0.9;
 
 /// Scales channels between two layers so that all of them use the range of their one quantizer.
 ///
@@ -32,13 +36,16 @@ const FLOOR: f64 = 1e-3;
 /// bound cuts nothing off. So the float model computes the same as before, up to rounding.
 ///
 /// s_c = r_c^m / w_c^(1−m), with r_c the largest value of the channel on the samples, w_c its largest
-/// weight in the second layer, and m the part that moves into the weights. A depthwise layer has a
-/// scale for every channel anyway, so all of it moves (m = 1). Nagel et al., "Data-Free Quantization
-/// Through Weight Equalization and Bias Correction" (2019) take the first layer's weights for r_c;
-/// Xiao et al., "SmoothQuant" (2023) the activations.
+/// weight in the second layer, and m the part that moves into the weights: a half, and all of it into
+/// a depthwise layer, which has a scale for every channel anyway. Where activations have more than
+/// eight bits, it is their weights that count: m is the one of five that should leave the least noise
+/// of rounding behind the second layer, and none where every one would leave as much as there is.
+/// Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (2019) take the
+/// first layer's weights for r_c; Xiao et al., "SmoothQuant" (2023) the activations.
 ///
 /// It changes weights, so it stands behind `FoldBatchNorm` and before `Group`.
-/// In RON: `Equalize()`, `Equalize(by: Weights, samples: 32, migrate: 0.5)`.
+/// In RON: `Equalize()`, `Equalize(by: Weights, samples: 32, migrate: 0.5)`,
+/// `Equalize(activations: UInt16, weights: Int8)`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Equalize {
@@ -46,9 +53,17 @@ pub struct Equalize {
     pub by: EqualizeBy,
     /// How many samples are run at most.
     pub samples: usize,
-    /// The part m of the range that moves into the weights of a layer that is not depthwise, 0 to 1.
-    pub migrate: f64,
+    /// The part m of the range that moves into the weights, 0 to 1; as above where left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migrate: Option<f64>,
+    /// The type that activations will have, which tells how much noise their grid leaves.
+    pub activations: DType,
+    /// The type that weights will have, likewise.
+    pub weights: DType,
 }
+
+/// The parts that are tried.
+const PARTS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 
 /// What is brought together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +77,13 @@ pub enum EqualizeBy {
 
 impl Default for Equalize {
     fn default() -> Equalize {
-        Equalize { by: EqualizeBy::default(), samples: 64, migrate: 0.5 }
+        Equalize {
+            by: EqualizeBy::default(),
+            samples: 64,
+            migrate: None,
+            activations: DType::UInt8,
+            weights: DType::Int8,
+        }
     }
 }
 
@@ -109,26 +130,23 @@ impl Pass for Equalize {
         }
         constants.write();
         graph.drop_unused();
-        let all =
-            if pairs.len() == equalized { "" } else { " (the others are dead or not finite)" };
-        let done =
-            format!("{equalized} of {} pairs of layers on {samples} samples{all}", pairs.len());
+        let done = format!("{equalized} of {} pairs of layers on {samples} samples", pairs.len());
         Ok(Summary::new(self, done))
     }
 }
 
 impl Equalize {
-    /// The largest magnitude of every channel of every observed value, and the number of samples.
+    /// What is seen of every channel of every observed value, and the number of samples.
     fn ranges(
         &self,
         graph: &Graph,
         pairs: &[Pair],
         cx: &Context<'_>,
-    ) -> Result<(BTreeMap<ValueId, Vec<f64>>, usize), PassError> {
+    ) -> Result<(BTreeMap<ValueId, Vec<Channel>>, usize), PassError> {
         let axes: BTreeMap<ValueId, i64> =
             pairs.iter().map(|pair| (pair.observed, pair.axis)).collect();
         let wanted: BTreeSet<ValueId> = axes.keys().copied().collect();
-        let mut ranges: BTreeMap<ValueId, Vec<f64>> =
+        let mut ranges: BTreeMap<ValueId, Vec<Channel>> =
             wanted.iter().map(|&value| (value, Vec::new())).collect();
         let total = cx.samples.count().min(self.samples);
         let watch = Watch { pass: self.name(), graph, wanted: &wanted, span: 0..total };
@@ -141,64 +159,66 @@ impl Equalize {
         Ok((ranges, total))
     }
 
-    /// The divisor of every channel; none where the pair is better left alone.
+    /// The divisor of every channel; none where the pair is better left alone: where it is dead, holds
+    /// what is not finite, or where rounding should leave as little noise as it is.
     fn scales(
         &self,
         pair: &Pair,
-        seen: &[f64],
+        channels: &[Channel],
         constants: &mut Constants<'_>,
     ) -> Result<Option<Vec<f64>>, PassError> {
-        let second = pair.second;
-        let (dims, weight) = constants.get(second.node, WEIGHT)?;
-        let columns = largest(weight, second.inputs(dims), |at| second.input_channel(dims, at));
         let first = pair.first;
         let (dims, weight) = constants.get(first.node, WEIGHT)?;
         let rows = largest(weight, first.outputs(dims), |at| first.output_channel(dims, at));
-        if rows.len() != columns.len() || seen.len() != rows.len() {
+        let second = pair.second;
+        let (dims, weight) = constants.get(second.node, WEIGHT)?;
+        let columns = largest(weight, second.inputs(dims), |at| second.input_channel(dims, at));
+        if rows.len() != columns.len() || channels.len() != rows.len() {
             return Ok(None);
         }
+        let seen: Vec<f64> = channels.iter().map(Channel::most).collect();
         let ranges = match self.by {
-            EqualizeBy::Activations => seen,
+            EqualizeBy::Activations => &seen,
             EqualizeBy::Weights => &rows,
         };
         let (Some(ranges), Some(columns), Some(seen)) =
-            (floored(ranges), floored(&columns), floored(seen))
+            (floored(ranges), floored(&columns), floored(&seen))
         else {
             return Ok(None);
         };
-        let depthwise = pair.second.depthwise() && self.by == EqualizeBy::Activations;
-        let migrate = if depthwise { 1.0 } else { self.migrate.clamp(0.0, 1.0) };
-        let mut scales: Vec<f64> = ranges
-            .iter()
-            .zip(&columns)
-            .map(|(range, column)| range.powf(migrate) / column.powf(1.0 - migrate))
-            .collect();
-        let most = scales.iter().copied().fold(0.0, f64::max);
-        scales.iter_mut().for_each(|scale| *scale /= most);
-        if let Some(bound) = pair.bound {
-            for (scale, seen) in scales.iter_mut().zip(&seen) {
-                *scale = scale.max((seen * HEADROOM).min(bound) / bound);
+        let scales = |part: f64| {
+            let each = ranges.iter().zip(&columns);
+            let mut scales: Vec<f64> =
+                each.map(|(range, column)| range.powf(part) / column.powf(1.0 - part)).collect();
+            let most = scales.iter().copied().fold(0.0, f64::max);
+            scales.iter_mut().for_each(|scale| *scale /= most);
+            if let Some(bound) = pair.bound {
+                for (scale, seen) in scales.iter_mut().zip(&seen) {
+                    *scale = scale.max((seen * HEADROOM).min(bound) / bound);
+                }
+            }
+            scales
+        };
+        if let Some(part) = self.migrate {
+            return Ok(Some(scales(part.clamp(0.0, 1.0))));
+        }
+        // What one grid of eight bits cuts off on other samples grows as channels fill it, and was
+        // found to outweigh what the expectation promises.
+        if self.by == EqualizeBy::Weights || self.activations.bits() <= 8 {
+            let all = second.depthwise() && self.by == EqualizeBy::Activations;
+            return Ok(Some(scales(if all { 1.0 } else { 0.5 })));
+        }
+        let (activations, weights) = (self.activations, self.weights);
+        let behind = Behind { layer: second, dims, weight, seen: channels, activations, weights };
+        let mut best = (behind.noise(&vec![1.0; rows.len()]) * WORTH, None);
+        for scales in PARTS.map(scales) {
+            let noise = behind.noise(&scales);
+            if noise < best.0 {
+                best = (noise, Some(scales));
             }
         }
-        Ok(Some(scales))
+        Ok(best.1)
     }
-}
-
-/// Takes the largest magnitude of every channel into account.
-fn widen(
-    seen: &mut Vec<f64>,
-    dims: &[usize],
-    axis: i64,
-    data: &[f32],
-) -> Result<(), crate::NumericError> {
-    let grid = Grid::new(dims, Granularity::PerChannel(axis))?;
-    grid.check(data.len())?;
-    seen.resize(grid.cells().max(seen.len()), 0.0);
-    grid.runs(|channel, run| {
-        let most = data[run].iter().fold(0f32, |most, x| most.max(x.abs()));
-        seen[channel] = seen[channel].max(f64::from(most));
-    });
-    Ok(())
 }
 
 /// The largest magnitude of every channel of a weight.

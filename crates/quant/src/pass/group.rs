@@ -16,6 +16,9 @@ pub trait FindGroups: Sync {
     ///
     /// A message where a name is unknown or the library cannot be read.
     fn find_groups(&self, model: &Model, names: &[String]) -> Result<Groups, String>;
+
+    /// Whether the library has a pattern of this name.
+    fn knows(&self, pattern: &str) -> bool;
 }
 
 /// Finds the groups that placement respects.
@@ -48,12 +51,23 @@ impl Pass for Group {
         let total: usize = counts.iter().map(|(_, count)| count).sum();
         let list: Vec<String> =
             counts.iter().map(|(pattern, count)| format!("{count} {pattern}")).collect();
-        Ok(Summary::new(
+        let mut summary = Summary::new(
             self,
             match total {
                 0 => "no groups".to_owned(),
                 _ => format!("{total} groups: {}", list.join(", ")),
             },
-        ))
+        );
+        let rules = state.policy.everywhere().map_or(&[] as &[_], |rules| &rules.groups);
+        let lacking =
+            rules.iter().map(|rule| &rule.pattern).filter(|name| !cx.patterns.knows(name));
+        summary.notes.extend(lacking.map(|name| {
+            let policy = &state.policy.name;
+            format!(
+                "`{policy}` takes matches of the pattern `{name}` for one operator, and no such \
+                 pattern is loaded: they are quantized node by node"
+            )
+        }));
+        Ok(summary)
     }
 }

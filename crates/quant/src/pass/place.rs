@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::plan::{Plan, Reason, Role};
-use crate::policy::Placement;
+use crate::policy::{Placement, Precision, SupportedKernel};
 use crate::seal::source;
 use crate::{DType, FixedRange};
 
@@ -119,6 +119,17 @@ impl WeightGranularity {
     }
 }
 
+impl Place {
+    /// Whether a kernel takes the types that are placed.
+    fn fits(&self, kernel: &SupportedKernel) -> bool {
+        let of = |precision: &Precision, dtype: DType| {
+            precision.bits == dtype.bits() && precision.float != dtype.is_integer()
+        };
+        of(&kernel.activation, self.activations)
+            && kernel.param.as_ref().is_none_or(|param| of(param, self.weights.dtype))
+    }
+}
+
 impl Pass for Place {
     fn name(&self) -> &str {
         "Place"
@@ -207,6 +218,14 @@ impl Pass for Place {
             summary.notes.push(format!(
                 "the model is quantized already, with {already} QuantizeLinear and DequantizeLinear, \
                  which stay as they are"
+            ));
+        }
+        let kernels =
+            state.policy.everywhere().map_or(&[] as &[_], |rules| &rules.supported_kernels);
+        if !kernels.is_empty() && !kernels.iter().any(|kernel| self.fits(kernel)) {
+            summary.notes.push(format!(
+                "the kernels that `{}` lists have none for {} with {}",
+                state.policy.name, self.activations, self.weights.dtype
             ));
         }
         if nested > 0 {

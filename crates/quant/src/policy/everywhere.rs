@@ -47,7 +47,7 @@ pub struct Everywhere {
     pub movement: Movement,
     /// The generation of the hardware, such as `V73`, where rules depend on it.
     pub hardware: Option<String>,
-    /// Pairs of precisions that the target has kernels for; kept for those who ask.
+    /// Pairs of precisions that the target has kernels for; where none fits, a note says so.
     pub supported_kernels: Vec<SupportedKernel>,
     /// The last word about single values, in order.
     pub overrides: Vec<Override>,
@@ -89,7 +89,7 @@ pub struct OpRule {
     pub per_channel: Option<bool>,
     /// The range of its results, or one end of it, whatever is observed.
     pub range: Option<FixedRange>,
-    /// Pairs of precisions that the target has kernels for; kept for those who ask.
+    /// Pairs of precisions that the target has kernels for; where none fits, a note says so.
     pub supported_kernels: Vec<SupportedKernel>,
 }
 
