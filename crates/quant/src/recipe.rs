@@ -206,8 +206,8 @@ pub struct Standard {
     pub samples: Option<usize>,
     /// Whether scales of weights are raised where a 32-bit accumulator needs it.
     pub adjust_weights: bool,
-    /// How many parts of the range of each weight are tried by what its outputs lose; none where left
-    /// out.
+    /// How many parts of the range of each weight are tried by what its outputs lose, 0 for none; where
+    /// left out, 20 where weights have at most four bits, samples are run, and the numbers are ours.
     pub seq_mse: Option<u32>,
     /// Whether weights are rounded so that outputs change least, which runs the samples once more; where
     /// left out, where they have at most four bits, samples are run, and the numbers are ours.
@@ -285,10 +285,15 @@ impl Standard {
         passes.extend(self.equalize.then_some(equalize));
         passes.extend([Step::Group(Group::default()), Step::Place(place)]);
         passes.extend(self.propagate.then_some(Step::Propagate));
-        passes.extend(self.seq_mse.map(|candidates| {
-            let (compat, samples) = (self.compat, self.samples);
-            Step::SeqMse(SeqMse { candidates, compat, samples, ..SeqMse::default() })
-        }));
+        // Few bits are worth looking at what outputs lose.
+        let few = self.weights.is_integer() && self.weights.bits() <= 4;
+        let own = self.compat == Compat::Default && self.statistics.is_none();
+        let seq_mse = SeqMse { compat: self.compat, samples: self.samples, ..SeqMse::default() };
+        match self.seq_mse {
+            Some(0) => {}
+            Some(candidates) => passes.push(Step::SeqMse(SeqMse { candidates, ..seq_mse })),
+            None => passes.extend((few && own).then_some(Step::SeqMse(seq_mse))),
+        }
         passes.push(Step::Calibrate(Calibrate {
             scheme: self.scheme,
             compat: self.compat,
@@ -297,8 +302,6 @@ impl Standard {
             adjust_weights: self.adjust_weights,
             ..Calibrate::default()
         }));
-        let few = self.weights.is_integer() && self.weights.bits() <= 4;
-        let own = self.compat == Compat::Default && self.statistics.is_none();
         if self.gptq.unwrap_or(few && own) {
             passes.push(Step::Gptq(Gptq { samples: self.samples, ..Gptq::default() }));
         }

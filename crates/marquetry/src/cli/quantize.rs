@@ -22,7 +22,9 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
     let encodings = encodings(args.encodings.as_deref()).map(|file| file.path);
     let outputs = [&args.output].into_iter().chain(&encodings).map(PathBuf::as_path).collect();
     let Choices { samples, patterns, stats, seq_mse, bias_correction, .. } = &args.choices;
-    let again = *bias_correction || seq_mse.is_some() || gptq(&args.choices) == Some(true);
+    let again = *bias_correction
+        || seq_mse.is_some_and(|candidates| candidates > 0)
+        || gptq(&args.choices) == Some(true);
     let reads = stats.iter().map(PathBuf::as_path).collect();
     let (samples_needed, patterns) = (stats.is_none() || again, &patterns.files);
     Job { model: &args.model, samples, samples_needed, patterns, reads, outputs, instead: None }
