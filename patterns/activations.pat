@@ -24,6 +24,7 @@ def gelu_erf(x) = 0.5 * x * erf_gate(x)
   | scaled<k = 0.5>(x * erf_gate(x))
   | scaled<k = 0.5>(x) * erf_gate(x)
   | x * half_erf_gate(x)
+  | scaled<k = 0.5>(x) + scaled<k = 0.5>(x) * Erf(over_root_two(x))
 
 pattern Gelu in gelu (x) => (y) {
   dup h = cast?(x)
@@ -38,6 +39,7 @@ def cubic(x) = ({sqrt(2 / pi)} ± 0.01%) * (x + 0.044715 * x ^ 3)
   | ({sqrt(2 / pi)} ± 0.01%) * (x + 0.044715 * x * x ^ 2)
   | x * ({sqrt(2 / pi)} ± 0.01%) * (1 + 0.044715 * x * x)
   | x * ({sqrt(2 / pi)} ± 0.01%) * (1 + 0.044715 * x ^ 2)
+  | x * (({sqrt(2 / pi)} ± 0.01%) + ({0.044715 * sqrt(2 / pi)} ± 0.01%) * (x * x | x ^ 2))
 # twice that, as the argument of a sigmoid
 def double_cubic(x) = scaled<k = 2>(cubic(x))
   | ({sqrt(8 / pi)} ± 0.01%) * (x + 0.044715 * x ^ 3)
@@ -62,7 +64,9 @@ pattern GeluTanh in gelu (x) => (y) {
 # x · σ(1.702 x)
 pattern QuickGelu in gelu (x) => (y) {
   dup h = cast?(x)
-  y = cast?(h * sigmoid(scaled<k = 1.702>(h))) | com.microsoft.QuickGelu<alpha = 1.702>(x)
+  y = cast?(h * sigmoid(scaled<k = 1.702>(h)))
+    | cast?(h / (1 + Exp(scaled<k = -1.702>(h) | -scaled<k = 1.702>(h))))
+    | com.microsoft.QuickGelu<alpha = 1.702>(x)
   where? dtype(y) == dtype(x)
 } equals { y = Swish<alpha = 1.702>(x) }
   quant { skip interior, consts }

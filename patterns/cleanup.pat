@@ -26,11 +26,11 @@ rule drop_reshape (x) => (y) {
   where shape(x) == shape(y)
 } ~> { y = x }
 rule drop_expand (x) => (y) {
-  y = Expand(x, _)
+  y = Expand<...>(x, ...)
   where shape(x) == shape(y)
 } ~> { y = x }
 rule drop_tile (x) => (y) {
-  y = Tile(x, _)
+  y = Tile<...>(x, ...)
   where shape(x) == shape(y)
 } ~> { y = x }
 # A step of −1 turns an axis round and keeps its length.

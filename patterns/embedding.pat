@@ -42,3 +42,11 @@ test "the rows of a computed matrix"
     y = Gather (table, ids)
   }
   rejects Embedding
+
+test "rows and positions"
+  <ir_version: 8, opset_import: ["" : 13]>
+  g (int64[2,6] ids) => (float[2,6,4] y) <float[9,4] table = {...}, float[6,4] positions = {...}> {
+    e = Gather (table, ids)
+    y = Add (e, positions)
+  }
+  matches EmbeddingWithPosition { ids = ids, table = table, positions = positions }

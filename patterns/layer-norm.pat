@@ -14,7 +14,7 @@ pattern LayerNorm in norm <axes, eps> (x, const scale?, const bias?) => (y) {
   either {
     dup h = cast?(x)
     # TensorFlow and hand-written code subtract the mean twice; PyTorch widens the difference only.
-    dup d = cast?(h - mean<axes>(h))
+    dup d = cast?(h - mean<axes>(h) | h + -mean<axes>(h))
     v = variance<axes>(h, d)
     n = div(d, root(v + eps)) | d * rsqrt(v + eps)
     y = cast?(n *? scale +? bias)

@@ -3,7 +3,7 @@
 # The matrix gets a scale for each output, and the bias the product of the scales of x and W.
 #
 #   before: p = MatMul(x, w); y = Add(p, b)
-#   after:  y = Gemm(x, w, b)
+#   after:  y = Linear(x, w, b)
 
 pattern Linear in linear (x, const w, const b?) => (y) {
   either {

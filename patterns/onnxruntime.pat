@@ -68,3 +68,14 @@ test "a bias and a GELU"
   g (float[2,3] x) => (float[2,3] y) <float[3] b = {1,2,3}> {
     y = com.microsoft.BiasGelu (x, b)
   }
+
+test "a sum that goes on, and its norm"
+  <ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+  g (float[2,3,4] x, float[2,3,4] skip) => (float[2,3,4] y, float[2,3,4] h) <float[4] s = {1,1,1,1}, float[4] b = {0,0,0,0}> {
+    h = Add (x, skip)
+    y = LayerNormalization (h, s, b)
+  }
+  becomes <ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+  g (float[2,3,4] x, float[2,3,4] skip) => (float[2,3,4] y, float[2,3,4] h) <float[4] s = {1,1,1,1}, float[4] b = {0,0,0,0}> {
+    y, m, i, h = com.microsoft.SkipLayerNormalization <epsilon: float = 1e-05> (x, skip, s, b)
+  }

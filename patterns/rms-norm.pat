@@ -19,6 +19,7 @@ pattern RmsNorm in norm <axes, eps> (x, const scale?) => (y) {
       | cast?(n) *? scale
       | cast?(h * rsqrt(m) * scale)
       | cast?(h * (scale / root(m)))
+      | cast?(div(h * scale, root(m)))
   } or {
     y = RMSNormalization<axis = a, epsilon = eps, ...>(x, scale)
       | SimplifiedLayerNormalization<axis = a, epsilon = eps, ...>(x, scale)
@@ -92,6 +93,19 @@ test "Llama, opset 13: float32 between two casts"
     n = Mul (h, i)
     c = Cast <to: int = 10> (n)
     y = Mul (s, c)
+  }
+  matches RmsNorm { x = x, eps = 1e-6, scale = s }
+
+test "a reciprocal root"
+  <ir_version: 8, opset_import: ["" : 13]>
+  g (float[2,8] x) => (float[2,8] y) <float two = {2}, float eps = {1e-6}, float[8] s = {1,1,1,1,1,1,1,1}> {
+    q = Pow (x, two)
+    m = ReduceMean <axes: ints = [-1], keepdims: int = 1> (q)
+    e = Add (m, eps)
+    r = Sqrt (e)
+    i = Reciprocal (r)
+    n = Mul (x, i)
+    y = Mul (s, n)
   }
   matches RmsNorm { x = x, eps = 1e-6, scale = s }
 

@@ -55,6 +55,8 @@ def dropped_mean<axes>(x) = ReduceMean<axes, keepdims = 0>(x)
 
 # The variance of x, of which d is the distance from the mean. Rounding can make E[x²] − E[x]² negative.
 def variance<axes>(x, d) = mean_square<axes>(d)
+  | mean_square<axes>(mean<axes>(x) - x)
+  | mean_square<axes>(Abs(d))
   | moments<axes>(x)
   | Max(moments<axes>(x), 0)
   | put_back<axes>(dropped_moments<axes>(x))

@@ -2,8 +2,9 @@
 //!
 //! Sections: `--- pattern` (without it, the shipped library), `--- graph` or `--- model`, and `--- way`
 //! with one word a line: `once` or `fixpoint`, `notes` to print metadata, and `rules NAME,..`,
-//! `fuse`, `outline` or `expand NAME,..`; without the latter, all rules of the section are applied. Every result is valid, and
-//! gives the outputs that the graph gave before, wherever the embedded engine runs it.
+//! `fuse`, `outline` or `expand NAME,..`; without the latter, all rules of the section are applied.
+//! `raise N` alone brings the model to another opset. Every result is valid, and gives the outputs that
+//! the graph gave before, wherever the embedded engine runs it.
 
 pub(crate) mod properties;
 
@@ -12,7 +13,7 @@ use std::fmt::Write as _;
 use marquetry::engine::{Embedded, Engine as _, Native};
 use marquetry::ir::check::{self, Severity};
 use marquetry::ir::text::{PrintOptions, print, print_graph};
-use marquetry::ir::{DType, Dim, Graph, Model, Tensor};
+use marquetry::ir::{DType, Dim, Graph, Model, Tensor, opset};
 use marquetry::matcher::Schemas;
 use marquetry::matcher::rewrite::{RewriteOptions, Rewritten, Step, Until, Way, rewrite};
 use marquetry::pattern::Library;
@@ -52,6 +53,9 @@ fn render(case: &str) -> String {
     let (_, src) = section("graph").expect("a case has a graph");
     let mut model = marquetry_testing::model(src);
     let way = section("way").map_or("", |(_, text)| *text);
+    if let Some(to) = way.trim().strip_prefix("raise ") {
+        return raised(model, to.parse().expect("an opset is a number"));
+    }
     let mut options = RewriteOptions::default();
     let mut steps: Vec<Step<'_>> = Vec::new();
     let mut notes = false;
@@ -82,6 +86,18 @@ fn render(case: &str) -> String {
     } else {
         out.push_str(&print(&model, &options));
     }
+    sound(&before, &model, &mut out);
+    out
+}
+
+fn raised(mut model: Model, to: i64) -> String {
+    let before = model.clone();
+    if let Err(error) = opset::raise(&mut model, to) {
+        let same = marquetry::ir::compare::difference(&before, &model);
+        assert!(same.is_none(), "what is refused leaves the model as it was");
+        return format!("{error}\n  {}: {}\n", error.code(), error.hint());
+    }
+    let mut out = print(&model, &PrintOptions { elide: Some(16), ..PrintOptions::default() });
     sound(&before, &model, &mut out);
     out
 }

@@ -113,3 +113,62 @@ fn every_pattern_is_shown() {
         }
     }
 }
+
+/// The capitalised calls of a piece of a comment, domains left out.
+fn calls(text: &str) -> Vec<&str> {
+    let opens: Vec<_> = text.match_indices(['(', '<']).map(|(at, _)| at).collect();
+    let call = |at: usize| {
+        let name = text[..at].trim_end();
+        let start = name.rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |at| at + 1);
+        let name = &name[start..];
+        name.starts_with(|c: char| c.is_ascii_uppercase()).then_some(name)
+    };
+    let mut calls: Vec<&str> = Vec::new();
+    for at in opens {
+        // `Op <a = 1> (x)` opens twice.
+        let second = text[..at].trim_end().ends_with('>');
+        calls.extend(call(at).filter(|_| !second));
+    }
+    calls
+}
+
+/// The comment at the head of a file says what it finds, why, and what it looks like before and after:
+/// one of the tests in the file is about exactly these operators, and what comes after is what the
+/// pattern is, means, or is replaced by.
+#[test]
+fn every_file_opens_with_what_its_tests_run() {
+    let declares = |library: &Library| library.patterns().len() + library.rules().len() > 0;
+    for (path, library) in libraries().iter().filter(|(_, library)| declares(library)) {
+        let (_, text) = marquetry::library::FILES.iter().find(|(known, _)| known == path).unwrap();
+        let comment = text.lines().map_while(|line| line.strip_prefix('#'));
+        let comment: Vec<&str> = comment.map(str::trim).collect();
+        let prose = comment.iter().position(|line| line.starts_with("before:")).unwrap_or(0);
+        assert!(comment[..prose].contains(&""), "{path}: what it finds, and why, come first");
+        let joined = comment[prose..].join(" ");
+        let (before, after) = joined.split_once("after:").expect("`before:` and `after:`");
+        let mut wanted = calls(before);
+        wanted.sort_unstable();
+        let run = library.tests().iter().any(|test| {
+            let TestKind::Graph { graph, expects, .. } = &test.kind else { return false };
+            let model = testing::model(&graph.text, &[]);
+            let Ok(model) = model else { return false };
+            let nodes = model.graph.nodes();
+            let mut found: Vec<String> =
+                nodes.map(|node| model.graph.node(node).op_type.clone()).collect();
+            found.sort_unstable();
+            let shows = expects.iter().any(|expect| {
+                matches!(expect.kind, ExpectKind::Matches { .. } | ExpectKind::Becomes { .. })
+            });
+            shows && found == wanted
+        });
+        assert!(run, "{path}: no test is about {wanted:?}");
+        let last = calls(after).last().copied().expect("something is there afterwards");
+        let patterns = library.patterns().iter();
+        let mut meant = patterns
+            .filter_map(|pattern| pattern.equals.as_ref())
+            .chain(library.rules().iter().filter_map(|rule| rule.replacement.as_ref()));
+        let known = library.patterns().iter().any(|pattern| pattern.name == last)
+            || meant.any(|replacement| format!("{replacement:?}").contains(&format!("{last:?}")));
+        assert!(known, "{path}: nothing becomes `{last}`");
+    }
+}

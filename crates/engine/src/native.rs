@@ -22,6 +22,7 @@ mod pool;
 mod quantize;
 mod reduce;
 mod resize;
+mod rotary;
 mod suppress;
 mod table;
 mod unary;

@@ -1,22 +1,40 @@
-//! Other versions of the standard operators, where that changes nothing.
+//! Other versions of the standard operators: which of them mean the same, and models brought to a newer one.
+//!
+//! ```
+//! use marquetry_ir::{opset, text};
+//! let mut model = text::parse(r#"<ir_version: 8, opset_import: ["": 17]>
+//! g (float[2,3] x) => (float[2,1] y) { y = ReduceMean <axes = [1]> (x) }"#).unwrap();
+//! assert_eq!(opset::raise(&mut model, 18).unwrap(), 17);
+//! assert!(text::print(&model, &Default::default()).contains("y = ReduceMean (x, axes)"));
+//! ```
 
-use std::cmp::Ordering;
+mod convert;
+mod draft;
+mod same;
 
-use crate::schema::{Arity, Formal, Schema, lookup, newest_opset};
-use crate::{Graph, Model, NodeId};
+use self::draft::Plan;
+use crate::infer::{self, Types};
+use crate::schema::{lookup, newest_opset};
+use crate::{Function, Graph, Model, NodeId};
 
-/// Why a model cannot say that it is written for another opset.
+/// Why a model cannot be brought to another opset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RaiseError {
-    /// An operator means something else there.
-    #[error("`{op_type}` means something else in opset {to} than in opset {from}")]
+    /// An operator means something else there, and cannot be written otherwise.
+    #[error("`{op_type}` at `{output}`{} cannot be brought from opset {from} to {to}: {why}", of(.function))]
     Obstacle {
         /// The operator.
         op_type: String,
-        /// The opset of the model.
+        /// What its node computes first.
+        output: String,
+        /// The function of the model that it stands in.
+        function: Option<String>,
+        /// The opset of the graph.
         from: i64,
         /// The opset that was asked for.
         to: i64,
+        /// What stands against it.
+        why: String,
     },
     /// The model is of a newer one.
     #[error("the model is of opset {from}, which is newer than {to}")]
@@ -34,6 +52,10 @@ pub enum RaiseError {
         /// The newest one.
         newest: i64,
     },
+}
+
+fn of(function: &Option<String>) -> String {
+    function.as_ref().map_or_else(String::new, |name| format!(" in the function `{name}`"))
 }
 
 impl RaiseError {
@@ -60,12 +82,14 @@ impl RaiseError {
     }
 }
 
-/// Lets a model be of a newer opset, if no operator of its graphs changes by that; what it computes stays
-/// the same to the bit. Functions have imports of their own, which stay. Returns the opset that it had.
+/// Brings a model to a newer opset, its functions too: attributes that became inputs are written as
+/// constants, operators that changed in other ways are written so that they mean what they meant. What
+/// the model computes stays the same to the bit. Functions of a newer opset yet stay as they are. Returns
+/// the opset that the model had.
 ///
 /// # Errors
 ///
-/// When an operator changed in between, and where there is no way up to the opset. The model is as it
+/// When an operator has no equal there, and where there is no way up to the opset. The model is as it
 /// was then.
 pub fn raise(model: &mut Model, to: i64) -> Result<i64, RaiseError> {
     let from = model.graph.opsets.version("").unwrap_or(1);
@@ -73,17 +97,41 @@ pub fn raise(model: &mut Model, to: i64) -> Result<i64, RaiseError> {
     if to > newest {
         return Err(RaiseError::Unknown { to, newest });
     }
-    match to.cmp(&from) {
-        Ordering::Less => return Err(RaiseError::Lower { from, to }),
-        Ordering::Equal => return Ok(from),
-        Ordering::Greater => {}
+    if to < from {
+        return Err(RaiseError::Lower { from, to });
     }
-    if let Some(op_type) = obstacle(&model.graph, from, to) {
-        return Err(RaiseError::Obstacle { op_type, from, to });
+    let main = plan(&model.graph, None, to, |_| infer::run(model))?;
+    let functions = model.functions.iter();
+    let functions =
+        functions.map(|function| plan(&function.body, Some(function), to, infer::run_graph));
+    let functions = functions.collect::<Result<Vec<_>, _>>()?;
+    let mut names = draft::Names::of(model);
+    if let Some(main) = main {
+        main.apply(&mut model.graph, &mut names, false, to);
     }
     import(&mut model.graph, to);
+    for (plan, function) in functions.into_iter().zip(&mut model.functions) {
+        if let Some(plan) = plan {
+            plan.apply(&mut function.body, &mut names, true, to);
+        }
+    }
     model.ir_version = model.ir_version.max(ir_version(to));
+    if names.written() {
+        // Up to version 3 a constant has to be an input as well.
+        model.ir_version = model.ir_version.max(4);
+    }
     Ok(from)
+}
+
+/// What has to change in a graph, if it is of an older opset.
+fn plan(
+    graph: &Graph,
+    function: Option<&Function>,
+    to: i64,
+    types: impl FnOnce(&Graph) -> Types,
+) -> Result<Option<Plan>, RaiseError> {
+    let outdated = graph.opsets.version("").is_some_and(|from| from < to);
+    outdated.then(|| Plan::new(graph, &types(graph), function, to)).transpose()
 }
 
 fn import(graph: &mut Graph, to: i64) {
@@ -112,7 +160,7 @@ pub fn ir_version(opset: i64) -> i64 {
     }
 }
 
-/// The first operator of a graph or its bodies that means something else in another opset.
+/// The first operator of a graph or its bodies that is written otherwise in another opset.
 ///
 /// An operator means the same if its definition is the same, or has the same inputs, outputs and
 /// attributes and admits more types. Anything else counts as a change, so this never goes too far; see
@@ -121,23 +169,11 @@ pub fn obstacle(graph: &Graph, from: i64, to: i64) -> Option<String> {
     graph.nodes().find_map(|node| at_node(graph, node, from, to))
 }
 
-/// Attributes that came later and whose absence means what the operator meant before.
-const INERT: &[(&str, &str)] = &[
-    ("AveragePool", "dilations"),
-    ("Cast", "saturate"),
-    ("CastLike", "saturate"),
-    ("Reshape", "allowzero"),
-    ("ScatterElements", "reduction"),
-    ("ScatterND", "reduction"),
-    ("Shape", "end"),
-    ("Shape", "start"),
-];
-
 fn at_node(graph: &Graph, id: NodeId, from: i64, to: i64) -> Option<String> {
     let node = graph.node(id);
     if node.is_onnx(&node.op_type) {
         let same = match (lookup("", &node.op_type, from), lookup("", &node.op_type, to)) {
-            (Some(old), Some(new)) => means_the_same(old, new),
+            (Some(old), Some(new)) => same::means_the_same(old, new),
             _ => false,
         };
         if !same {
@@ -145,55 +181,4 @@ fn at_node(graph: &Graph, id: NodeId, from: i64, to: i64) -> Option<String> {
         }
     }
     node.bodies().find_map(|body| obstacle(body, from, to))
-}
-
-fn means_the_same(old: &Schema, new: &Schema) -> bool {
-    if old.since == new.since {
-        return true;
-    }
-    let inert = |name: &str| INERT.contains(&(new.name, name));
-    let attributes = new.attributes.iter().all(|new| match old.attribute(new.name) {
-        Some(old) => {
-            old.kind == new.kind
-                && old.required == new.required
-                && format!("{:?}", old.default) == format!("{:?}", new.default)
-        }
-        None => inert(new.name),
-    });
-    let kept = old.attributes.iter().all(|old| new.attribute(old.name).is_some());
-    !new.deprecated
-        && attributes
-        && kept
-        && formals(&old.inputs, &new.inputs)
-        && formals(&old.outputs, &new.outputs)
-}
-
-/// Whether formals are the same but for their types and for optional ones at the end.
-fn formals(old: &[Formal], new: &[Formal]) -> bool {
-    let same = old.iter().zip(new).all(|(old, new)| old.arity == new.arity);
-    let added = new.iter().skip(old.len());
-    old.len() <= new.len() && same && added.into_iter().all(|new| new.arity == Arity::Optional)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn same(op: &str, from: i64, to: i64) -> bool {
-        means_the_same(lookup("", op, from).unwrap(), lookup("", op, to).unwrap())
-    }
-
-    #[test]
-    fn wider_types_are_no_change_and_new_meanings_are() {
-        assert!(same("Relu", 13, 21));
-        assert!(same("Reshape", 13, 21));
-        assert!(same("Gemm", 11, 13));
-        assert!(same("Cast", 13, 21));
-        assert!(!same("Softmax", 11, 13), "the default of `axis` changed");
-        assert!(!same("Unsqueeze", 11, 13), "`axes` became an input");
-        assert!(!same("GroupNormalization", 18, 21), "the shape of the scale changed");
-        assert!(!same("BatchNormalization", 13, 14), "outputs went");
-        assert!(!same("Resize", 10, 11), "inputs were inserted");
-        assert!(!same("Upsample", 9, 10), "it is deprecated");
-    }
 }

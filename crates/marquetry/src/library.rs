@@ -15,6 +15,7 @@ macro_rules! files {
 pub const FILES: &[(&str, &str)] = files![
     "activations.pat",
     "attention.pat",
+    "causal-attention.pat",
     "cleanup.pat",
     "convolution.pat",
     "embedding.pat",

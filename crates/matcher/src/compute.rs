@@ -9,6 +9,7 @@ use marquetry_pattern::gexpr::{BinaryOp, CompareOp, Function, GExpr, GExprKind};
 
 use crate::datum::{Datum, Elements, Float, mantissa};
 use crate::index::{Index, ValueRow};
+use crate::triangle;
 
 /// Most elements of a list that an expression builds: a hostile model can ask for any number.
 const LIST: usize = 1 << 12;
@@ -281,6 +282,10 @@ pub(crate) trait World {
                 _ => None,
             },
             F::Item => value(0).and_then(|value| Datum::item(self.known(value)?)),
+            F::Triangle => value(0).and_then(|value| {
+                let numbers = triangle::halves(self.known(value)?);
+                Some(Datum::List(numbers.into_iter().flatten().map(Datum::float).collect()))
+            }),
             F::IsConst => value(0).map(|value| Datum::Bool(self.is_constant(value))),
             F::Broadcasts => value(0).zip(value(1)).and_then(|(x, y)| self.broadcasts(x, y)),
             F::Uses => value(0).and_then(|value| self.uses(value)).map(count),

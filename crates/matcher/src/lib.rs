@@ -22,6 +22,7 @@ mod plan;
 pub mod rewrite;
 mod search;
 pub mod testing;
+mod triangle;
 pub mod verify;
 pub mod why;
 

@@ -121,7 +121,13 @@ fn signature(versions: &[&Schema]) -> Signature {
         for attribute in &schema.attributes {
             let required = attribute.required;
             match attributes.iter_mut().find(|known| known.name == attribute.name) {
-                Some(known) => known.required &= required,
+                Some(known) => {
+                    known.required &= required;
+                    // `to` of Cast was a string in opset 1: either reading is right somewhere.
+                    if known.kind != self::kind(attribute.kind) {
+                        known.kind = AttributeKind::Other;
+                    }
+                }
                 None => attributes.push(AttributeFacts {
                     name: attribute.name.to_owned(),
                     kind: kind(attribute.kind),

@@ -56,6 +56,7 @@ const TABLE: &[Entry] = &[
     ("is_reshape", Function::IsReshape, &[List], 2..=2),
     ("widens", Function::Widens, &[Dtype], 2..=2),
     ("item", Function::Item, &[Value], 1..=1),
+    ("triangle", Function::Triangle, &[Value], 1..=1),
     ("is_const", Function::IsConst, &[Value], 1..=1),
     ("broadcasts", Function::Broadcasts, &[Value, Value], 2..=2),
     ("uses", Function::Uses, &[Value], 1..=1),

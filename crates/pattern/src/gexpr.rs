@@ -185,6 +185,9 @@ pub enum Function {
     Widens,
     /// `item(x)`: the number of a constant scalar.
     Item,
+    /// `triangle(m)`: the two numbers of a constant of square matrices that holds one on and below the
+    /// diagonal and the other above it; no numbers where it is another constant.
+    Triangle,
     /// `is_const(x)`: the value is a compile-time constant.
     IsConst,
     /// `broadcasts(x, y)`: `x` broadcasts to the shape of `y`.

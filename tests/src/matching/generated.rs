@@ -21,10 +21,12 @@ const EACH: u64 = 4;
 /// Graphs of one pattern.
 const MOST: usize = 120;
 
-/// Patterns and rules for which a generated graph is read otherwise than it was made, or not found: their
-/// alternatives admit several readings, or reject graphs that the generator takes for theirs. The list may
-/// only shrink.
-const OPEN: &[&str] = &["GroupedQueryAttention", "LayerNorm", "RotaryTable", "skip_layer_norm"];
+/// Patterns for which no graph can be generated, and why; the list may only shrink.
+const OPEN: &[(&str, &str)] = &[(
+    "CausalAttention",
+    "`mask is causal_mask()` asks what a value comes from outside of the match, and the generator builds \
+     the match alone: the mask is an input, and the pattern rightly rejects it",
+)];
 
 /// What was tried, and what went wrong.
 #[derive(Default)]
@@ -58,12 +60,13 @@ fn what_is_generated_is_found_and_what_is_changed_is_not() {
         let name = wrong.split(':').next().unwrap_or_default();
         first.entry(name).or_insert((0, wrong)).0 += 1;
     }
-    let (open, new): (Vec<_>, Vec<_>) = first.iter().partition(|(name, _)| OPEN.contains(*name));
+    let is_open = |name: &str| OPEN.iter().any(|(open, _)| *open == name);
+    let (open, new): (Vec<_>, Vec<_>) = first.iter().partition(|(name, _)| is_open(name));
     let shown: Vec<_> =
         new.iter().map(|(_, (count, wrong))| format!("{count} like {wrong}")).collect();
     assert!(shown.is_empty(), "{}", shown.join("\n"));
     let open: BTreeSet<&str> = open.into_iter().map(|(name, _)| *name).collect();
-    let mended: Vec<_> = OPEN.iter().filter(|name| !open.contains(*name)).collect();
+    let mended: Vec<_> = OPEN.iter().filter(|(name, _)| !open.contains(name)).collect();
     assert!(mended.is_empty(), "take off the list what holds: {mended:?}");
     assert!(total.found + total.mutated >= CASES, "{} and {}", total.found, total.mutated);
 }
@@ -107,7 +110,7 @@ fn one(pattern: &Pattern, drawn: &Drawn, outcome: &mut Outcome) {
     if let Some(what) = bindings_differ(&drawn.model.graph, drawn, &found) {
         outcome.wrong.push(wrong(what));
     }
-    for (what, model, changed) in mutations(&drawn.model, &found) {
+    for (what, model, changed) in mutations(pattern, &drawn.model, &found) {
         outcome.mutated += 1;
         let again = matches(pattern, &model);
         if let Some(still) = again.iter().find(|again| changed.still(again, &found)) {
@@ -123,13 +126,30 @@ fn bindings_differ(graph: &Graph, drawn: &Drawn, found: &Match) -> Option<String
     if found.nodes.len() != drawn.nodes {
         return None;
     }
-    for (name, made) in &drawn.bindings {
-        let bound = found.bound(name).unwrap_or(&Bound::Absent);
-        if !same(graph, made, bound) && !matches!(made, Bound::Absent) {
-            return Some(format!("`{name}` is {bound:?}, made as {made:?}"));
-        }
+    let found = |name: &str| found.bound(name).unwrap_or(&Bound::Absent);
+    let differs = |(name, made): &&(String, Bound)| {
+        !same(graph, made, found(name)) && !matches!(made, Bound::Absent)
+    };
+    let differing: Vec<_> = drawn.bindings.iter().filter(differs).collect();
+    if let [(a, made_a), (b, made_b)] = differing[..]
+        && same(graph, made_a, found(b))
+        && same(graph, made_b, found(a))
+        && are_operands(graph, made_a, made_b)
+    {
+        // Nothing tells the two apart: in x + skip either may be the one.
+        return None;
     }
-    None
+    let (name, made) = differing.first()?;
+    Some(format!("`{name}` is {:?}, made as {made:?}", found(name)))
+}
+
+/// Whether two values are the operands of one commutative operator.
+fn are_operands(graph: &Graph, a: &Bound, b: &Bound) -> bool {
+    let (Bound::Value(a), Bound::Value(b)) = (a, b) else { return false };
+    graph.uses(*a).iter().any(|place| {
+        let commutative = matches!(graph.node(place.node).op_type.as_str(), "Add" | "Mul");
+        commutative && graph.inputs(place.node).contains(&Some(*b))
+    })
 }
 
 fn same(graph: &Graph, made: &Bound, bound: &Bound) -> bool {
@@ -171,7 +191,11 @@ impl Changed {
 }
 
 /// Models that differ from the matched one in one thing that the pattern asks for.
-fn mutations(model: &Model, found: &Match) -> Vec<(&'static str, Model, Changed)> {
+fn mutations(
+    pattern: &Pattern,
+    model: &Model,
+    found: &Match,
+) -> Vec<(&'static str, Model, Changed)> {
     let graph = &model.graph;
     let mut mutations = Vec::new();
     if let Some(&node) = found.nodes.get(found.nodes.len() / 2) {
@@ -179,12 +203,13 @@ fn mutations(model: &Model, found: &Match) -> Vec<(&'static str, Model, Changed)
         other.graph.node_mut(node).op_type = "Unheard".to_owned();
         mutations.push(("another operator", other, Changed::Operator(node)));
     }
+    // What is `shared` may be used elsewhere.
+    let is_shared = |name: &str| pattern.vars.iter().any(|var| var.shared && var.name == name);
     let shared: BTreeSet<ValueId> = found
         .bindings
         .iter()
         .filter_map(|binding| match binding.bound {
-            // Attention gives its weights out.
-            Bound::Value(value) if matches!(binding.name.as_str(), "p" | "z") => Some(value),
+            Bound::Value(value) if is_shared(&binding.name) => Some(value),
             _ => None,
         })
         .collect();

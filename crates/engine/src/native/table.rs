@@ -3,7 +3,7 @@
 use super::call::{Call, Outputs};
 use super::{
     attention, binary, cast, constant, contract, contrib, conv, conv_transpose, gather, index,
-    layout, norm, pad, pool, quantize, reduce, resize, suppress, unary,
+    layout, norm, pad, pool, quantize, reduce, resize, rotary, suppress, unary,
 };
 use crate::piece::OURS;
 
@@ -148,6 +148,7 @@ pub(crate) fn lookup(domain: &str, op_type: &str) -> Option<Kernel> {
             "Relu" => (unary::relu, Arithmetic),
             "Reshape" => (layout::reshape, Bits),
             "Resize" | "Upsample" => (resize::resize, Arithmetic),
+            "RotaryEmbedding" => (rotary::rotary_embedding, Arithmetic),
             "Round" => (unary::round, Arithmetic),
             "Scatter" | "ScatterElements" => (gather::scatter_elements, Bits),
             "ScatterND" => (gather::scatter_nd, Bits),

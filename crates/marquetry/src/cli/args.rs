@@ -198,8 +198,8 @@ pub(crate) struct Rewrite {
     /// `--outline` made of them.
     #[arg(long, value_delimiter = ',', value_name = "NAME,..")]
     pub(crate) expand: Vec<String>,
-    /// First lets the model be of a newer opset, where that changes no operator of it: operators such as
-    /// LayerNormalization exist from some opset on only.
+    /// First brings the model and its functions to a newer opset, where it computes the same: operators
+    /// such as LayerNormalization exist from some opset on only.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     pub(crate) raise_opset: Option<i64>,
     /// Matches nothing that was built.

@@ -65,12 +65,16 @@ impl<'a, 'p> Fill<'a, 'p> {
             self.unify(ty, &dims)?;
         }
         let count = dims.iter().product();
-        let numbers = if self.places[row.index()] && !dtype.is_float() {
-            // It becomes a position somewhere below: 0 and 1 are some nearly everywhere.
-            self.fixed[row.index()] = true;
-            (0..count).map(|_| self.random.below(2) as f64).collect()
-        } else {
-            numbers(&mut self.random, dtype, count, positive)
+        let numbers = match dims[..] {
+            [.., rows, columns] if self.asks(leaf, &[Function::Triangle]) => {
+                triangle(&mut self.random, dtype, &dims, rows, columns)
+            }
+            _ if self.places[row.index()] && !dtype.is_float() => {
+                // It becomes a position somewhere below: 0 and 1 are some nearly everywhere.
+                self.fixed[row.index()] = true;
+                (0..count).map(|_| self.random.below(2) as f64).collect()
+            }
+            _ => numbers(&mut self.random, dtype, count, positive),
         };
         let tensor = self.tensor(dtype, &dims, &numbers)?;
         self.positive[row.index()] = positive;
@@ -80,12 +84,19 @@ impl<'a, 'p> Fill<'a, 'p> {
 
     /// Whether a condition asks for what the value holds, so that it must be a constant.
     fn is_asked(&self, leaf: &Leaf<'p>) -> bool {
+        self.asks(leaf, &[Function::IsConst, Function::Item, Function::Triangle])
+    }
+
+    /// Whether a condition calls one of these functions with the value.
+    fn asks(&self, leaf: &Leaf<'p>, functions: &[Function]) -> bool {
         let Some(var) = leaf.var else { return false };
         let mut asked = false;
         for (constraint, _) in &self.sketch.constraints {
             let Constraint::Guard { condition, .. } = constraint else { continue };
             condition.walk(&mut |expr| {
-                if let GExprKind::Call(Function::IsConst | Function::Item, args) = &expr.kind {
+                if let GExprKind::Call(function, args) = &expr.kind
+                    && functions.contains(function)
+                {
                     asked |= args.iter().any(|arg| arg.kind == GExprKind::Var(var));
                 }
             });
@@ -160,9 +171,10 @@ impl<'a, 'p> Fill<'a, 'p> {
         };
         let count = dims.iter().product();
         let tensor = self.tensor(dtype, &dims, &vec![number; count])?;
-        // An integer type may not reach as far.
+        // An integer type may not reach as far, and halves have no number that is as small: the condition
+        // that it was drawn for would not hold.
         let held = tensor.to_i64s().is_none_or(|held| held.iter().all(|it| *it as f64 == number));
-        if !held {
+        if !held || (number != 0.0 && tensor.item() == Some(0.0)) {
             return Err(Stuck::Rejected);
         }
         self.set(row, tensor, true);
@@ -371,6 +383,21 @@ impl<'a, 'p> Fill<'a, 'p> {
             _ => None,
         }
     }
+}
+
+/// What a condition on a triangle may ask for: which half is kept, or what is added to leave nothing.
+fn triangle(
+    random: &mut Random,
+    dtype: DType,
+    dims: &[usize],
+    rows: usize,
+    columns: usize,
+) -> Vec<f64> {
+    let halves: &[[f64; 2]] =
+        if dtype.is_float() { &[[0.0, -1e4], [1.0, 0.0]] } else { &[[1.0, 0.0], [0.0, 1.0]] };
+    let [below, above] = *random.pick(halves);
+    let element = |at: usize| if at % columns <= at / columns % rows { below } else { above };
+    (0..dims.iter().product()).map(element).collect()
 }
 
 /// Numbers as they usually are.

@@ -140,6 +140,11 @@ pub(super) const FUNCTIONS: &[(&str, &str, &str)] = &[
     ("sqrt", "n", "the square root"),
     ("sum", "list", "the sum of the elements"),
     ("swap", "n, i, j", "the permutation of n axes that exchanges two"),
+    (
+        "triangle",
+        "m",
+        "what square matrices of a constant hold on and below the diagonal, and above it",
+    ),
     ("uses", "x", "how often a value is read"),
     ("widens", "from, to", "each value of the first dtype is one of the second"),
 ];
