@@ -225,12 +225,12 @@ def there(path, counts):
     return counts
 
 
-TITLES = {"marquetry": "Marquetry", "onnxscript": "onnxscript", "onnxruntime": "ONNX Runtime", "aimet": "AIMET"}
+TITLES = {"marquetry": "Marquetry", "onnxscript": "onnxscript", "onnxruntime": "ONNX Runtime", "aimet": "AIMET (its description)"}
 
 
 def table(kept, truth):
     """One row for each meaning; a tool is compared over the files that it was run on."""
-    lines = ["| meaning | there | Marquetry | onnxscript | ONNX Runtime | AIMET |", "|---|---|---|---|---|---|"]
+    lines = ["| meaning | there | " + " | ".join(TITLES.values()) + " |", "|---|---|---|---|---|---|"]
     for row in ROWS:
         cells = []
         for tool in TITLES:
@@ -276,7 +276,8 @@ TAIL = """
 - **ONNX Runtime** {onnxruntime}: the graph a session writes at `ORT_ENABLE_EXTENDED`, and the result of `onnxruntime.transformers.optimizer` for `bert` and for `gpt2` (on small graphs, else from the baseline); whichever recognizes most in a file counts.
   {again_onnxruntime} of {n_onnxruntime} files were run for this table.
   A batch normalization that is folded into a convolution counts as found.
-- **AIMET** is not installed, because it does not say what its passes match. `scripts/peers/aimet.pat` states what they look for, from their description: the fusions before simulation, the folding of batch normalizations, and the chains of its vendor's targets. The count is that of these patterns.
+- **AIMET**: this column is no measurement of AIMET. Its passes do not report what they match, so there is nothing of AIMET's own to count; what was recorded of it are encodings, accuracies and seconds ([peers-accuracy.md](peers-accuracy.md)).
+  `scripts/peers/aimet.pat` states what its passes look for, from their description: the fusions before simulation, the folding of batch normalizations, and the chains of its vendor's targets. The count is that of these patterns, run by Marquetry; it says what AIMET could find at most by that description, and its own code may find less.
 - An empty cell means that none of the files holds one.
 - Seven SiLU of one file (`unet_gn.ts14`) are in no graph: the exporter has merged equal calls.
 

@@ -214,6 +214,10 @@ impl Datum {
             (Self::Symbol(_), Self::Symbol(_) | Self::Int(_)) | (Self::Int(_), Self::Symbol(_)) => {
                 Self::Unknown
             }
+            // As ONNX writes it: `to = 1`.
+            (Self::Dtype(dtype), Self::Int(number)) | (Self::Int(number), Self::Dtype(dtype)) => {
+                Self::Bool(i64::from(dtype.number()) == *number)
+            }
             (Self::Tensor(a), Self::Tensor(b)) => {
                 if a.dtype != b.dtype || a.dims != b.dims {
                     return Self::Bool(false);

@@ -86,7 +86,9 @@ pub(crate) fn parameter(function: Function, at: usize) -> Parameter {
 pub(crate) fn result(function: Function) -> Sort {
     use Function as F;
     match function {
-        F::Range | F::Shape | F::Swap | F::Compose => Sort::List(Box::new(Sort::Number)),
+        F::Range | F::Shape | F::Swap | F::Compose | F::Triangle => {
+            Sort::List(Box::new(Sort::Number))
+        }
         F::Rep | F::Sorted | F::Reverse => Sort::List(Box::new(Sort::Any)),
         F::IsIdentity | F::IsReshape | F::Widens | F::IsConst | F::Broadcasts => Sort::Truth,
         F::Dtype => Sort::Dtype,
