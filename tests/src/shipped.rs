@@ -119,8 +119,7 @@ fn calls(text: &str) -> Vec<&str> {
     let opens: Vec<_> = text.match_indices(['(', '<']).map(|(at, _)| at).collect();
     let call = |at: usize| {
         let name = text[..at].trim_end();
-        let start = name.rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |at| at + 1);
-        let name = &name[start..];
+        let name = name.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next()?;
         name.starts_with(|c: char| c.is_ascii_uppercase()).then_some(name)
     };
     let mut calls: Vec<&str> = Vec::new();
