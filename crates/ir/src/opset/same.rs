@@ -49,6 +49,7 @@ const INERT: &[(&str, &[&str])] = &[
     ("ScatterElements", &["reduction"]),
     ("ScatterND", &["reduction"]),
     ("Shape", &["end", "start"]),
+    ("SpaceToDepth", &["mode"]),
     ("TopK", &["largest", "sorted"]),
 ];
 
@@ -89,8 +90,13 @@ fn attributes_are(old: &Schema, new: &Schema) -> bool {
 /// Whether formals are the same but for their types, for those that need not be there any more, and for
 /// optional or given ones at the end.
 fn formals(old: &[Formal], new: &[Formal], given: &[&str]) -> bool {
-    let same = old.iter().zip(new).all(|(old, new)| {
-        old.arity == new.arity || (old.arity, new.arity) == (Arity::Single, Arity::Optional)
+    let same = old.iter().zip(new).all(|(old, new)| match (old.arity, new.arity) {
+        (Arity::Single, Arity::Optional) => true,
+        (
+            Arity::Variadic { least: old, homogeneous: one },
+            Arity::Variadic { least: new, homogeneous: other },
+        ) => new <= old && one == other,
+        (old, new) => old == new,
     });
     let mut added = new.iter().skip(old.len());
     old.len() <= new.len()
