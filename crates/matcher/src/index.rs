@@ -43,6 +43,8 @@ row_type! {
 /// A model laid out for searching.
 pub(crate) struct Index<'m> {
     pub(crate) places: Vec<Place>,
+    /// By place: the node that holds the body.
+    holders: Vec<Option<NodeRow>>,
     graphs: Vec<GraphEntry<'m>>,
     nodes: Vec<NodeEntry>,
     values: Vec<ValueEntry>,
@@ -87,6 +89,7 @@ impl<'m> Index<'m> {
     pub(crate) fn new(model: &'m Model, types: &'m Types, functions: &'m [Types]) -> Self {
         let mut index = Self {
             places: Vec::new(),
+            holders: Vec::new(),
             graphs: Vec::new(),
             nodes: Vec::new(),
             values: Vec::new(),
@@ -122,6 +125,7 @@ impl<'m> Index<'m> {
         let Waiting { place, graph, types, ref captured, holder } = *waiting;
         let at = PlaceId(u32::try_from(self.places.len()).expect("a model has few graphs"));
         self.places.push(place);
+        self.holders.push(holder);
         if let Some(holder) = holder {
             self.nodes[holder.index()].bodies.push(at);
         }
@@ -351,6 +355,14 @@ impl<'m> Index<'m> {
 
     pub(crate) fn place(&self, node: NodeRow) -> PlaceId {
         self.nodes[node.index()].place
+    }
+
+    /// The node of a graph that is, or that holds, a node.
+    pub(crate) fn within(&self, place: PlaceId, mut node: NodeRow) -> Option<NodeRow> {
+        while self.place(node) != place {
+            node = self.holders[self.place(node).0 as usize]?;
+        }
+        Some(node)
     }
 
     pub(crate) fn id(&self, node: NodeRow) -> NodeId {

@@ -138,15 +138,20 @@ impl Search<'_, '_, '_> {
 
     /// Whether a value is read outside the match; its shape does not count.
     fn leaves(&self, value: ValueRow) -> bool {
-        let outside = self.index.users(value).iter().filter(|user| !self.matched(**user));
+        let outside = self.index.users(value).iter().filter(|user| !self.takes_part(**user));
         outside.into_iter().any(|user| !self.index.measures(*user) && self.is_read(*user, DEPTH))
+    }
+
+    /// Whether a node is matched, or stands in a body of one that is.
+    fn takes_part(&self, node: NodeRow) -> bool {
+        self.index.within(self.home, node).is_some_and(|node| self.matched(node))
     }
 
     /// Interior values whose shape is read outside.
     fn measured(&self, interior: &[ValueRow]) -> Vec<ValueRow> {
         let outside = |value: &ValueRow| {
             let mut users = self.index.users(*value).iter();
-            users.any(|user| !self.matched(*user) && self.is_read(*user, DEPTH))
+            users.any(|user| !self.takes_part(*user) && self.is_read(*user, DEPTH))
         };
         let exits = self.exits();
         interior.iter().copied().filter(|value| !exits.contains(value) && outside(value)).collect()
@@ -181,6 +186,7 @@ impl Search<'_, '_, '_> {
         while let Some(value) = waiting.pop() {
             for &user in self.index.users(value) {
                 self.spend(1)?;
+                let Some(user) = self.index.within(self.home, user) else { continue };
                 if self.matched(user) {
                     // Directly from an exit it never left.
                     if self.is_exit(value) {

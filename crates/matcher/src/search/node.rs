@@ -8,7 +8,7 @@ use marquetry_pattern::core::{
     Arg, Attribute, AttributePattern, Chain, ExprId, GraphPattern, Op, Others, Output, VarId,
 };
 
-use super::{Exhaustion, Goal, Reason, Search};
+use super::{Exhaustion, Goal, Reason, Search, Undo};
 use crate::datum::{Datum, Float};
 use crate::index::{NodeRow, ValueRow};
 
@@ -18,6 +18,7 @@ impl<'p> Search<'_, '_, 'p> {
         let Some((node, slot)) = self.producer(expr, value) else {
             return self.fail(Reason::Operator(expr), expr, Some(value));
         };
+        self.stand_with(node);
         if !matches!(&op.output, Output::Bind(_)) && op.output != Output::Index(slot) {
             return self.fail(Reason::Result, expr, Some(value));
         }
@@ -39,12 +40,23 @@ impl<'p> Search<'_, '_, 'p> {
         self.attributes(op, expr, node, &inputs)
     }
 
-    /// The node that computes a value, if it is in this graph and one of the operators.
+    /// The node that computes a value, if it is one of the operators, and in this graph or in the one
+    /// around it whose values a body reads.
     fn producer(&self, expr: ExprId, value: ValueRow) -> Option<(NodeRow, u32)> {
         let (node, slot) = self.index.producer(value)?;
-        let here = self.index.place(node) == self.place;
+        let near = [self.place, self.home].contains(&self.index.place(node));
         let wanted = self.plan.operators(expr).contains(&self.index.operator(node));
-        (here && wanted).then_some((node, slot))
+        (near && wanted).then_some((node, slot))
+    }
+
+    /// Goes to the graph of a node until its inputs are matched.
+    fn stand_with(&mut self, node: NodeRow) {
+        let place = self.index.place(node);
+        if place != self.place {
+            self.push(Goal::Enter(self.place));
+            self.trail.push(Undo::Place(self.place));
+            self.place = place;
+        }
     }
 
     fn bind_results(&mut self, vars: &[VarId], node: NodeRow, expr: ExprId) -> bool {
@@ -310,6 +322,7 @@ impl<'p> Search<'_, '_, 'p> {
         let Some((root, _)) = self.producer(expr, value) else {
             return Ok(self.fail(Reason::Operator(expr), expr, Some(value)));
         };
+        self.stand_with(root);
         let index = self.index;
         let most = if chain.rest.is_some() { usize::MAX } else { chain.operands.len() };
         let (mut leaves, mut nodes) = (Vec::new(), vec![root]);
