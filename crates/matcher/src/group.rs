@@ -41,6 +41,12 @@ impl Groups {
         crate::found::graph(&self.places, model, place)
     }
 
+    /// The place of a graph, if it was searched.
+    pub fn place(&self, place: Place) -> Option<PlaceId> {
+        let at = self.places.iter().position(|&known| known == place)?;
+        u32::try_from(at).ok().map(PlaceId)
+    }
+
     /// The group with this id.
     pub fn get(&self, id: GroupId) -> &Group {
         &self.groups[id.index()]

@@ -130,11 +130,7 @@ impl Import<'_> {
                 continue;
             }
             readers.extend(self.graph().uses(back));
-        }
-        for reader in &readers {
-            if let Slot::Input(slot) = reader.slot {
-                self.model.graph.set_input(reader.node, slot as usize, Some(value));
-            }
+            self.model.graph.replace_uses(back, value);
         }
         self.gone.extend(nodes);
         self.gone.push(node);
@@ -190,11 +186,7 @@ impl Import<'_> {
                 self.found.len() - 1
             }
         };
-        for reader in &readers {
-            if let Slot::Input(slot) = reader.slot {
-                self.model.graph.set_input(reader.node, slot as usize, Some(stored));
-            }
-        }
+        self.model.graph.replace_uses(back, stored);
         self.found[at].readers.extend(readers);
         self.gone.push(node);
         Ok(())

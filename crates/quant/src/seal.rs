@@ -8,7 +8,7 @@ use marquetry_matcher::{Group, Groups, Hint, PlaceId};
 
 use crate::Reason;
 
-/// Groups of the main graph as placement sees them.
+/// Groups of one graph as placement sees them.
 pub(crate) struct Seals<'a> {
     /// Values that get no quantizer, and which group says so.
     pub(crate) closed: BTreeMap<ValueId, Reason>,
@@ -22,12 +22,17 @@ pub(crate) struct Seals<'a> {
 impl<'a> Seals<'a> {
     /// Outer groups come first in `groups`, and the first to speak about a value is heard.
     pub(crate) fn of(groups: &'a Groups, graph: &Graph) -> Seals<'a> {
+        Seals::within(groups, PlaceId::MAIN, graph)
+    }
+
+    /// The same for another graph of the model.
+    pub(crate) fn within(groups: &'a Groups, place: PlaceId, graph: &Graph) -> Seals<'a> {
         let mut seals = Seals {
             closed: BTreeMap::new(),
             opened: BTreeMap::new(),
             units: vec![None; graph.node_bound()],
         };
-        for group in groups.within(PlaceId::MAIN) {
+        for group in groups.within(place) {
             // What is named to be quantized stays open when the interior is skipped as a whole.
             // Outside the group it is the policy's business, as everything there.
             for hint in &group.hints {

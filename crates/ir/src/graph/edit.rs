@@ -180,10 +180,7 @@ impl Graph {
         for reader in self.uses(old) {
             match reader.slot {
                 Slot::Input(slot) => self.set_input(reader.node, slot as usize, Some(new)),
-                Slot::Capture => {
-                    let (from, to) = (self.value(old).name.clone(), self.value(new).name.clone());
-                    self.edit_bodies(reader.node, |body| body.rename_captured(&from, &to));
-                }
+                Slot::Capture => self.replace_captured(reader.node, old, new),
                 Slot::Output(_) => unreachable!("a use is a reading edge"),
             }
         }
@@ -226,6 +223,12 @@ impl Graph {
             self.disconnect_capture(value, node);
         }
         self.connect_captures(node);
+    }
+
+    /// Lets the bodies of a node read `new` wherever they capture `old`.
+    pub fn replace_captured(&mut self, node: NodeId, old: ValueId, new: ValueId) {
+        let (from, to) = (self.value(old).name.clone(), self.value(new).name.clone());
+        self.edit_bodies(node, |body| body.rename_captured(&from, &to));
     }
 
     /// Removes nodes, in time of the size of the graph whatever their number. Their outputs stay as
@@ -285,9 +288,24 @@ impl Graph {
         open.map(|id| self.value(id).name.clone()).collect()
     }
 
+    /// Turns a value into one that a graph around this one defines, under the name `name`. Who
+    /// computed it does so no longer. The graph around calls [`Graph::resolve_captures`] in the end.
+    ///
+    /// # Errors
+    ///
+    /// When the name is taken here.
+    pub fn capture(&mut self, value: ValueId, name: &str) -> Result<(), GraphError> {
+        self.rename(value, name)?;
+        self.disconnect_producer(value);
+        self.initializers.retain(|&initializer| initializer != value);
+        let entry = self.value_mut(value);
+        (entry.constant, entry.sparse, entry.kind) = (None, None, Kind::Captured);
+        Ok(())
+    }
+
     /// Marks the values of bodies that a graph around them defines, after all of them have been read;
     /// what nobody defines stays dangling.
-    pub(crate) fn resolve_captures(&mut self) {
+    pub fn resolve_captures(&mut self) {
         let has_body = |&node: &NodeId| self.node(node).bodies().next().is_some();
         let holders: Vec<NodeId> = self.nodes().filter(has_body).collect();
         for holder in holders {

@@ -167,7 +167,7 @@ impl Lowering<'_> {
         let node = self.operator("QuantizeLinear", &name, encoding);
         self.add_node(node, &[value, parameters.0, parameters.1], quantized)?;
         self.quantize += 1;
-        self.dequantize_readers(&name, quantized, parameters, &site.readers, encoding)
+        self.dequantize_readers((value, &name), quantized, parameters, &site.readers, encoding)
     }
 
     /// Quantizes an output of the graph: the node that made it makes another value, and the output
@@ -196,7 +196,7 @@ impl Lowering<'_> {
         self.add_node(node, &[quantized, parameters.0, parameters.1], value)?;
         self.quantize += 1;
         self.dequantize += 1;
-        self.dequantize_readers(name, quantized, parameters, &site.readers, encoding)
+        self.dequantize_readers((value, name), quantized, parameters, &site.readers, encoding)
     }
 
     /// Stored integers, and one DequantizeLinear before each reader.
@@ -215,7 +215,7 @@ impl Lowering<'_> {
             .map_err(|error| self.bad(value, &error.to_string()))?;
         let parameters = self.parameters(value, &name, encoding, &dims)?;
         let quantized = self.add_initializer(&format!("{name}_quantized"), tensor)?;
-        self.dequantize_readers(&name, quantized, parameters, &site.readers, encoding)
+        self.dequantize_readers((value, &name), quantized, parameters, &site.readers, encoding)
     }
 
     /// A cast there and one back before each reader; a constant is stored as it is cast.
@@ -249,12 +249,11 @@ impl Lowering<'_> {
             }
         };
         for reader in &site.readers {
-            let Slot::Input(slot) = reader.slot else { continue };
             let wide = self.add_value(&format!("{name}_dequantized"))?;
             let node = Node::new("", "Cast").with("to", to(ElementType::Float));
             let node = self.named(node, &name, "CastBack");
             self.add_node(node, &[narrow], wide)?;
-            self.graph().set_input(reader.node, slot as usize, Some(wide));
+            self.redirect(value, *reader, wide);
         }
         Ok(())
     }
@@ -302,20 +301,28 @@ impl Lowering<'_> {
         node
     }
 
+    /// Lets one reader of `old` read `new`.
+    fn redirect(&mut self, old: ValueId, reader: Use, new: ValueId) {
+        match reader.slot {
+            Slot::Input(slot) => self.graph().set_input(reader.node, slot as usize, Some(new)),
+            Slot::Capture => self.graph().replace_captured(reader.node, old, new),
+            Slot::Output(_) => unreachable!("a use is a reading edge"),
+        }
+    }
+
     fn dequantize_readers(
         &mut self,
-        name: &str,
+        (value, name): (ValueId, &str),
         quantized: ValueId,
         parameters: (ValueId, ValueId),
         readers: &[Use],
         encoding: &Encoding,
     ) -> Result<(), PassError> {
         for reader in readers {
-            let Slot::Input(slot) = reader.slot else { continue };
             let dequantized = self.add_value(&format!("{name}_dequantized"))?;
             let node = self.operator("DequantizeLinear", name, encoding);
             self.add_node(node, &[quantized, parameters.0, parameters.1], dequantized)?;
-            self.graph().set_input(reader.node, slot as usize, Some(dequantized));
+            self.redirect(value, *reader, dequantized);
             self.dequantize += 1;
         }
         Ok(())

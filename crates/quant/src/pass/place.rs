@@ -1,5 +1,6 @@
 //! Place: decides which values carry a quantizer.
 
+mod bodies;
 mod chains;
 mod everywhere;
 mod exceptions;
@@ -165,10 +166,18 @@ impl Pass for Place {
                 what: "their scales are made for few bits around zero",
             });
         }
+        let bodies = match &state.policy.placement {
+            Placement::Kernels(rules) => {
+                let types = infer::run(&state.model);
+                bodies::raise(&mut state.model.graph, &state.groups, &types, rules)
+            }
+            Placement::Everywhere(_) => bodies::Bodies::default(),
+        };
         let types = infer::run(&state.model);
         let (mut plan, quantized) = match &state.policy.placement {
             Placement::Kernels(rules) => {
-                let (mut plan, quantized) = kernels::place(self, rules, state, &types)?;
+                let (mut plan, quantized) =
+                    kernels::place(self, rules, state, &types, &bodies.raised)?;
                 for group in state.groups.within(PlaceId::MAIN) {
                     group.hints.iter().for_each(|hint| apply(hint, &source(group), &mut plan));
                 }
@@ -189,8 +198,8 @@ impl Pass for Place {
         }
         state.plan = plan;
 
-        let bodies = graph.nodes().filter(|&node| graph.node(node).bodies().next().is_some());
-        let (nested, functions) = (bodies.count(), state.model.functions.len());
+        let holders = graph.nodes().filter(|&node| graph.node(node).bodies().next().is_some());
+        let (nested, functions) = (holders.count(), state.model.functions.len());
         let weights = state.plan.enabled().filter(|(_, site)| site.role == Role::Weight).count();
         let activations = state.plan.enabled().count() - weights;
         let mut summary = Summary::new(
@@ -203,7 +212,7 @@ impl Pass for Place {
                 self.weights.dtype
             ),
         );
-        if quantized == 0 {
+        if quantized == 0 && weights == 0 {
             let reason = state.plan.left_alone().flat_map(|(_, reasons)| reasons).next();
             summary.notes.push(match reason {
                 Some(reason) => format!("nothing is quantized: {reason}"),
@@ -229,7 +238,14 @@ impl Pass for Place {
             ));
         }
         if nested > 0 {
-            summary.notes.push(format!("{nested} nodes hold bodies, whose insides stay in float"));
+            summary.notes.push(match bodies.raised.len() {
+                0 => format!("{nested} nodes hold bodies, whose insides stay in float"),
+                kernels => format!(
+                    "{nested} nodes hold bodies: {kernels} kernels in them read quantized weights, \
+                     and activations in them stay in float"
+                ),
+            });
+            summary.notes.extend(bodies.left.iter().cloned());
         }
         if functions > 0 {
             summary.notes.push(format!(

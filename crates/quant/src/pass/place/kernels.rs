@@ -1,8 +1,9 @@
 //! Placement by integer kernels.
 
 use marquetry_ir::infer::Types;
-use marquetry_ir::{DType as ElementType, Graph, Kind, NodeId, Slot, Use, ValueId};
+use marquetry_ir::{DType as ElementType, Graph, Kind, Node, NodeId, Slot, Use, ValueId};
 
+use super::bodies::Raised;
 use super::{Place, WeightGranularity};
 use crate::flow::{Flow, Part};
 use crate::kernel::{self, DATA, WEIGHT, label};
@@ -18,6 +19,7 @@ pub(super) fn place(
     rules: &Kernels,
     state: &State,
     types: &Types,
+    raised: &[Raised],
 ) -> Result<(Plan, usize), PassError> {
     let graph = &state.model.graph;
     let seals = Seals::of(&state.groups, graph);
@@ -29,6 +31,7 @@ pub(super) fn place(
         .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
     placement.quantize_flow(&flow);
     let quantized = placement.quantize_kernels(&kernels);
+    placement.quantize_raised(raised);
     placement.tie_movement(&flow);
     Ok((placement.plan, quantized))
 }
@@ -143,7 +146,13 @@ impl<'a> Placement<'a> {
             self.quantize_input(node, DATA);
             match self.graph.input(node, WEIGHT) {
                 Some(weight) if self.types.is_constant(weight) => {
-                    self.quantize_weight(node, weight);
+                    let label = label(self.graph, node);
+                    self.quantize_weight(
+                        self.graph.node(node),
+                        &label,
+                        weight,
+                        reader(node, WEIGHT),
+                    );
                 }
                 _ => self.quantize_input(node, WEIGHT),
             }
@@ -161,11 +170,17 @@ impl<'a> Placement<'a> {
         site.add_reader(reader(node, slot));
     }
 
-    fn quantize_weight(&mut self, node: NodeId, weight: ValueId) {
-        let content = self.graph.node(node);
+    /// Quantizes what kernels in bodies read as weights; the graph holds it for them.
+    fn quantize_raised(&mut self, raised: &[Raised]) {
+        for one in raised {
+            let reader = Use { node: one.holder, slot: Slot::Capture };
+            self.quantize_weight(&one.kernel, &one.label, one.weight, reader);
+        }
+    }
+
+    fn quantize_weight(&mut self, content: &Node, label: &str, weight: ValueId, reader: Use) {
         let rank = self.types.rank(weight).unwrap_or(0);
-        let mut reasons =
-            vec![self.policy_reason(format!("weight of {}", label(self.graph, node)))];
+        let mut reasons = vec![self.policy_reason(format!("weight of {label}"))];
         let wish = &self.place.weights;
         let granularity = match (wish.granularity, kernel::per_channel(content, rank)) {
             (WeightGranularity::PerTensor, _) => Granularity::PerTensor,
@@ -202,7 +217,7 @@ impl<'a> Placement<'a> {
             reasons.push(clash);
         }
         site.because.append(&mut reasons);
-        site.add_reader(reader(node, WEIGHT));
+        site.add_reader(reader);
     }
 
     /// Gives both sides of operators that only move elements one encoding.
