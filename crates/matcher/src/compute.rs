@@ -244,9 +244,11 @@ pub(crate) trait World {
                 }
                 _ => None,
             },
-            F::Sorted => ints(&args[0]).map(|mut list| {
-                list.sort_unstable();
-                Datum::ints(list)
+            F::Sorted => args[0].as_list().and_then(|items| {
+                let mut items = items.to_vec();
+                let known = items.iter().all(|item| item.as_position().is_some());
+                items.sort_by_key(|item| item.as_position());
+                known.then_some(Datum::List(items))
             }),
             F::Reverse => {
                 args[0].as_list().map(|items| Datum::List(items.iter().rev().cloned().collect()))

@@ -198,6 +198,15 @@ impl Datum {
         }
     }
 
+    /// Whether it names an axis that may be another one for a value of another rank.
+    pub(crate) fn has_open_axis(&self) -> bool {
+        match self {
+            Self::Axis(axis) => axis.is_open(),
+            Self::List(items) => items.iter().any(Self::has_open_axis),
+            _ => false,
+        }
+    }
+
     /// Unknown, or depending on something unbound.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self, Self::Unknown | Self::Unbound)

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use marquetry_ir::check::{self, Severity};
 use marquetry_ir::{DType, Evaluate, Model, Tensor, ValueId, schema};
 use marquetry_pattern::Span;
-use marquetry_pattern::core::{Arg, AttributePattern, ExprKind, Others, Pattern, VarId};
+use marquetry_pattern::core::{Arg, AttributePattern, ExprKind, Kind, Others, Pattern, VarId};
 use marquetry_pattern::replacement::{Sampler, Verify};
 
 use self::decide::{Decisions, Pairs, Site};
@@ -246,12 +246,13 @@ impl<'a, 'p> Generator<'a, 'p> {
         Ok(drawn)
     }
 
-    /// What the `verify` block narrows header attributes to.
+    /// What the `verify` block narrows contents of attributes to.
     fn samplers(&self) -> Vec<(VarId, Vec<Datum>)> {
         let Some(Verify::On { samplers, .. }) = &self.pattern.verify else { return Vec::new() };
         let mut random = Random::new(&[self.seed, 4]);
         let items = samplers.iter().filter_map(|(var, sampler)| {
-            if !self.pattern.attributes.contains(var) {
+            // Values are drawn elsewhere.
+            if self.pattern.var(*var).kind != Kind::Attribute {
                 return None;
             }
             let items = match sampler {

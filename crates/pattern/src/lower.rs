@@ -425,7 +425,7 @@ impl<'a> Lowerer<'a> {
         }
     }
 
-    fn settle_collections(&mut self) {
+    pub(crate) fn settle_collections(&mut self) {
         let everywhere = crate::reach::occurrences(&self.pattern);
         for collection in std::mem::take(&mut self.collections) {
             let mut inside = vec![0; self.pattern.vars.len()];

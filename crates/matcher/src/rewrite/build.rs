@@ -234,7 +234,7 @@ impl Builder<'_, '_, '_> {
                 let count = op.output as usize + 1;
                 let name = name.map_or_else(|| self.inner_name(op), str::to_owned);
                 let results = self.op(op, vec![name; count], expected)?;
-                let result = results.last().copied();
+                let result = results.get(op.output as usize).copied();
                 Ok(result.map_or(Operand::Absent, Operand::Value))
             }
             BuildKind::Coalesce(items) => {
@@ -328,6 +328,10 @@ impl Builder<'_, '_, '_> {
         let mut attributes: Vec<(String, Content)> = Vec::new();
         for attribute in &op.attributes {
             let content = self.search.evaluate(&attribute.value);
+            if content.has_open_axis() {
+                let name = attribute.name.clone();
+                return Err(Refusal::UnknownRank { name });
+            }
             attributes.push((attribute.name.clone(), Content::Datum(content)));
         }
         if let Some(rest) = op.forward

@@ -101,7 +101,7 @@ impl<'a, 'm> Emitter<'a, 'm> {
 
     /// Adds a node and returns its results.
     pub(crate) fn node(&mut self, request: Request) -> Result<Vec<ValueId>, Refusal> {
-        let Request { domain, op_type, attributes, mut operands, results, expected } = request;
+        let Request { domain, op_type, attributes, mut operands, mut results, expected } = request;
         let (opset, schema) = self.schema(&domain, &op_type)?;
         let mut node = Node::new(domain, op_type);
         let op = Written { opset, schema, name: node.op_type.clone() };
@@ -132,6 +132,12 @@ impl<'a, 'm> Emitter<'a, 'm> {
             }
         }
         self.required(&op, &node, &inputs)?;
+        // Results that nobody asked for, and that the operator has nevertheless.
+        let all = schema.map_or(&[][..], |schema| &schema.outputs);
+        let needed = all.iter().take_while(|formal| formal.arity == Arity::Single).count();
+        for slot in results.len()..needed {
+            results.push(format!("{}_{slot}", results[0]));
+        }
         Ok(self.sketch.node(node, &inputs, &results))
     }
 

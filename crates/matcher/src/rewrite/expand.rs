@@ -326,8 +326,9 @@ impl<'p> Writer<'_, '_, 'p> {
                 self.state.bound.insert(*var, Operand::Value(*result));
             }
         }
-        let last = results.last().copied();
-        last.map_or_else(|| self.unwritten("a node without results"), |v| Ok(Operand::Value(v)))
+        // There may be more results than were asked for.
+        let wanted = results.get(count.saturating_sub(1)).copied();
+        wanted.map_or_else(|| self.unwritten("a node without results"), |v| Ok(Operand::Value(v)))
     }
 
     fn node(

@@ -61,6 +61,12 @@ pub enum Refusal {
         /// The variable or value.
         name: String,
     },
+    /// An axis is counted from the front of a value of unknown rank, and may be another one elsewhere.
+    #[error("`{name}` counts from the front, and how many axes there are is not known")]
+    UnknownRank {
+        /// The attribute.
+        name: String,
+    },
     /// What a `const` equation computes from is not constant.
     #[error("`{name}` is not constant")]
     NotConstant {
@@ -148,6 +154,7 @@ impl Refusal {
             Self::WrongKind { .. } => "wrong_kind",
             Self::Absent { .. } => "absent_operand",
             Self::NotVisible { .. } => "not_visible",
+            Self::UnknownRank { .. } => "unknown_rank",
             Self::NotConstant { .. } => "not_constant",
             Self::Evaluate(_) => "not_evaluated",
             Self::Dtype { .. } => "dtype_differs",
@@ -195,6 +202,9 @@ impl Refusal {
             Self::NotVerified(_) => "see what `marquetry pattern verify` says of it".to_owned(),
             Self::Enclosed { by } => {
                 format!("leave `{by}` out, and this one is done")
+            }
+            Self::UnknownRank { .. } => {
+                "give the inputs of the model shapes, so that ranks are known".to_owned()
             }
             Self::WrongKind { .. }
             | Self::NotVisible { .. }

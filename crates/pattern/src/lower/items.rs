@@ -65,6 +65,8 @@ pub(crate) fn rule(
             let equation = Equation { results: vec![output], expr, span: left.span };
             lowerer.pattern.scopes[0].equations.push(equation);
             guards.iter().for_each(|guard| lowerer.where_item(&mut frame, guard));
+            // The right side has to know which names are lists.
+            lowerer.settle_collections();
             for input in free_values(&lowerer.pattern) {
                 lowerer.var_mut(input).role = Role::Header;
                 lowerer.pattern.inputs.push(input);
