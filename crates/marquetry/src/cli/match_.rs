@@ -30,7 +30,11 @@ pub(crate) fn run(args: &Match, cli: &Cli) -> Result<Answer, Failure> {
         ));
     }
     if groups.groups.is_empty() && !found.exhausted.is_empty() {
-        let message = "the search took too many steps everywhere";
+        let names: std::collections::BTreeSet<&str> =
+            found.exhausted.iter().map(|gave_up| patterns[gave_up.pattern].name.as_str()).collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        let message =
+            format!("the search for `{}` took too many steps everywhere", names.join("`, `"));
         return Err(Failure::new(Exit::Limit, "match_budget", message)
             .at(args.model.display())
             .hint("name more of the operands that can stand in any order"));
