@@ -30,7 +30,7 @@ pub struct SweepOptions {
 
 impl Default for SweepOptions {
     fn default() -> Self {
-        Self { nodes: 16, bytes: 4 << 20, unknown: 32 }
+        Self { nodes: 64, bytes: 4 << 20, unknown: 32 }
     }
 }
 

@@ -174,41 +174,64 @@ impl Observer for MinMax {
     }
 }
 
-/// The range of a slice. Lanes keep the loop free of a chain of dependent comparisons.
+/// Lanes keep the loop free of a chain of dependent comparisons.
+const LANES: usize = 16;
+
+struct Lanes {
+    min: [f32; LANES],
+    max: [f32; LANES],
+    zero: [u32; LANES],
+    /// The bits of the largest magnitude: above those of infinity for NaN.
+    magnitude: [u32; LANES],
+}
+
+impl Lanes {
+    #[inline]
+    fn see(&mut self, chunk: &[f32; LANES]) {
+        for (lane, &x) in chunk.iter().enumerate() {
+            // Comparisons with NaN are false, so it changes neither end.
+            self.min[lane] = if x < self.min[lane] { x } else { self.min[lane] };
+            self.max[lane] = if x > self.max[lane] { x } else { self.max[lane] };
+            self.zero[lane] += u32::from(x == 0.0);
+            self.magnitude[lane] = self.magnitude[lane].max(x.to_bits() & 0x7fff_ffff);
+        }
+    }
+}
+
+/// The range of a slice.
 pub(super) fn scan(data: &[f32]) -> CellRange {
-    const LANES: usize = 16;
-    let mut min = [f32::MAX; LANES];
-    let mut max = [f32::MIN; LANES];
-    let mut nan = [0u32; LANES];
-    let mut infinite = [0u32; LANES];
-    let mut zero = [0u32; LANES];
     let mut whole = CellRange::EMPTY;
+    let mut lanes = Lanes {
+        min: [f32::MAX; LANES],
+        max: [f32::MIN; LANES],
+        zero: [0; LANES],
+        magnitude: [0; LANES],
+    };
     // A lane counts at most one per chunk, so 2³¹ chunks cannot overflow it.
     for piece in data.chunks(LANES << 20) {
-        let mut lanes = |chunk: &[f32]| {
-            for (lane, &x) in chunk.iter().enumerate() {
-                // Comparisons with NaN are false, so it changes neither end.
-                min[lane] = if x < min[lane] { x } else { min[lane] };
-                max[lane] = if x > max[lane] { x } else { max[lane] };
-                nan[lane] += u32::from(x.is_nan());
-                infinite[lane] += u32::from(x.is_infinite());
-                zero[lane] += u32::from(x == 0.0);
-            }
-        };
         let (chunks, rest) = piece.as_chunks::<LANES>();
-        chunks.iter().for_each(|chunk| lanes(chunk));
-        lanes(rest);
-        whole.nan += nan.iter().map(|&n| u64::from(n)).sum::<u64>();
-        whole.infinite += infinite.iter().map(|&n| u64::from(n)).sum::<u64>();
-        whole.zero += zero.iter().map(|&n| u64::from(n)).sum::<u64>();
-        zero = [0; LANES];
-        nan = [0; LANES];
-        infinite = [0; LANES];
+        chunks.iter().for_each(|chunk| lanes.see(chunk));
+        if let Some(&first) = rest.first() {
+            // Repeating an element changes no end; zeros are counted apart.
+            let mut last = [first; LANES];
+            last[..rest.len()].copy_from_slice(rest);
+            let zero = lanes.zero;
+            lanes.see(&last);
+            lanes.zero = zero;
+            whole.zero += rest.iter().filter(|&&x| x == 0.0).count() as u64;
+        }
+        whole.zero += lanes.zero.iter().map(|&n| u64::from(n)).sum::<u64>();
+        lanes.zero = [0; LANES];
+    }
+    // Hardly any tensor holds what is no finite number, so only those are looked at twice.
+    if lanes.magnitude.iter().any(|&bits| bits >= f32::INFINITY.to_bits()) {
+        whole.nan = data.iter().filter(|x| x.is_nan()).count() as u64;
+        whole.infinite = data.iter().filter(|x| x.is_infinite()).count() as u64;
     }
     whole.count = data.len() as u64;
     // Adding zero turns −0 into +0, so the result does not depend on which zero came first.
-    whole.min = min.into_iter().fold(f32::MAX, f32::min) + 0.0;
-    whole.max = max.into_iter().fold(f32::MIN, f32::max) + 0.0;
+    whole.min = lanes.min.into_iter().fold(f32::MAX, f32::min) + 0.0;
+    whole.max = lanes.max.into_iter().fold(f32::MIN, f32::max) + 0.0;
     whole
 }
 
