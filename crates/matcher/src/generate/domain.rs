@@ -54,8 +54,10 @@ pub(super) fn domain(
         (_, "perm") => permutations(rank, random).into_iter().map(Datum::ints).collect(),
         ("Cast", "to") => {
             let mut types = vec![around.base, DType::Float, DType::Float16, DType::Double];
+            types.push(DType::Int32);
             if !around.base.is_float() {
-                types.extend([DType::Int32, DType::Int64]);
+                // What does not fit is cut off, which says nothing of floats.
+                types.extend([DType::Int64, DType::Int8, DType::Uint8, DType::Int8, DType::Uint8]);
             }
             types.into_iter().map(Datum::Dtype).collect()
         }
@@ -85,7 +87,16 @@ pub(super) fn domain(
                 some[axis] = random.below(3) as i64;
                 some[around.dims.len() + axis] = random.below(2) as i64;
             }
-            vec![Datum::ints(vec![0; some.len()]), Datum::ints(some)]
+            let mut pads = vec![Datum::ints(vec![0; some.len()]), Datum::ints(some.clone())];
+            // Below zero they cut off.
+            let long: Vec<usize> =
+                (0..around.dims.len()).filter(|axis| around.dims[*axis] > 1).collect();
+            if !long.is_empty() {
+                let ends = [0, around.dims.len()];
+                some[*random.pick(&long) + *random.pick(&ends)] = -1;
+                pads.push(Datum::ints(some));
+            }
+            pads
         }
         (
             "Conv" | "ConvInteger" | "ConvTranspose" | "MaxPool" | "AveragePool" | "LpPool",
@@ -172,12 +183,16 @@ pub(super) fn domain(
         ("LpNormalization" | "LpPool", "p") => vec![Datum::Int(1), Datum::Int(2)],
         (_, "position") => vec![Datum::Int(1), Datum::Int(0)],
         (_, "alpha" | "beta" | "bias" | "lambd" | "gamma") => {
-            [0.5, 1.0, 1.702, 0.25, 2.0].map(single).to_vec()
+            let mut some = [0.5, 1.0, 1.702, 0.25, 2.0, -0.5, -2.0].map(single).to_vec();
+            // It is divided by this one.
+            some.extend((around.operator != "Celu").then(|| single(0.0)));
+            some
         }
         (_, "min" | "max") => [-1.0, 0.0, 0.5, 6.0].map(single).to_vec(),
         (_, "ratio") => vec![single(0.5), single(0.0)],
         (_, "saturate" | "fmod") => vec![Datum::Int(1), Datum::Int(0)],
-        _ if kind == AttributeKind::Float => [0.5, 1.0].map(single).to_vec(),
+        (_, "momentum" | "spatial_scale") => [0.5, 1.0].map(single).to_vec(),
+        _ if kind == AttributeKind::Float => [0.5, 1.0, 2.0, -0.5, 0.0].map(single).to_vec(),
         _ => return None,
     })
 }

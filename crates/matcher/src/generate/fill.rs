@@ -5,7 +5,7 @@ use marquetry_ir::{
     Attribute, AttributeValue, DType, Evaluate, Graph, Node, Operation, Opsets, Tensor, Type, infer,
 };
 use marquetry_pattern::Span;
-use marquetry_pattern::core::VarId;
+use marquetry_pattern::core::{AttributePattern, VarId};
 use marquetry_pattern::gexpr::GExprKind;
 
 use super::opset::opset;
@@ -84,6 +84,8 @@ pub(super) struct Fill<'a, 'p> {
     pub(super) fixed: Vec<bool>,
     /// By value: positions are computed from it.
     pub(super) places: Vec<bool>,
+    /// Whether what is computed may be cast to fewer digits.
+    pub(super) narrows: bool,
     /// What header attributes are drawn from.
     pub(super) samplers: Vec<(VarId, Vec<Datum>)>,
     pub(super) opset: i64,
@@ -122,9 +124,18 @@ impl<'a, 'p> Fill<'a, 'p> {
         let count = sketch.values.len();
         let opset = opset(sketch, &mut random)?;
         let asked = asked_types(sketch);
+        let narrows = narrows(sketch);
         let base = match (ask.dtype, random.below(8)) {
             (Some(dtype), _) => dtype,
             (None, _) if !asked.is_empty() && random.once_in(2) => *random.pick(&asked),
+            (None, _) if narrows && !random.once_in(3) => *random.pick(&[
+                DType::Int64,
+                DType::Int64,
+                DType::Int32,
+                DType::Int32,
+                DType::Int8,
+                DType::Uint8,
+            ]),
             (None, 0) => DType::Float16,
             (None, 1) => DType::Double,
             (None, 2 | 3) => *random.pick(&[DType::Int64, DType::Int32, DType::Int8, DType::Uint8]),
@@ -132,6 +143,7 @@ impl<'a, 'p> Fill<'a, 'p> {
         };
         let style = Style::draw(&mut random);
         Ok(Self {
+            narrows,
             sketch,
             evaluator,
             random,
@@ -431,6 +443,17 @@ fn asked_types(sketch: &Sketch<'_>) -> Vec<DType> {
         });
     }
     asked
+}
+
+/// Whether a cast goes to any type: between integers it cuts off digits and signs.
+fn narrows(sketch: &Sketch<'_>) -> bool {
+    sketch.nodes.iter().any(|node| {
+        let open = |pattern: &AttributePattern| {
+            matches!(pattern, AttributePattern::Any | AttributePattern::Bind(_))
+        };
+        let to = node.attributes.iter().find(|(name, _)| *name == "to");
+        node.operator.name == "Cast" && to.is_none_or(|(_, pattern)| open(pattern))
+    })
 }
 
 /// The values that positions are computed from.

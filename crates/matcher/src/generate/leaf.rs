@@ -74,6 +74,10 @@ impl<'a, 'p> Fill<'a, 'p> {
                 self.fixed[row.index()] = true;
                 (0..count).map(|_| self.random.below(2) as f64).collect()
             }
+            _ if self.narrows && matches!(dtype, DType::Int32 | DType::Int64) => {
+                // Mostly more than 8 bits.
+                (0..count).map(|_| self.random.uniform(-4e4, 4e4).round()).collect()
+            }
             _ => numbers(&mut self.random, dtype, count, positive),
         };
         let tensor = self.tensor(dtype, &dims, &numbers)?;
@@ -331,8 +335,10 @@ impl<'a, 'p> Fill<'a, 'p> {
 
     /// A shape that broadcasts with another one.
     pub(super) fn broadcast(&mut self, other: &[usize]) -> Vec<usize> {
-        match self.random.below(9) {
+        match self.random.below(10) {
             0 => Vec::new(),
+            // One number that may have more axes than all others.
+            9 => vec![1; other.len() + self.random.below(3)],
             // One number for each index of an axis.
             8 if !other.is_empty() => {
                 let axis = self.random.below(other.len());

@@ -202,6 +202,8 @@ impl<'p> Fill<'_, 'p> {
                     Some(other) if elementwise => self.broadcast(&other),
                     // What is to be read at computed positions, say.
                     Some(_) if slot == 0 => self.fresh(types)?,
+                    // Many take no single numbers.
+                    Some(_) if first.is_empty() => return Err(Stuck::Rejected),
                     _ => {
                         return Err(Stuck::Unsupported(format!(
                             "nothing is known of input {slot} of `{name}`"

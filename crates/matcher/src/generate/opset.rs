@@ -28,7 +28,7 @@ pub(super) fn opset(sketch: &Sketch<'_>, random: &mut Random) -> Result<i64, Stu
                 || schema::lookup("", &operator.name, version).is_some_and(|it| !it.deprecated)
         })
     };
-    let mut versions: Vec<i64> = [23, 21, 18, 17, 13, 11, 24, 20, 15].to_vec();
+    let mut versions: Vec<i64> = [23, 21, 18, 17, 13, 11, 24, 20, 15, 12, 9, 7].to_vec();
     versions.retain(|version| admitted(*version));
     if versions.iter().any(|version| builds(*version)) {
         versions.retain(|version| builds(*version));

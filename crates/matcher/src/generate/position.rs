@@ -85,10 +85,15 @@ impl<'p> Fill<'_, 'p> {
                 return Ok(Some(Need::Shape(dims.to_vec())));
             }
             ("If", 0) => return Ok(Some(Need::Shape(Vec::new()))),
-            ("NonMaxSuppression", 0) => return Ok(Some(Need::Shape(vec![1, 5, 4]))),
+            // As corners and as centres and sizes they overlap differently.
+            ("NonMaxSuppression", 0) => return Ok(Some(Need::Positive(vec![1, 5, 4]))),
             ("NonMaxSuppression", 1) => return Ok(Some(Need::Shape(vec![1, 2, 5]))),
-            ("NonMaxSuppression", 2) => (Vec::new(), vec![2]),
-            ("NonMaxSuppression", 3..) => return Ok(Some(Need::Positive(Vec::new()))),
+            ("NonMaxSuppression", 2) => (Vec::new(), vec![2 + self.random.below(4) as i64]),
+            ("NonMaxSuppression", 3..) => {
+                let some = if slot == 3 { [0.1, 0.3, 0.5] } else { [-1.0, 0.0, 0.3] };
+                let number = *self.random.pick(&some);
+                return Ok(Some(Need::Held(self.tensor(dtype, &[], &[number])?)));
+            }
             ("MeanVarianceNormalization", 0) if types.is_empty() => {
                 return Ok(Some(Need::Shape(vec![2, 3, 2, 4])));
             }
@@ -244,7 +249,15 @@ impl<'p> Fill<'_, 'p> {
             }
             ("Pad", 1) => {
                 let random = &mut self.random;
-                (0..2 * axes).map(|_| i64::from(random.once_in(3))).collect()
+                // Below zero they cut off.
+                let cut = random.once_in(4) && first.iter().all(|length| *length > 1);
+                let some = if cut { -1 } else { 1 };
+                let pads = (0..2 * axes).map(|_| i64::from(random.once_in(3)));
+                // An axis of two does not lose both.
+                let pads = pads
+                    .enumerate()
+                    .map(|(at, pad)| if cut && at as i64 >= axes { 0 } else { pad * some });
+                pads.collect()
             }
             ("Pad", 3) => (-rank..0).collect(),
             ("Squeeze", 1) => {
