@@ -22,9 +22,9 @@ pub enum ExprKind {
     AnyOrAbsent,
     /// `none`, or a gap between commas: the input must be absent.
     Absent,
-    /// A value variable (kind [`Kind::Value`]), present; see the module's rule 1.
+    /// A value variable (kind [`Kind::Value`](super::Kind::Value)), present; see the module's rule 1.
     Var(VarId),
-    /// A variable of kind [`Kind::Attribute`] in value position: a neutral constant scalar, whose
+    /// A variable of kind [`Kind::Attribute`](super::Kind::Attribute) in value position: a neutral constant scalar, whose
     /// number is bound, or compared with the constant tolerance.
     Scalar(VarId),
     /// A neutral constant scalar equal to a number, or a rank-1 constant equal to a list:

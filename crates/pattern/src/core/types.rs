@@ -21,7 +21,7 @@ pub struct TypePattern {
 pub enum DtypePattern {
     /// An ONNX text type name, such as `float16`.
     Named(String),
-    /// Binds a variable of kind [`Kind::Dtype`].
+    /// Binds a variable of kind [`Kind::Dtype`](super::Kind::Dtype).
     Var(VarId),
 }
 
@@ -34,7 +34,7 @@ pub enum DimPattern {
     Any,
     /// A number.
     Size(i64),
-    /// Binds a variable of kind [`Kind::Dim`].
+    /// Binds a variable of kind [`Kind::Dim`](super::Kind::Dim).
     Var(VarId),
     /// `"batch"`: a symbolic dimension of that name.
     Named(String),
