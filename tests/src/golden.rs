@@ -71,8 +71,8 @@ fn target(config: &str) -> String {
 }
 
 /// The recorded samples of a model.
-fn samples(case: &Case, model: &Model) -> Vec<Vec<Tensor>> {
-    let batches = arrays(case.model.join("inputs.npz")).unwrap();
+pub(crate) fn samples(folder: &Path, model: &Model) -> Vec<Vec<Tensor>> {
+    let batches = arrays(folder.join("inputs.npz")).unwrap();
     let inputs: Vec<&str> =
         model.graph.inputs.iter().map(|&value| model.graph.value(value).name()).collect();
     let sample = |at: usize| -> Option<Vec<Tensor>> {
@@ -83,7 +83,7 @@ fn samples(case: &Case, model: &Model) -> Vec<Vec<Tensor>> {
         inputs.iter().map(find).collect()
     };
     let samples: Vec<Vec<Tensor>> = (0..).map_while(sample).collect();
-    assert!(!samples.is_empty(), "{}", case.name);
+    assert!(!samples.is_empty(), "{}", folder.display());
     samples
 }
 
@@ -102,7 +102,7 @@ fn run(case: &Case, more: &str) -> State {
         ])"
     );
     let model = onnx::read(case.model.join("model.onnx")).unwrap();
-    let samples = samples(case, &model);
+    let samples = samples(&case.model, &model);
     let engine = Embedded::new(&Options::default());
     let cx = Context { engine: &engine, samples: &samples, patterns: &Shipped, progress: &|_| {} };
     Pipeline::parse(&pipeline).unwrap().run(model, &cx).unwrap()
@@ -378,7 +378,7 @@ fn quantized_models_compute_what_the_simulation_of_aimet_does() {
         let output = state.model.graph.outputs[0];
         let step = state.plan.get(output).and_then(|site| site.encoding.as_ref());
         let step = step.map_or(0.0, |encoding| encoding.cells[0].scale as f32);
-        for (at, sample) in samples(&case, &state.model).iter().enumerate() {
+        for (at, sample) in samples(&case.model, &state.model).iter().enumerate() {
             let expected =
                 &recorded.iter().find(|(name, _)| *name == format!("arr_{at}")).unwrap().1;
             let found = program.run(sample).unwrap().remove(0);

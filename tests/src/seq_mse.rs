@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use marquetry::engine::{Embedded, Options, arrays};
-use marquetry::ir::{Graph, Model, Tensor, onnx};
+use marquetry::engine::{Embedded, Options};
+use marquetry::ir::{Graph, Tensor, onnx};
 use marquetry::quant::pass::Curve;
 use marquetry::quant::qdq::{Rounding, fake_quantize};
 use marquetry::quant::{Context, Pipeline, State};
 use serde_json::Value;
 
+use crate::golden::samples;
 use crate::quantize::Shipped;
 
 /// How far a loss may be from AIMET's, which sums in single precision and in another order.
@@ -30,24 +31,9 @@ fn folders() -> Vec<PathBuf> {
     paths
 }
 
-fn samples(folder: &Path, model: &Model) -> Vec<Vec<Tensor>> {
-    let batches = arrays(folder.join("inputs.npz")).unwrap();
-    let inputs: Vec<&str> =
-        model.graph.inputs.iter().map(|&value| model.graph.value(value).name()).collect();
-    let sample = |at: usize| -> Option<Vec<Tensor>> {
-        let find = |name: &&str| {
-            let key = format!("{name}/{at}");
-            batches.iter().find(|(found, _)| *found == key).map(|(_, tensor)| tensor.clone())
-        };
-        inputs.iter().map(find).collect()
-    };
-    (0..).map_while(sample).collect()
-}
-
 fn run(folder: &Path, granularity: &str, bits: u32, passes: &str) -> State {
     let model = onnx::read(folder.join("model.onnx")).unwrap();
     let samples = samples(folder, &model);
-    assert!(!samples.is_empty(), "{}", folder.display());
     let pipeline = format!(
         "Pipeline(target: \"qnn-htp-v81\", passes: [
             Group(),

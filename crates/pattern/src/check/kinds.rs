@@ -142,8 +142,7 @@ impl Kinds<'_> {
     fn comparison(&mut self, sign: CompareOp, left: &GExpr, right: &GExpr) {
         let (a, b) = (self.sorts.of(left), self.sorts.of(right));
         let fits = match sign {
-            CompareOp::Eq | CompareOp::Ne => a.meets(&b),
-            CompareOp::Near => a.meets(&b),
+            CompareOp::Eq | CompareOp::Ne | CompareOp::Near => a.meets(&b),
             CompareOp::Lt | CompareOp::Le | CompareOp::Gt | CompareOp::Ge => {
                 a.is_number() && b.is_number()
             }

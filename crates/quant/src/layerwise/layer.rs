@@ -187,7 +187,7 @@ fn shape(node: &Node, dims: &[usize]) -> Result<Shape, String> {
                 return Err("its groups do not divide its output channels".to_owned());
             }
             let depth: usize = dims[1..].iter().product();
-            let window = Window::of(node, kernel, groups)?;
+            let window = Window::of(node, kernel)?;
             Ok((groups, *outputs, depth, (depth, 1), Reads::Windows(window)))
         }
         ("Gemm", &[rows, columns]) => {

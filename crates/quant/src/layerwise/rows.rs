@@ -25,7 +25,7 @@ enum Pads {
 }
 
 impl Window {
-    pub(crate) fn of(node: &Node, kernel: &[usize], groups: usize) -> Result<Window, String> {
+    pub(crate) fn of(node: &Node, kernel: &[usize]) -> Result<Window, String> {
         let ints = |name: &str| node.attribute(name).and_then(AttributeValue::as_ints);
         let sizes = |name: &str| -> Result<Vec<usize>, String> {
             let found = ints(name).map(<[i64]>::to_vec).unwrap_or_else(|| vec![1; kernel.len()]);
@@ -35,7 +35,6 @@ impl Window {
                 .filter(|sizes| sizes.len() == kernel.len())
                 .ok_or_else(|| format!("its `{name}` do not fit its kernel"))
         };
-        debug_assert!(groups > 0, "a convolution has a group");
         let auto = node.attribute("auto_pad").and_then(AttributeValue::as_str).unwrap_or("NOTSET");
         let pads = match auto {
             "SAME_UPPER" => Pads::Same { odd_before: false },
