@@ -23,6 +23,7 @@ mod weights;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use marquetry_engine::{Engine, EngineError, SampleError};
 use marquetry_ir::{Model, ValueId};
@@ -175,12 +176,21 @@ pub struct Summary {
     pub done: String,
     /// What the user should know, one line each.
     pub notes: Vec<String>,
+    /// How long it took: the only thing in a state that differs from run to run, so that only reports
+    /// tell it.
+    #[serde(skip)]
+    pub took: Duration,
 }
 
 impl Summary {
     /// A summary without notes.
     pub fn new(pass: &dyn Pass, done: impl Into<String>) -> Summary {
-        Summary { pass: pass.name().to_owned(), done: done.into(), notes: Vec::new() }
+        Summary {
+            pass: pass.name().to_owned(),
+            done: done.into(),
+            notes: Vec::new(),
+            took: Duration::ZERO,
+        }
     }
 }
 

@@ -18,9 +18,10 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use crate::Policy;
-use crate::pass::{Context, Fact, Pass, PassError, State};
+use crate::pass::{Context, Fact, Pass, PassError, State, Summary};
 use crate::recipe::{Recipe, RecipeError};
 
 /// Passes in order, and the policy of their target.
@@ -79,8 +80,9 @@ impl Pipeline {
     pub fn run(&self, model: marquetry_ir::Model, cx: &Context<'_>) -> Result<State, PassError> {
         let mut state = State::new(model, self.policy.clone());
         for pass in &self.passes {
+            let began = Instant::now();
             let summary = pass.run(&mut state, cx)?;
-            state.summaries.push(summary);
+            state.summaries.push(Summary { took: began.elapsed(), ..summary });
         }
         Ok(state)
     }
