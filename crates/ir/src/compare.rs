@@ -33,6 +33,11 @@ pub fn graph_difference(left: &Graph, right: &Graph) -> Option<Difference> {
     Comparison::default().graph(left, right).err().map(|found| *found)
 }
 
+/// Where the values of two attributes differ first, if they do.
+pub fn attribute_difference(left: &AttributeValue, right: &AttributeValue) -> Option<Difference> {
+    Comparison::default().attribute_value(left, right).err().map(|found| *found)
+}
+
 /// The difference as an error, so that `?` stops at the first.
 type Same = Result<(), Box<Difference>>;
 

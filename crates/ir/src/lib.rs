@@ -6,6 +6,7 @@
 mod attribute;
 pub mod check;
 pub mod compare;
+pub mod diff;
 mod dtype;
 mod evaluate;
 mod float8;

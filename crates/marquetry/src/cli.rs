@@ -9,6 +9,8 @@ mod args;
 mod calibrate;
 mod check;
 mod compare;
+mod diff;
+mod draw;
 mod encodings;
 mod explain;
 mod failure;
@@ -22,6 +24,7 @@ mod pattern;
 mod print;
 mod quantize;
 mod rewrite;
+mod shell;
 mod stats;
 mod watch;
 mod why;
@@ -44,6 +47,10 @@ pub(crate) fn main() -> ExitCode {
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }
     match cli.verb.watched() {
+        // What was read once from a pipe is not read again.
+        Some(paths) if paths.iter().any(|path| outputs::is_standard(path)) => {
+            refused(&cli, &load::is_file(Path::new("-")).expect_err("this is standard input"))
+        }
         Some(paths) => watch::forever(&paths, || once(&cli)),
         None => once(&cli),
     }
@@ -54,6 +61,7 @@ fn once(cli: &Cli) -> ExitCode {
         Verb::Inspect(args) => inspect::run(args, cli),
         Verb::Print(args) => print::run(args, cli),
         Verb::Check(args) => check::run(args, cli),
+        Verb::Draw(args) => draw::run(args, cli),
         Verb::Match(args) => match_::run(args, cli),
         Verb::Why(args) => why::run(args, cli),
         Verb::Rewrite(args) => rewrite::run(args, cli),
@@ -63,23 +71,29 @@ fn once(cli: &Cli) -> ExitCode {
         Verb::Stats(args) => stats::run(args),
         Verb::Encodings(args) => encodings::run(args, cli),
         Verb::Run(args) => quantize::run_pipeline(args, cli),
+        Verb::Diff(args) => diff::run(args, cli),
         Verb::Compare(args) => compare::run(args, cli),
         Verb::Analyze(args) => analyze::run(args, cli),
         Verb::Pattern(args) => pattern::run(args, cli),
+        Verb::Fmt(args) => pattern::fmt::run(args, cli),
         Verb::Explain(args) => explain::run(args, cli),
+        Verb::Completions(args) => Ok(shell::completions(args)),
+        Verb::Man(args) => shell::man(args),
     };
     let json = cli.verb.json();
     match result {
         Ok(answer) => report(&answer, json, cli.quiet),
-        Err(failure) => {
-            if json {
-                // A program that asked for JSON gets JSON, also when it goes wrong.
-                let _ = print(pretty(&failure.json()).as_bytes());
-            }
-            tell(&format!("{failure}\n"));
-            ExitCode::from(failure.exit as u8)
-        }
+        Err(failure) => refused(cli, &failure),
     }
+}
+
+fn refused(cli: &Cli, failure: &Failure) -> ExitCode {
+    if cli.verb.json() {
+        // A program that asked for JSON gets JSON, also when it goes wrong.
+        let _ = print(pretty(&failure.json()).as_bytes());
+    }
+    tell(&format!("{failure}\n"));
+    ExitCode::from(failure.exit as u8)
 }
 
 impl Verb {
@@ -98,7 +112,11 @@ impl Verb {
     fn json(&self) -> bool {
         match self {
             Self::Inspect(args) => args.json,
-            Self::Print(_) => false,
+            Self::Print(_) | Self::Completions(_) => false,
+            Self::Draw(args) => args.json,
+            Self::Diff(args) => args.json,
+            Self::Fmt(args) => args.json,
+            Self::Man(args) => args.json,
             Self::Check(args) => args.json,
             Self::Match(args) => args.json,
             Self::Why(args) => args.json,

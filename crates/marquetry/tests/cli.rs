@@ -5,7 +5,8 @@
 //! `mkdir NAME`, in `--- file NAME` with the content of a text file, and in `--- model NAME` with a graph
 //! in ONNX's textual syntax, of which a model is made. The snapshot shows what each command printed, how
 //! it ended, which files were there afterwards, and the text of those that `--- show` names. A line
-//! `same A B` in `--- run` compares two files by their bytes, and `… > FILE` keeps what was printed.
+//! `same A B` in `--- run` compares two files by their bytes, and `… > FILE` keeps what was printed,
+//! `… < FILE` is what a command reads.
 //!
 //! `tests/cases/why/*.case` are of the same kind, about one verb.
 
@@ -14,7 +15,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 #[test]
 fn commands() {
@@ -109,12 +110,19 @@ fn execute(folder: &Path, line: &str) -> String {
         return format!("$ same {a} {b}\n{word}\n\n");
     }
     assert_eq!(words.next(), Some("marquetry"), "a case runs `marquetry`");
-    let (words, redirected) = match line.split_once(" > ") {
-        Some((command, file)) => (command.split_whitespace(), Some(file.trim())),
-        None => (line.split_whitespace(), None),
+    let (command, redirected) = match line.split_once(" > ") {
+        Some((command, file)) => (command, Some(file.trim())),
+        None => (line, None),
+    };
+    let (command, input) = match command.split_once(" < ") {
+        Some((command, file)) => {
+            (command, Stdio::from(fs::File::open(folder.join(file.trim())).unwrap()))
+        }
+        None => (command, Stdio::null()),
     };
     let mut output = Command::new(env!("CARGO_BIN_EXE_marquetry"))
-        .args(words.skip(1))
+        .args(command.split_whitespace().skip(1))
+        .stdin(input)
         .current_dir(folder)
         .env_clear()
         .output()

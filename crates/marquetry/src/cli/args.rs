@@ -74,6 +74,8 @@ pub(crate) enum Verb {
     Print(Print),
     /// What is wrong with a model.
     Check(Check),
+    /// A picture of a model, as SVG or as a page that can be searched.
+    Draw(Draw),
     /// The groups that patterns find in a model.
     Match(Match),
     /// Why a pattern does not match: at a node, or where it almost does.
@@ -94,6 +96,8 @@ pub(crate) enum Verb {
     Encodings(Encodings),
     /// Runs a pipeline from a file.
     Run(Run),
+    /// In what two models differ: operators, names, constants, types, opsets, metadata.
+    Diff(Diff),
     /// How far the tensors of two models are apart on the same samples.
     Compare(Compare),
     /// Which layers lose most when they are quantized: each on alone, and each off alone.
@@ -101,13 +105,19 @@ pub(crate) enum Verb {
     /// Works on pattern files.
     #[command(subcommand)]
     Pattern(Pattern),
+    /// Lays pattern files out in the one way: the same as `pattern fmt`.
+    Fmt(PatternFmt),
     /// What a code of an error or a warning means, with examples; why a tensor is quantized as it is.
     Explain(Explain),
+    /// What a shell needs to complete this command.
+    Completions(Completions),
+    /// The manual: the page of the command, or a page for each verb in a folder.
+    Man(ManPages),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// The model.
+    /// The model; `-` reads standard input.
     pub(crate) model: PathBuf,
     /// Prints one JSON object.
     #[arg(long)]
@@ -116,7 +126,7 @@ pub(crate) struct Inspect {
 
 #[derive(Debug, Args)]
 pub(crate) struct Print {
-    /// The model.
+    /// The model; `-` reads standard input.
     pub(crate) model: PathBuf,
     /// Prints exactly what onnx.printer prints, with its losses.
     #[arg(long)]
@@ -128,7 +138,7 @@ pub(crate) struct Print {
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// The model.
+    /// The model; `-` reads standard input.
     pub(crate) model: PathBuf,
     /// What it is to run on: onnx is the standard, ort is ONNX Runtime.
     #[arg(long, default_value = "onnx", value_name = "TARGET")]
@@ -139,8 +149,62 @@ pub(crate) struct Check {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Draw {
+    /// The model; `-` reads standard input.
+    pub(crate) model: PathBuf,
+    /// Where the picture goes; `-` writes SVG to standard output.
+    #[arg(short, long, value_name = "FILE.svg|FILE.html")]
+    pub(crate) output: PathBuf,
+    /// Draws each group as one box, where that is possible: those that `-p` finds, or the shipped library.
+    #[arg(long)]
+    pub(crate) groups: bool,
+    #[command(flatten)]
+    pub(crate) patterns: PatternFiles,
+    /// Draws what is around a node or value only: its name, or op:Sqrt for the only node of an operator.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) at: Option<String>,
+    /// How many nodes away from `--at`.
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "at")]
+    pub(crate) depth: u32,
+    /// The most boxes that a picture may have.
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    pub(crate) limit: usize,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The model that was there before; `-` reads standard input.
+    pub(crate) left: PathBuf,
+    /// The model that is there now; `-` reads standard input.
+    pub(crate) right: PathBuf,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManPages {
+    /// A folder that gets a page for each verb.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Match {
-    /// The model.
+    /// The model; `-` reads standard input.
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) patterns: PatternFiles,
@@ -159,7 +223,7 @@ pub(crate) struct Match {
 pub(crate) struct Why {
     /// The name of the pattern or rule.
     pub(crate) pattern: String,
-    /// The model.
+    /// The model; `-` reads standard input.
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) patterns: PatternFiles,
@@ -177,7 +241,7 @@ pub(crate) struct Why {
 
 #[derive(Debug, Args)]
 pub(crate) struct Rewrite {
-    /// The model.
+    /// The model; `-` reads standard input.
     pub(crate) model: PathBuf,
     /// Where the rewritten model goes.
     #[arg(short, long, value_name = "FILE.onnx", required_unless_present = "dry_run")]
@@ -230,16 +294,19 @@ pub(crate) struct Rewrite {
 
 #[derive(Debug, Args)]
 pub(crate) struct Outline {
-    /// The model.
+    /// The model; `-` reads standard input.
     pub(crate) model: PathBuf,
     /// Where the model with functions goes.
-    #[arg(short, long, value_name = "FILE.onnx")]
-    pub(crate) output: PathBuf,
+    #[arg(short, long, value_name = "FILE.onnx", required_unless_present = "dry_run")]
+    pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) patterns: PatternFiles,
     /// Outlines these patterns only.
     #[arg(long, value_delimiter = ',', value_name = "NAME,..")]
     pub(crate) only: Vec<String>,
+    /// Says what would be done, and writes nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -426,18 +493,7 @@ pub(crate) enum Pattern {
         json: bool,
     },
     /// Lays pattern files out in the one way; no meaning changes.
-    Fmt {
-        /// Pattern files, or folders that are searched for them; `-` reads standard input and
-        /// writes standard output.
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-        /// Changes nothing, and says which files would be changed.
-        #[arg(long)]
-        check: bool,
-        /// Prints one JSON object.
-        #[arg(long)]
-        json: bool,
-    },
+    Fmt(PatternFmt),
     /// Runs the tests that stand in pattern files.
     Test(PatternTest),
     /// Runs bodies and meanings, and both sides of rules, on samples.
@@ -472,6 +528,20 @@ pub(crate) struct Lift {
     /// The name of the pattern.
     #[arg(long, default_value = "Lifted")]
     pub(crate) name: String,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PatternFmt {
+    /// Pattern files, or folders that are searched for them; `-` reads standard input and
+    /// writes standard output.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Changes nothing, and says which files would be changed.
+    #[arg(long)]
+    pub(crate) check: bool,
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

@@ -14,6 +14,7 @@ use super::job::{self, engine_failure, sample_failure};
 use super::load;
 
 pub(crate) fn run(args: &Compare, cli: &Cli) -> Result<Answer, Failure> {
+    load::one_standard_input(&[&args.reference, &args.candidate])?;
     let reference = load::model(&args.reference, cli)?;
     let candidate = load::model(&args.candidate, cli)?;
     let names = common(&reference.graph, &candidate.graph);

@@ -93,6 +93,7 @@ impl Job<'_> {
 
     /// Runs the pipeline, unless one of the outputs is something that it reads.
     fn prepared(&self, pipeline: &Pipeline, cli: &Cli, outputs: &[&Path]) -> Result<Ran, Failure> {
+        load::is_file(self.model)?;
         let mut model = load::model(self.model, cli)?;
         let inlined = inline::functions(&mut model);
         let inputs = self.inputs(&model);

@@ -1,6 +1,7 @@
 //! Reads what verbs work on, and says what went wrong in the words of the command.
 
 use std::fs;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use marquetry::library;
@@ -16,13 +17,44 @@ use super::answer::plural;
 use super::args::Cli;
 use super::failure::{Exit, Failure, Texts};
 use super::in_colour;
+use super::outputs::is_standard;
 
-/// The model in a file.
+/// The model in a file, or on standard input for `-`.
 pub(crate) fn model(path: &Path, cli: &Cli) -> Result<Model, Failure> {
     let mut options = ReadOptions::default();
     options.strip_unknown = cli.strip_unknown;
     options.allow_newer = cli.allow_newer;
-    onnx::read_with(path, &options).map_err(|error| read_failure(path, &error))
+    if !is_standard(path) {
+        return onnx::read_with(path, &options).map_err(|error| read_failure(path, &error));
+    }
+    let place = Path::new("<stdin>");
+    let mut bytes = Vec::new();
+    // One byte more than a model can have tells that there is too much.
+    let mut most = io::stdin().lock().take(onnx::MOST_BYTES + 1);
+    most.read_to_end(&mut bytes).map_err(|error| Failure::reading(place, &error))?;
+    let read = if bytes.len() as u64 > onnx::MOST_BYTES {
+        Err(ReadError::TooLarge { size: bytes.len() as u64 })
+    } else {
+        onnx::decode_with(bytes, &options)
+    };
+    read.map_err(|error| read_failure(place, &error))
+}
+
+/// Refuses standard input where a model is read more than once, or is said to have a size.
+pub(crate) fn is_file(path: &Path) -> Result<(), Failure> {
+    if !is_standard(path) {
+        return Ok(());
+    }
+    let message = "this verb reads the model from a file, and not from standard input";
+    Err(Failure::new(Exit::Usage, "not_from_stdin", message)
+        .at(path.display())
+        .hint("give the path of a file; `./-` is a file of this name"))
+}
+
+/// Refuses to read two models from standard input.
+pub(crate) fn one_standard_input(paths: &[&Path]) -> Result<(), Failure> {
+    let [.., last] = paths else { return Ok(()) };
+    if paths.iter().filter(|path| is_standard(path)).count() < 2 { Ok(()) } else { is_file(last) }
 }
 
 fn read_failure(path: &Path, error: &ReadError) -> Failure {

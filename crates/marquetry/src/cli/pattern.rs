@@ -1,7 +1,7 @@
 //! `marquetry pattern`: works on pattern files.
 
 mod check;
-mod fmt;
+pub(crate) mod fmt;
 mod lift;
 mod test;
 mod verify;
@@ -15,7 +15,7 @@ use super::failure::Failure;
 pub(crate) fn run(args: &Pattern, cli: &Cli) -> Result<Answer, Failure> {
     match args {
         Pattern::Check { files, deny_warnings, .. } => check::run(files, *deny_warnings, cli),
-        Pattern::Fmt { files, check, .. } => fmt::run(files, *check, cli),
+        Pattern::Fmt(args) => fmt::run(args, cli),
         Pattern::Test(args) => test::run(args, cli),
         Pattern::Lsp => Ok(super::lsp::run()),
         Pattern::Lift(args) => lift::run(args, cli),
@@ -26,7 +26,8 @@ pub(crate) fn run(args: &Pattern, cli: &Cli) -> Result<Answer, Failure> {
 impl Pattern {
     pub(crate) fn json(&self) -> bool {
         match self {
-            Self::Check { json, .. } | Self::Fmt { json, .. } => *json,
+            Self::Check { json, .. } => *json,
+            Self::Fmt(args) => args.json,
             Self::Test(args) => args.json,
             Self::Verify(args) => args.json,
             Self::Lsp => false,

@@ -60,7 +60,7 @@ pub(crate) fn run_outline(args: &Outline, cli: &Cli) -> Result<Answer, Failure> 
     let job = Job {
         model: &args.model,
         patterns: &args.patterns,
-        output: Some(&args.output),
+        output: if args.dry_run { None } else { args.output.as_deref() },
         raise_opset: None,
         until: Until::Fixpoint,
         verify_each: None,

@@ -8,11 +8,12 @@ use marquetry_pattern::fmt;
 use serde_json::json;
 
 use super::super::answer::{Answer, plural};
-use super::super::args::Cli;
+use super::super::args::{Cli, PatternFmt};
 use super::super::failure::{Exit, Failure};
 use super::super::{load, outputs};
 
-pub(super) fn run(files: &[PathBuf], check: bool, cli: &Cli) -> Result<Answer, Failure> {
+pub(crate) fn run(args: &PatternFmt, cli: &Cli) -> Result<Answer, Failure> {
+    let (files, check) = (&args.files, args.check);
     if files.iter().any(|path| path.as_os_str() == "-") {
         return standard_input(files, check, cli);
     }

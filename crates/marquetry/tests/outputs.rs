@@ -1,0 +1,58 @@
+//! What files the command leaves: who may read them, and which pages its manual has.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+#[test]
+fn written_files_are_as_open_as_the_mask_allows() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/digits/cnn.onnx");
+    let script = format!(
+        "umask 027 && \"$0\" draw {model} -o picture.svg && \"$0\" outline {model} -o model.onnx"
+    );
+    let status = Command::new("sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_marquetry")])
+        .current_dir(folder.path())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    for file in ["picture.svg", "model.onnx"] {
+        let mode = folder.path().join(file).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640, "{file}");
+    }
+}
+
+#[test]
+fn every_verb_has_a_page_and_is_completed() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_marquetry"))
+            .args(args)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{args:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run(&["man", "-o", "."]);
+    let help = run(&["--help"]);
+    let verbs = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let verbs = verbs.take_while(|line| !line.is_empty());
+    let verbs: Vec<&str> = verbs.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(verbs.len() > 20, "{help}");
+    let script = run(&["completions", "bash"]);
+    for verb in verbs.into_iter().filter(|verb| *verb != "help") {
+        let page = folder.path().join(format!("marquetry-{verb}.1"));
+        let page = std::fs::read_to_string(&page).unwrap();
+        assert!(
+            page.contains(".SH SYNOPSIS") && page.contains("json") || verb == "print",
+            "{verb}"
+        );
+        assert!(script.contains(&format!("marquetry,{verb})")), "{verb}");
+    }
+    let nested = folder.path().join("marquetry-pattern-lift.1");
+    assert!(std::fs::read_to_string(nested).unwrap().contains("outputs"));
+}
