@@ -94,7 +94,7 @@ impl Changes {
             match (old, new) {
                 (Some(old), Some(new)) => match (&old.constant, &new.constant) {
                     (Some(old), Some(new)) => {
-                        self.tensor(Subject::Initializer, &title, "", old, new)
+                        self.tensor(Subject::Initializer, &title, "", old, new);
                     }
                     _ if old.sparse == new.sparse => {}
                     _ => self.push(

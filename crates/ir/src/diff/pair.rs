@@ -48,14 +48,12 @@ pub(super) fn pair(left: &Graph, right: &Graph) -> Pairs {
         alike.entry(signature(right, node, &BTreeMap::new())).or_default().push(node);
     }
     for &node in &order {
-        if !chosen.contains_key(&node) {
-            let found = alike.get_mut(&signature(left, node, &renamed)).and_then(Vec::pop);
-            if let Some(other) = found {
-                open.remove(&other);
-                chosen.insert(node, other);
-            }
-        }
-        if let Some(&other) = chosen.get(&node) {
+        let known = chosen.get(&node).copied();
+        let found =
+            known.or_else(|| alike.get_mut(&signature(left, node, &renamed)).and_then(Vec::pop));
+        if let Some(other) = found {
+            open.remove(&other);
+            chosen.insert(node, other);
             rename(&mut renamed, left, right, node, other);
         }
     }
