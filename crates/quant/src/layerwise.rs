@@ -7,15 +7,19 @@
 //! [`levels::sweep`] goes through the model once: the layers of a level depend on earlier levels only.
 
 mod direct;
+mod exact;
 mod factor;
 pub(crate) mod feedback;
 mod gram;
 mod layer;
 pub(crate) mod levels;
+pub(crate) mod points;
 mod rows;
 pub(crate) mod search;
+mod squared;
 
 pub(crate) use direct::Direct;
 pub use direct::Loss;
 pub(crate) use gram::Gram;
 pub(crate) use layer::Layer;
+pub(crate) use squared::Squared;

@@ -3,49 +3,67 @@
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, s};
 
-/// Columns that are factored at once; what is behind them is updated by one product.
+/// Columns that are factored at once; what is behind them is updated by products.
 const PANEL: usize = 64;
 
-/// For a symmetric, positive definite H: the upper triangular R with ones on its diagonal of
-/// H = R·D·Rᵀ, D diagonal. `None` where H is not positive definite.
-///
-/// Cholesky's algorithm from the last row to the first, in panels.
-pub(crate) fn unit_upper(mut h: Array2<f64>) -> Option<Array2<f64>> {
-    let size = h.nrows();
-    let mut end = size;
-    while end > 0 {
-        let start = end.saturating_sub(PANEL);
-        for pivot in (start..end).rev() {
-            let diagonal = h[[pivot, pivot]];
-            if !(diagonal.is_finite() && diagonal > 0.0) {
-                return None;
-            }
-            let root = diagonal.sqrt();
-            for row in 0..=pivot {
-                h[[row, pivot]] /= root;
-            }
-            // Inside the panel at once, in front of it by the product below.
-            for column in start..pivot {
-                let factor = h[[column, pivot]];
-                for row in 0..=column {
-                    let product = h[[row, pivot]] * factor;
-                    h[[row, column]] -= product;
+/// Rows of what is behind a panel that are updated at once: what lies above the diagonal is not needed.
+const STRIP: usize = 256;
+
+/// H = R·D·Rᵀ with R upper triangular, ones on its diagonal, and D diagonal.
+#[derive(Clone, Debug)]
+pub(crate) struct Factor {
+    /// Rᵀ: what an element takes over from those before it lies in its row.
+    pub(crate) transposed: Array2<f64>,
+    /// The diagonal of D.
+    pub(crate) diagonal: Vec<f64>,
+}
+
+impl Factor {
+    /// The factor of a symmetric, positive definite H, of which the lower half is read; `None` where it
+    /// is not positive definite.
+    ///
+    /// Cholesky's algorithm from the last row to the first, in panels.
+    pub(crate) fn of(mut h: Array2<f64>) -> Option<Factor> {
+        let size = h.nrows();
+        let mut diagonal = vec![0.0; size];
+        let mut end = size;
+        while end > 0 {
+            let start = end.saturating_sub(PANEL);
+            for pivot in (start..end).rev() {
+                let energy = h[[pivot, pivot]];
+                if !(energy.is_finite() && energy > 0.0) {
+                    return None;
+                }
+                diagonal[pivot] = energy;
+                h.slice_mut(s![pivot, ..=pivot]).mapv_inplace(|element| element / energy.sqrt());
+                // Inside the panel at once, in front of it by the products below.
+                let row = h.slice(s![pivot, ..pivot]).to_owned();
+                for above in start..pivot {
+                    let factor = row[above];
+                    h.slice_mut(s![above, ..=above]).scaled_add(-factor, &row.slice(s![..=above]));
                 }
             }
+            let panel = h.slice(s![start..end, ..start]).to_owned();
+            for from in (0..start).step_by(STRIP) {
+                let to = start.min(from + STRIP);
+                let (left, right) = (panel.slice(s![.., from..to]), panel.slice(s![.., ..to]));
+                general_mat_mul(-1.0, &left.t(), &right, 1.0, &mut h.slice_mut(s![from..to, ..to]));
+            }
+            end = start;
         }
-        let panel = h.slice(s![..start, start..end]).to_owned();
-        let mut rest = h.slice_mut(s![..start, ..start]);
-        general_mat_mul(-1.0, &panel, &panel.t(), 1.0, &mut rest);
-        end = start;
-    }
-    for column in 0..size {
-        let diagonal = h[[column, column]];
-        for row in 0..size {
-            h[[row, column]] = if row < column { h[[row, column]] / diagonal } else { 0.0 };
+        for (at, mut row) in h.rows_mut().into_iter().enumerate() {
+            let root = diagonal[at].sqrt();
+            row.slice_mut(s![..at]).mapv_inplace(|element| element / root);
+            row[at] = 1.0;
+            row.slice_mut(s![at + 1..]).fill(0.0);
         }
-        h[[column, column]] = 1.0;
+        Some(Factor { transposed: h, diagonal })
     }
-    Some(h)
+
+    /// The factor of the identity, which feeds nothing back.
+    pub(crate) fn identity(size: usize) -> Factor {
+        Factor { transposed: Array2::eye(size), diagonal: vec![1.0; size] }
+    }
 }
 
 #[cfg(test)]
@@ -54,29 +72,19 @@ mod tests {
 
     #[test]
     fn the_factor_gives_the_matrix_back() {
-        let size = 150;
-        let x = Array2::from_shape_fn((400, size), |(i, j)| {
+        let size = 350;
+        let x = Array2::from_shape_fn((900, size), |(i, j)| {
             ((i * 31 + j * 17 + i * j) % 23) as f64 - 11.0
         });
         let mut h = x.t().dot(&x);
         h.diag_mut().mapv_inplace(|d| d + 1.0);
-        let r = unit_upper(h.clone()).unwrap();
-        // D is what is left on the diagonal of R⁻¹·H·R⁻ᵀ: solve column by column.
-        let mut rest = h.clone();
-        let mut diagonal = vec![0.0; size];
-        for at in (0..size).rev() {
-            diagonal[at] = rest[[at, at]];
-            for row in 0..=at {
-                for column in 0..=at {
-                    rest[[row, column]] -= r[[row, at]] * diagonal[at] * r[[column, at]];
-                }
-            }
-        }
+        let Factor { transposed, diagonal } = Factor::of(h.clone()).unwrap();
         let d = Array2::from_diag(&ndarray::Array1::from(diagonal));
-        let back = r.dot(&d).dot(&r.t());
+        let back = transposed.t().dot(&d).dot(&transposed);
         let worst = (&back - &h).mapv(f64::abs).fold(0.0, |a: f64, &b| a.max(b));
-        assert!(worst < 1e-6 * h.diag().fold(0.0, |a: f64, &b| a.max(b)), "{worst}");
+        assert!(worst < 1e-9 * h.diag().fold(0.0, |a: f64, &b| a.max(b)), "{worst}");
+        assert!(transposed.indexed_iter().all(|((row, column), &it)| column <= row || it == 0.0));
         h[[3, 3]] = -1.0;
-        assert!(unit_upper(h).is_none());
+        assert!(Factor::of(h).is_none());
     }
 }

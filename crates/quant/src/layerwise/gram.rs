@@ -3,6 +3,9 @@
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::exact::Sums;
 
 /// Rows that are multiplied at once: enough for the product to be worth its overhead, few enough for
 /// a sum in single precision.
@@ -14,21 +17,31 @@ const TILE: usize = 256;
 /// The Gram matrix of rows, or its diagonal blocks: where scales belong to blocks, nothing else is
 /// asked of it.
 ///
-/// Each chunk of rows is multiplied in single precision, chunks are summed in double. The blocks lie
-/// one behind the other, each row by row.
-#[derive(Clone, Debug)]
+/// Each chunk of rows is multiplied in single precision, and chunks are added so that their order does
+/// not matter: any partition of the samples gives the same bits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Gram {
     width: usize,
+    /// Rows that were added.
+    rows: u64,
     blocks: Vec<Block>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Block {
     /// The first column.
     from: usize,
-    /// Upper tiles: row and column inside the block, and the sums.
-    tiles: Vec<(usize, usize, Array2<f64>)>,
+    tiles: Vec<Tile>,
     size: usize,
+}
+
+/// A part of a block, on or above its diagonal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Tile {
+    /// The first row and the first column inside the block.
+    at: (usize, usize),
+    dim: (usize, usize),
+    sums: Sums,
 }
 
 impl Gram {
@@ -45,13 +58,21 @@ impl Gram {
                         edges().filter(move |&column| column >= row).map(move |it| (row, it))
                     })
                     .map(|(row, column)| {
-                        let shape = (TILE.min(size - row), TILE.min(size - column));
-                        (row, column, Array2::zeros(shape))
+                        let dim = (TILE.min(size - row), TILE.min(size - column));
+                        Tile { at: (row, column), dim, sums: Sums::new(dim.0 * dim.1) }
                     });
                 blocks.push(Block { from: group * depth + from, tiles: tiles.collect(), size });
             }
         }
-        Gram { width: groups * depth, blocks }
+        Gram { width: groups * depth, rows: 0, blocks }
+    }
+
+    /// Bytes that the matrix takes, for parts, columns and blocks as in [`Gram::new`].
+    pub(crate) fn bytes(groups: usize, depth: usize, block: usize) -> u64 {
+        let [groups, depth, block] = [groups, depth, block.clamp(1, depth.max(1))].map(|n| n as u64);
+        // Half of each block, rounded up to tiles, in two numbers of eight bytes.
+        let half = block * (block + block.min(TILE as u64)) / 2;
+        groups * depth.div_ceil(block) * half * 16
     }
 
     /// Adds rows; what does not fill a row is left out.
@@ -59,21 +80,37 @@ impl Gram {
         let count = rows.len() / self.width.max(1);
         let whole = &rows[..count * self.width];
         let Ok(x) = ArrayView2::from_shape((count, self.width), whole) else { return };
+        self.rows += count as u64;
         for from in (0..count).step_by(CHUNK) {
             let x = x.slice(s![from..count.min(from + CHUNK), ..]);
             let tiles = self.blocks.par_iter_mut().flat_map(|block| {
                 let from = block.from;
                 block.tiles.par_iter_mut().map(move |tile| (from, tile))
             });
-            tiles.for_each(|(from, (row, column, sums))| {
-                let (height, width) = sums.dim();
-                let a = x.slice(s![.., from + *row..from + *row + height]);
-                let b = x.slice(s![.., from + *column..from + *column + width]);
-                let mut product = Array2::<f32>::zeros((height, width));
+            tiles.for_each(|(from, Tile { at: (row, column), dim: (height, width), sums })| {
+                let a = x.slice(s![.., from + *row..from + *row + *height]);
+                let b = x.slice(s![.., from + *column..from + *column + *width]);
+                let mut product = Array2::<f32>::zeros((*height, *width));
                 general_mat_mul(1.0, &a.t(), &b, 0.0, &mut product);
-                sums.zip_mut_with(&product, |sum, &new| *sum += f64::from(new));
+                sums.add(product.as_slice().unwrap_or_default());
             });
         }
+    }
+
+    /// Adds what another one holds, if it is of the same columns and blocks.
+    pub(crate) fn merge(&mut self, other: &Gram) -> bool {
+        let same = self.width == other.width && self.blocks.len() == other.blocks.len();
+        let mut pairs = self.blocks.iter().zip(&other.blocks);
+        let same = same && pairs.all(|(a, b)| (a.from, a.size) == (b.from, b.size));
+        if same {
+            self.rows += other.rows;
+            for (block, other) in self.blocks.iter_mut().zip(&other.blocks) {
+                for (tile, other) in block.tiles.iter_mut().zip(&other.tiles) {
+                    tile.sums.merge(&other.sums);
+                }
+            }
+        }
+        same
     }
 
     /// The number of blocks, over all groups.
@@ -83,14 +120,35 @@ impl Gram {
 
     /// A block, both of its halves.
     pub(crate) fn block(&self, at: usize) -> Array2<f64> {
-        let block = &self.blocks[at];
-        let mut whole = Array2::zeros((block.size, block.size));
-        for (row, column, sums) in &block.tiles {
-            let (height, width) = sums.dim();
-            whole.slice_mut(s![*row..row + height, *column..column + width]).assign(sums);
-            whole.slice_mut(s![*column..column + width, *row..row + height]).assign(&sums.t());
-        }
+        let mut whole = Array2::zeros((self.blocks[at].size, self.blocks[at].size));
+        self.tiles(at, |(row, column), tile| {
+            let (height, width) = tile.dim();
+            whole.slice_mut(s![row..row + height, column..column + width]).assign(tile);
+            whole.slice_mut(s![column..column + width, row..row + height]).assign(&tile.t());
+        });
         whole
+    }
+
+    /// The upper half of a block, what lies above the diagonal doubled.
+    pub(crate) fn doubled(&self, at: usize) -> Array2<f32> {
+        let mut upper = Array2::zeros((self.blocks[at].size, self.blocks[at].size));
+        self.tiles(at, |(row, column), tile| {
+            for ((i, j), &sum) in tile.indexed_iter() {
+                let (i, j) = (row + i, column + j);
+                if i <= j {
+                    upper[[i, j]] = (if i < j { 2.0 * sum } else { sum }) as f32;
+                }
+            }
+        });
+        upper
+    }
+
+    fn tiles(&self, at: usize, mut visit: impl FnMut((usize, usize), &Array2<f64>)) {
+        for tile in &self.blocks[at].tiles {
+            let sums = tile.sums.iter().collect();
+            let sums = Array2::from_shape_vec(tile.dim, sums).expect("a tile has its dimensions");
+            visit(tile.at, &sums);
+        }
     }
 }
 
@@ -117,7 +175,32 @@ mod tests {
                     expected.slice(s![from..from + found.nrows(), from..from + found.nrows()]);
                 let worst = (&found - &part).mapv(f64::abs).fold(0.0, |a: f64, &b| a.max(b));
                 assert!(worst < 1e-3, "block {at} of {block}: {worst}");
+                let upper = gram.doubled(at).mapv(f64::from);
+                let halves = &found - &((&upper + &upper.t()) / 2.0);
+                assert!(halves.iter().all(|off| off.abs() < 1e-3));
             }
         }
+    }
+
+    #[test]
+    fn any_partition_gives_the_same_bits() {
+        let (samples, width) = (12, 40);
+        let x: Vec<Vec<f32>> = (0..samples)
+            .map(|sample| {
+                let size = 10_f32.powi(sample % 5 * 4 - 8);
+                (0..7 * width).map(|at| ((at * 29 + sample as usize) % 83) as f32 * size).collect()
+            })
+            .collect();
+        let of = |chosen: &[usize]| {
+            let mut gram = Gram::new(1, width, width);
+            chosen.iter().for_each(|&at| gram.add(&x[at]));
+            gram
+        };
+        let whole = of(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]).block(0);
+        let parts = [of(&[7, 2, 11]), of(&[4]), of(&[10, 9, 0, 1]), of(&[3, 8, 6, 5])];
+        let mut merged = Gram::new(1, width, width);
+        assert!(parts.iter().rev().all(|part| merged.merge(part)));
+        assert_eq!(merged.block(0), whole);
+        assert!(!merged.merge(&Gram::new(1, width, 8)));
     }
 }

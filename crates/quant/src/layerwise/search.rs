@@ -1,76 +1,43 @@
 //! The range of a weight that costs the outputs of its layer least.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2};
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::{Gram, Layer};
-use crate::qdq::{Rounding, fake_quantize};
+use super::Layer;
+use super::points::Points;
+use crate::qdq::Rounding;
 use crate::range::grid_of_range;
 use crate::{Cell, Compat, Encoding, Granularity, NumericError, Spec, lpbq};
 
-/// What a candidate costs.
-pub(crate) trait Cost {
-    /// The loss for every output and every block of the depth, output by output, of a weight that is
-    /// off by `error`, in rows.
-    fn of(&self, error: &[f32]) -> Vec<f64>;
+/// What a weight costs that is off.
+pub(crate) trait Cost: Sync {
+    /// The losses for errors of these outputs, which are of one group. `error` holds a row for each of
+    /// them, and then for each of them again, as often as there are candidates; the loss of each block
+    /// of each row is what comes out, row by row.
+    fn of(&self, outputs: Range<usize>, error: &[f32]) -> Vec<f64>;
 }
 
-/// The squared error of the outputs, from the Gram matrix of the inputs.
-pub(crate) struct Squared {
-    outputs: usize,
-    groups: usize,
-    depth: usize,
-    /// One matrix for each group and block, in single precision: errors are small and formed first,
-    /// so that nothing cancels.
-    blocks: Vec<Array2<f32>>,
+/// Rows of errors that are judged at once: enough for a product to be worth its overhead.
+const ROWS: usize = 256;
+
+/// The losses of every output and block for one error of each output, in rows.
+pub(crate) fn losses(layer: &Layer, cost: &dyn Cost, error: &[f32]) -> Vec<f64> {
+    let parts = strips(layer).into_par_iter().map(|outputs| {
+        let rows = outputs.start * layer.depth..outputs.end * layer.depth;
+        cost.of(outputs, &error[rows])
+    });
+    parts.collect::<Vec<Vec<f64>>>().concat()
 }
 
-impl Squared {
-    pub(crate) fn new(layer: &Layer, gram: &Gram) -> Squared {
-        let blocks = (0..gram.blocks()).map(|at| gram.block(at).mapv(|sum| sum as f32)).collect();
-        let Layer { outputs, groups, depth, .. } = *layer;
-        Squared { outputs, groups, depth, blocks }
-    }
-}
-
-impl Cost for Squared {
-    fn of(&self, error: &[f32]) -> Vec<f64> {
-        let per_group = self.blocks.len() / self.groups.max(1);
-        let rows = self.outputs / self.groups.max(1);
-        let Ok(all) = ArrayView2::from_shape((self.outputs, self.depth), error) else {
-            return Vec::new();
-        };
-        // Enough rows for a product to be worth its overhead.
-        let strip = rows.clamp(1, 64);
-        let strips: Vec<(usize, usize)> = (0..self.groups)
-            .flat_map(|group| (0..rows).step_by(strip).map(move |row| (group, row)))
-            .collect();
-        let parts: Vec<Vec<f64>> = strips
-            .into_par_iter()
-            .map(|(group, row)| {
-                let from = group * rows + row;
-                let to = group * rows + rows.min(row + strip);
-                let mut losses = vec![0.0; (to - from) * per_group];
-                let mut column = 0;
-                for (at, block) in
-                    self.blocks[group * per_group..(group + 1) * per_group].iter().enumerate()
-                {
-                    let size = block.nrows();
-                    let error = all.slice(ndarray::s![from..to, column..column + size]);
-                    let mut product = Array2::<f32>::zeros((to - from, size));
-                    general_mat_mul(1.0, &error, block, 0.0, &mut product);
-                    for (row, (d, p)) in error.rows().into_iter().zip(product.rows()).enumerate() {
-                        let dot = d.iter().zip(p).map(|(&d, &p)| f64::from(d) * f64::from(p));
-                        losses[row * per_group + at] = dot.sum();
-                    }
-                    column += size;
-                }
-                losses
-            })
-            .collect();
-        parts.concat()
-    }
+/// The outputs, those of one group and at most [`ROWS`] at a time.
+fn strips(layer: &Layer) -> Vec<Range<usize>> {
+    let of_group = layer.outputs / layer.groups.max(1);
+    let groups = (0..layer.groups).map(|group| (group * of_group, (group + 1) * of_group));
+    let strips = groups.flat_map(|(from, to)| {
+        (from..to).step_by(ROWS).map(move |from| from..to.min(from + ROWS))
+    });
+    strips.collect()
 }
 
 /// How the search goes.
@@ -125,17 +92,22 @@ pub(crate) fn search(
     // A tensor with one scale is judged by all of its outputs together; AIMET asks each.
     let apart = how.compat == Compat::Aimet && plain.granularity == Granularity::PerTensor;
     let slots = if apart { units.len() } else { count };
-    let mut losses = Vec::new();
-    for candidate in 0..how.candidates {
-        let cells = (0..count).map(|cell| part(&plain, whole, cell, candidate, how.candidates));
-        let encoding = Encoding::new(&plain, whole.shape.clone(), cells.collect());
-        let unit = loss(layer, constant, &encoding, cost, rounding)?;
-        let mut sums = vec![0.0; slots];
-        for (at, loss) in unit.into_iter().enumerate() {
-            sums[if apart { at } else { units[at] }] += loss;
-        }
-        losses.push(sums);
-    }
+    let tried = parts(&plain, whole, how.candidates);
+    let points: Result<Vec<Vec<Points>>, NumericError> =
+        tried.iter().map(|encoding| Points::of(encoding, rounding)).collect();
+    let block = layer.block(plain.granularity).max(1);
+    let judged = Judged { layer, rows: layer.to_rows(constant), units: &units, block, cost };
+    let losses: Vec<Vec<f64>> = judged
+        .losses(&points?)
+        .into_iter()
+        .map(|unit| {
+            let mut sums = vec![0.0; slots];
+            for (at, loss) in unit.into_iter().enumerate() {
+                sums[if apart { at } else { units[at] }] += loss;
+            }
+            sums
+        })
+        .collect();
     let mut best: Vec<usize> = (0..slots).map(|slot| first_least(&losses, slot)).collect();
     if apart {
         // Each output's choice is shown to the one quantizer, which keeps the widest.
@@ -143,13 +115,11 @@ pub(crate) fn search(
         best.iter_mut().for_each(|choice| *choice = widest);
     }
     let choice = |cell: usize| best.get(if apart { 0 } else { cell }).copied().unwrap_or(0);
-    let cells: Vec<Cell> = (0..count)
-        .map(|cell| part(&plain, whole, cell, choice(cell) as u32, how.candidates))
-        .collect();
+    let cells: Vec<Cell> = (0..count).map(|cell| tried[choice(cell)].cells[cell]).collect();
     let encoding = match (spec.granularity, how.compat) {
         (Granularity::Lpbq { channel, .. }, Compat::Default) => {
             let start = Encoding::new(spec, whole.shape.clone(), whole.cells.clone());
-            low_power(layer, constant, start, channel, cost, &units, how.candidates)?
+            low_power(&judged, start, channel, how.candidates)?
         }
         _ => Encoding::finished(spec, whole.shape.clone(), cells.clone())?,
     };
@@ -162,12 +132,9 @@ pub(crate) fn search(
 
 /// Low-power scales: for each channel the step of its integer scales, for each block the integer.
 fn low_power(
-    layer: &Layer,
-    constant: &[f32],
+    judged: &Judged<'_>,
     mut encoding: Encoding,
     channel: i64,
-    cost: &dyn Cost,
-    units: &[usize],
     candidates: u32,
 ) -> Result<Encoding, NumericError> {
     let levels = 1_u32 << lpbq::scale_bits(encoding.granularity)?.min(16);
@@ -182,14 +149,17 @@ fn low_power(
         let part = f64::from(candidate + 1) / f64::from(candidates);
         let steps: Vec<f32> =
             widest.iter().map(|widest| (widest * part / f64::from(levels)) as f32).collect();
-        let mut least = vec![(f64::INFINITY, 1_u32); channels.len()];
-        for int in 1..=levels {
+        let mut of_level = |int: u32| {
             for (cell, &channel) in channels.iter().enumerate() {
                 encoding.cells[cell].scale = f64::from(int as f32 * steps[channel]);
             }
-            let unit = loss(layer, constant, &encoding, cost, Rounding::HalfEven)?;
+            Points::of(&encoding, Rounding::HalfEven)
+        };
+        let points: Result<Vec<Vec<Points>>, NumericError> = (1..=levels).map(&mut of_level).collect();
+        let mut least = vec![(f64::INFINITY, 1_u32); channels.len()];
+        for (int, unit) in (1..=levels).zip(judged.losses(&points?)) {
             let mut sums = vec![0.0; channels.len()];
-            unit.into_iter().enumerate().for_each(|(at, loss)| sums[units[at]] += loss);
+            unit.into_iter().enumerate().for_each(|(at, loss)| sums[judged.units[at]] += loss);
             for (least, sum) in least.iter_mut().zip(sums) {
                 if sum < least.0 {
                     *least = (sum, int);
@@ -225,23 +195,70 @@ pub(crate) fn plain(granularity: Granularity) -> Granularity {
     }
 }
 
-/// The grid of a part of the whole range: `(candidate + 1) / candidates` of it, in single precision
-/// as AIMET computes it.
-fn part(spec: &Spec, whole: &Encoding, cell: usize, candidate: u32, candidates: u32) -> Cell {
-    let end = |end: f64| end as f32 / candidates as f32 * (candidate + 1) as f32;
-    grid_of_range(spec, end(whole.min(cell)), end(whole.max(cell)))
+/// The grids of parts of the whole range, `1/candidates` of it to all of it, in single precision as
+/// AIMET computes them.
+pub(crate) fn parts(spec: &Spec, whole: &Encoding, candidates: u32) -> Vec<Encoding> {
+    let part = |candidate: u32| {
+        let end = |end: f64| end as f32 / candidates as f32 * (candidate + 1) as f32;
+        let cells = (0..whole.cells.len())
+            .map(|cell| grid_of_range(spec, end(whole.min(cell)), end(whole.max(cell))));
+        Encoding::new(spec, whole.shape.clone(), cells.collect())
+    };
+    (0..candidates).map(part).collect()
 }
 
-fn loss(
-    layer: &Layer,
-    constant: &[f32],
-    encoding: &Encoding,
-    cost: &dyn Cost,
-    rounding: Rounding,
-) -> Result<Vec<f64>, NumericError> {
-    let back = fake_quantize(constant, &layer.dims, encoding, rounding)?;
-    let error: Vec<f32> = constant.iter().zip(back).map(|(w, back)| w - back).collect();
-    Ok(cost.of(&layer.to_rows(&error)))
+/// A weight whose candidates are judged.
+struct Judged<'a> {
+    layer: &'a Layer,
+    rows: Vec<f32>,
+    /// The cell of every output and block.
+    units: &'a [usize],
+    /// Elements of a block; the last one may have fewer.
+    block: usize,
+    cost: &'a dyn Cost,
+}
+
+impl Judged<'_> {
+    /// For each candidate, given by its points for every cell, the loss of every output and block.
+    fn losses(&self, candidates: &[Vec<Points>]) -> Vec<Vec<f64>> {
+        let Layer { outputs, depth, .. } = *self.layer;
+        let blocks = self.units.len() / outputs.max(1);
+        let judge = |outputs: Range<usize>| {
+            let at_once = (ROWS / outputs.len().max(1)).max(1);
+            let mut losses = Vec::with_capacity(candidates.len() * outputs.len() * blocks);
+            let mut error = Vec::with_capacity(at_once * outputs.len() * depth);
+            for points in candidates.chunks(at_once) {
+                error.clear();
+                for points in points {
+                    self.error(outputs.clone(), points, &mut error);
+                }
+                losses.extend(self.cost.of(outputs.clone(), &error));
+            }
+            losses
+        };
+        let strips: Vec<(Range<usize>, Vec<f64>)> =
+            strips(self.layer).into_par_iter().map(|it| (it.clone(), judge(it))).collect();
+        let of_candidate = |candidate: usize| {
+            let parts = strips.iter().flat_map(|(outputs, losses)| {
+                let len = outputs.len() * blocks;
+                &losses[candidate * len..(candidate + 1) * len]
+            });
+            parts.copied().collect()
+        };
+        (0..candidates.len()).map(of_candidate).collect()
+    }
+
+    /// Appends what the weight of some outputs is off by.
+    fn error(&self, outputs: Range<usize>, points: &[Points], error: &mut Vec<f32>) {
+        let Layer { depth, outputs: all, .. } = *self.layer;
+        let blocks = self.units.len() / all.max(1);
+        for output in outputs {
+            let row = &self.rows[output * depth..(output + 1) * depth];
+            for (at, part) in row.chunks(self.block).enumerate() {
+                points[self.units[output * blocks + at]].lost(part, error);
+            }
+        }
+    }
 }
 
 /// The cell of every output and block, output by output.

@@ -6,8 +6,10 @@ use super::layers::{Decision, Seen, Subject, Walk, Wants, whole_range};
 use super::weights::numeric;
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::label;
-use crate::layerwise::feedback::{Feedback, round};
-use crate::layerwise::search::{Cost, Squared};
+use crate::layerwise::feedback::{Feedback, How};
+use crate::layerwise::points::Points;
+use crate::layerwise::search::{losses, parts};
+use crate::layerwise::{Gram, Squared};
 use crate::qdq::{Rounding, fake_quantize};
 use crate::{Compat, Encoding, Granularity, NumericError};
 
@@ -28,7 +30,7 @@ const APART: usize = 4;
 /// [`State::original`].
 ///
 /// It stands behind `Calibrate` and before `BiasCorrection` and `QuantizeBias`.
-/// In RON: `Gptq()`, `Gptq(damping: 0.01, by_energy: true, samples: 64, exclude: ["/head/MatMul"])`.
+/// In RON: `Gptq()`, `Gptq(damping: 0.01, by_energy: true, candidates: 20, samples: 64, exclude: ["/head/MatMul"])`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gptq {
@@ -37,6 +39,10 @@ pub struct Gptq {
     pub damping: f64,
     /// Whether inputs with much energy are rounded first (`act_order` elsewhere).
     pub by_energy: bool,
+    /// How many parts of the range are tried for each weight with a scale per tensor or channel, the one
+    /// whose rounded weight costs least is taken; 1 keeps the scales that there are, and so does an
+    /// encoding that is frozen.
+    pub candidates: u32,
     /// How many samples are run; all where left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<usize>,
@@ -47,7 +53,7 @@ pub struct Gptq {
 
 impl Default for Gptq {
     fn default() -> Self {
-        Gptq { damping: 0.01, by_energy: true, samples: None, exclude: Vec::new() }
+        Gptq { damping: 0.01, by_energy: true, candidates: 20, samples: None, exclude: Vec::new() }
     }
 }
 
@@ -101,7 +107,7 @@ impl Pass for Gptq {
                 None => finished(subject.spec.granularity, whole_range(subject, Compat::Default)?)
                     .map_err(at)?,
             };
-            let (back, tally) = self.layer(subject, seen, &encoding).map_err(at)?;
+            let (encoding, back, tally) = self.layer(subject, seen, encoding).map_err(at)?;
             if tally.signal > 0.0 {
                 nearest += tally.nearest / tally.signal;
                 chosen += tally.chosen / tally.signal;
@@ -143,31 +149,31 @@ fn times(nearest: f64, chosen: f64) -> String {
 }
 
 impl Gptq {
-    /// The weight on its grid, channel by channel as it is better.
+    /// The weight on its grid, channel by channel as it is better, and the encoding of that grid.
     fn layer(
         &self,
         subject: &Subject<'_>,
-        seen: Seen,
-        encoding: &Encoding,
-    ) -> Result<(Vec<f32>, Tally), NumericError> {
+        seen: &Seen,
+        given: Encoding,
+    ) -> Result<(Encoding, Vec<f32>, Tally), NumericError> {
         let layer = subject.layer;
-        let nearest = fake_quantize(subject.weight, &layer.dims, encoding, Rounding::HalfEven)?;
-        let Seen::Gram(gram, apart) = seen else { unreachable!("a Gram matrix was asked for") };
         // A grid of half steps, or of floats, has no integers to round to.
-        if !encoding.dtype.is_integer() || encoding.is_shifted() {
-            return Ok((nearest, Tally::default()));
+        if !given.dtype.is_integer() || given.is_shifted() {
+            let back = fake_quantize(subject.weight, &layer.dims, &given, Rounding::HalfEven)?;
+            return Ok((given, back, Tally::default()));
         }
-        let how = Feedback { damping: self.damping, by_energy: self.by_energy };
-        let fed = layer.to_rows(&round(layer, &gram, subject.weight, encoding, how)?);
-        let judge = Squared::new(layer, apart.as_ref().unwrap_or(&gram));
+        let Seen::Gram(gram, apart) = seen else { unreachable!("a Gram matrix was asked for") };
+        let judge = Squared::new(layer, apart.as_ref().unwrap_or(gram));
         let weight = layer.to_rows(subject.weight);
-        let mut rows = layer.to_rows(&nearest);
         let lost = |rows: &[f32]| {
             let error: Vec<f32> = weight.iter().zip(rows).map(|(w, back)| w - back).collect();
-            judge.of(&error)
+            losses(layer, &judge, &error)
         };
+        let (encoding, fed) = self.round(subject, gram, given)?;
+        let nearest = fake_quantize(subject.weight, &layer.dims, &encoding, Rounding::HalfEven)?;
+        let mut rows = layer.to_rows(&nearest);
         let (plain, better) = (lost(&rows), lost(&fed));
-        let mut tally = Tally { signal: judge.of(&weight).iter().sum(), ..Tally::default() };
+        let mut tally = Tally { signal: losses(layer, &judge, &weight).iter().sum(), ..Tally::default() };
         let channels = rows.chunks_mut(layer.depth.max(1)).zip(fed.chunks(layer.depth.max(1)));
         for ((row, fed), (plain, better)) in channels.zip(plain.into_iter().zip(better)) {
             tally.nearest += plain;
@@ -177,7 +183,50 @@ impl Gptq {
             }
             tally.chosen += better.min(plain);
         }
-        Ok((layer.to_constant(&rows), tally))
+        Ok((encoding, layer.to_constant(&rows), tally))
+    }
+
+    /// Rounds with feedback, onto the grid that is given or, if candidates are to be tried, onto the one
+    /// that costs least.
+    fn round(
+        &self,
+        subject: &Subject<'_>,
+        gram: &Gram,
+        given: Encoding,
+    ) -> Result<(Encoding, Vec<f32>), NumericError> {
+        let layer = subject.layer;
+        let how = How { damping: self.damping, by_energy: self.by_energy };
+        let feedback = Feedback::new(gram, how);
+        let cells = layer.cells(given.granularity)?;
+        let mut tried = match given.granularity {
+            Granularity::PerTensor | Granularity::PerChannel(_) if !subject.frozen => {
+                parts(subject.spec, &given, self.candidates)
+            }
+            // Scales of blocks depend on each other, as each takes over what those before it lost.
+            _ => vec![given],
+        };
+        let points = |tried: &[Encoding]| -> Result<Vec<Vec<Points>>, NumericError> {
+            tried.iter().map(|encoding| Points::of(encoding, Rounding::HalfEven)).collect()
+        };
+        let mut rounded = feedback.round(layer, subject.weight, &cells, &points(&tried)?)?;
+        if tried.len() > 1 && subject.spec.granularity == Granularity::PerTensor {
+            // One scale for all outputs: the one of the least sum.
+            let sum = |losses: &Vec<f64>| losses.iter().sum::<f64>();
+            let of = |&a: &usize, &b: &usize| {
+                sum(&rounded.losses[a]).total_cmp(&sum(&rounded.losses[b]))
+            };
+            let best = (0..tried.len()).min_by(of).unwrap_or(0);
+            tried = vec![tried.swap_remove(best)];
+            rounded = feedback.round(layer, subject.weight, &cells, &points(&tried)?)?;
+        }
+        let mut encoding = tried.last().cloned().expect("something is tried");
+        if tried.len() > 1 {
+            for (output, &best) in rounded.best.iter().enumerate() {
+                let cell = cells[output * layer.depth] as usize;
+                encoding.cells[cell] = tried[best].cells[cell];
+            }
+        }
+        Ok((encoding, rounded.rows))
     }
 }
 

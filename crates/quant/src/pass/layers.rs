@@ -24,14 +24,14 @@ const CHUNK: usize = 4096;
 pub(super) enum Wants {
     /// The whole Gram matrix, without every `apart`-th sample, and that of those.
     Gram { apart: usize },
-    /// The blocks of the Gram matrix that scales belong to, unless there are fewer rows than columns.
-    Cheaper,
+    /// The blocks of the Gram matrix that scales belong to, unless running so many candidates on the
+    /// rows takes fewer operations.
+    Cheaper { candidates: u32 },
     /// All rows.
     Rows,
 }
 
 /// What was seen of the inputs of a layer.
-#[derive(Clone)]
 pub(super) enum Seen {
     /// The second one is of the samples that are kept apart, where there are any.
     Gram(Gram, Option<Gram>),
@@ -58,6 +58,8 @@ pub(super) struct Subject<'a> {
     pub(super) spec: &'a Spec,
     /// What the weight has by now.
     pub(super) encoding: Option<&'a Encoding>,
+    /// Whether that must stay.
+    pub(super) frozen: bool,
 }
 
 /// What was done, and what was not.
@@ -87,7 +89,7 @@ impl Walk<'_> {
         &self,
         state: &mut State,
         cx: &Context<'_>,
-        decide: &mut dyn FnMut(&Subject<'_>, Seen) -> Result<Decision, PassError>,
+        decide: &mut dyn FnMut(&Subject<'_>, &Seen) -> Result<Decision, PassError>,
     ) -> Result<Done, PassError> {
         let types = infer::run(&state.model);
         // Later levels are computed with weights on their grids; the model keeps its own.
@@ -129,7 +131,10 @@ impl Walk<'_> {
                     layers[0].reads_like(layer) && seen.block == self.wants.block(layer, block)
                 });
                 match same {
-                    Some((layers, _)) => layers.push(layer),
+                    Some((layers, seen)) => {
+                        layers.push(layer);
+                        seen.outputs += layer.outputs;
+                    }
                     None => gathered
                         .push((vec![layer], Gathered::new(layer, block, self.wants, samples))),
                 }
@@ -147,10 +152,9 @@ impl Walk<'_> {
                 }
                 Ok(())
             })?;
-            let shown = gathered.into_iter().flat_map(|(layers, gathered)| {
-                let seen = gathered.finish();
-                layers.into_iter().map(move |layer| (layer, seen.clone()))
-            });
+            let seen: Vec<(Vec<&Layer>, Seen)> =
+                gathered.into_iter().map(|(layers, gathered)| (layers, gathered.finish())).collect();
+            let shown = seen.iter().flat_map(|(layers, seen)| layers.iter().map(move |layer| (*layer, seen)));
             for (layer, seen) in shown {
                 if !decided.insert(layer.weight) {
                     continue;
@@ -164,6 +168,7 @@ impl Walk<'_> {
                     weight: &weight,
                     spec: &site.spec,
                     encoding: site.encoding.as_ref(),
+                    frozen: site.frozen,
                 };
                 let decision = decide(&subject, seen)?;
                 let tensor = Tensor::from_f32s(dims, &decision.back).map_err(|error| {
@@ -283,7 +288,7 @@ impl Wants {
     fn block(self, layer: &Layer, block: usize) -> usize {
         match self {
             Wants::Gram { .. } => layer.depth,
-            Wants::Cheaper | Wants::Rows => block,
+            Wants::Cheaper { .. } | Wants::Rows => block,
         }
     }
 }
@@ -297,6 +302,8 @@ struct Gathered {
     /// Kept as long as they are fewer than the columns, or as they are wanted.
     rows: Option<Vec<Array2<f32>>>,
     count: usize,
+    /// Outputs of all layers that see these rows.
+    outputs: usize,
     wants: Wants,
 }
 
@@ -306,12 +313,13 @@ impl Gathered {
         let gram = || Gram::new(layer.groups, layer.depth, block);
         let rows = (!matches!(wants, Wants::Gram { .. })).then(Vec::new);
         let apart = matches!(wants, Wants::Gram { apart } if samples >= apart).then(gram);
-        Gathered { block, gram: gram(), apart, rows, count: 0, wants }
+        Gathered { block, gram: gram(), apart, rows, count: 0, outputs: layer.outputs, wants }
     }
 
     fn see(&mut self, layer: &Layer, at: usize, input: &Tensor) -> Result<(), String> {
         let width = layer.width();
         let mut sample: Vec<f32> = Vec::new();
+        let most_rows = self.most_rows(layer);
         let Gathered { gram, apart, rows, count, wants, .. } = self;
         let gram = match (*wants, apart) {
             (Wants::Gram { apart: every }, Some(apart)) if at % every == every - 1 => apart,
@@ -319,7 +327,7 @@ impl Gathered {
         };
         layer.rows(input, CHUNK, &mut |part| {
             *count += part.len() / width.max(1);
-            let many = *wants == Wants::Cheaper && *count > layer.depth;
+            let many = *count > most_rows;
             if many && let Some(kept) = rows.take() {
                 kept.iter().filter_map(|rows| rows.as_slice()).for_each(|rows| gram.add(rows));
                 gram.add(&sample);
@@ -335,6 +343,25 @@ impl Gathered {
             rows.push(Array2::from_shape_vec(shape, sample).map_err(|error| error.to_string())?);
         }
         Ok(())
+    }
+
+    /// Above how many rows their Gram matrix is cheaper than they are. For each row it takes as many
+    /// operations as half of a block has elements, and so does each output of each candidate, which
+    /// otherwise takes one for each row.
+    fn most_rows(&self, layer: &Layer) -> usize {
+        match self.wants {
+            Wants::Gram { .. } => 0,
+            Wants::Rows => usize::MAX,
+            Wants::Cheaper { candidates } => {
+                let half = self.block / 2;
+                let judged = candidates as usize * self.outputs / layer.groups.max(1);
+                // As many rows as columns take half the memory of the matrix.
+                match judged.checked_sub(half) {
+                    None | Some(0) => layer.depth,
+                    Some(more) => (judged.saturating_mul(half) / more).min(layer.depth),
+                }
+            }
+        }
     }
 
     fn finish(self) -> Seen {

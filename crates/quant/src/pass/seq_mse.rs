@@ -7,8 +7,8 @@ use super::layers::{Decision, Seen, Subject, Walk, Wants, whole_range};
 use super::weights::{numeric, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::BIAS;
-use crate::layerwise::search::{Chosen, Cost, Search, Squared, search};
-use crate::layerwise::{Direct, Loss};
+use crate::layerwise::search::{Chosen, Cost, Search, search};
+use crate::layerwise::{Direct, Loss, Squared};
 use crate::qdq::{Rounding, fake_quantize};
 use crate::{Compat, NumericError};
 
@@ -87,7 +87,7 @@ impl Pass for SeqMse {
             });
         }
         let wants = match self.loss {
-            Loss::Mse => Wants::Cheaper,
+            Loss::Mse => Wants::Cheaper { candidates: self.candidates },
             Loss::L1 | Loss::Sqnr => Wants::Rows,
         };
         let walk = Walk {
@@ -137,12 +137,12 @@ impl Pass for SeqMse {
 }
 
 impl SeqMse {
-    fn choose(&self, subject: &Subject<'_>, seen: Seen) -> Result<Chosen, PassError> {
+    fn choose(&self, subject: &Subject<'_>, seen: &Seen) -> Result<Chosen, PassError> {
         let layer = subject.layer;
         let at = |source: NumericError| numeric(subject.graph, layer.weight, source);
         let whole = whole_range(subject, self.compat)?;
         let cost: Box<dyn Cost> = match seen {
-            Seen::Gram(gram, _) => Box::new(Squared::new(layer, &gram)),
+            Seen::Gram(gram, _) => Box::new(Squared::new(layer, gram)),
             Seen::Rows(rows) => {
                 let block = layer.block(subject.spec.granularity);
                 // Blocks are judged by what they add alone, without the bias.

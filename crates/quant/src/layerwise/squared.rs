@@ -1,0 +1,76 @@
+//! The squared error of outputs, from the Gram matrix of the inputs.
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView1, ArrayView2, s};
+
+use super::search::Cost;
+use super::{Gram, Layer};
+
+/// Columns of the product that are computed at once. G is symmetric, so that each panel needs the
+/// columns of the error up to its own end only: half the work of the whole product.
+const PANEL: usize = 256;
+
+/// d·G·dᵀ for errors d.
+pub(crate) struct Squared {
+    /// Blocks of one group.
+    per_group: usize,
+    /// Outputs of one group.
+    outputs: usize,
+    depth: usize,
+    /// For each group and block the upper triangle of G, what lies above the diagonal doubled. In
+    /// single precision: errors are small and formed first, so that nothing cancels.
+    blocks: Vec<Array2<f32>>,
+}
+
+impl Squared {
+    pub(crate) fn new(layer: &Layer, gram: &Gram) -> Squared {
+        let Layer { outputs, groups, depth, .. } = *layer;
+        let (per_group, outputs) = (gram.blocks() / groups.max(1), outputs / groups.max(1));
+        let blocks = (0..gram.blocks()).map(|at| gram.doubled(at)).collect();
+        Squared { per_group, outputs, depth, blocks }
+    }
+}
+
+impl Cost for Squared {
+    fn of(&self, outputs: std::ops::Range<usize>, error: &[f32]) -> Vec<f64> {
+        let rows = error.len() / self.depth.max(1);
+        let Ok(error) = ArrayView2::from_shape((rows, self.depth), error) else { return Vec::new() };
+        let group = outputs.start / self.outputs.max(1);
+        let blocks = &self.blocks[group * self.per_group..(group + 1) * self.per_group];
+        let mut losses = vec![0.0; rows * self.per_group];
+        let mut product = Array2::<f32>::zeros((rows, PANEL.min(self.depth)));
+        let mut column = 0;
+        for (at, block) in blocks.iter().enumerate() {
+            let size = block.nrows();
+            for from in (0..size).step_by(PANEL) {
+                let to = size.min(from + PANEL);
+                let mut product = product.slice_mut(s![.., ..to - from]);
+                let before = error.slice(s![.., column..column + to]);
+                general_mat_mul(1.0, &before, &block.slice(s![..to, from..to]), 0.0, &mut product);
+                let here = error.slice(s![.., column + from..column + to]);
+                for (row, (d, p)) in here.rows().into_iter().zip(product.rows()).enumerate() {
+                    losses[row * self.per_group + at] += dot(d, p);
+                }
+            }
+            column += size;
+        }
+        losses
+    }
+}
+
+/// The sum of products in double precision, in four parts: a single one would wait for each addition.
+fn dot(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
+    let (Some(a), Some(b)) = (a.to_slice(), b.to_slice()) else {
+        return a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+    };
+    let mut sums = [0.0; 4];
+    let (fours_a, fours_b) = (a.chunks_exact(4), b.chunks_exact(4));
+    let rest = fours_a.remainder().iter().zip(fours_b.remainder());
+    let rest: f64 = rest.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+    for (a, b) in fours_a.zip(fours_b) {
+        for (sum, (&a, &b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += f64::from(a) * f64::from(b);
+        }
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
+}
