@@ -13,7 +13,6 @@ pub(crate) mod feedback;
 mod gram;
 mod layer;
 pub(crate) mod levels;
-pub(crate) mod points;
 mod rows;
 pub(crate) mod search;
 mod squared;

@@ -28,6 +28,7 @@ mod params;
 pub mod pass;
 pub mod pipeline;
 pub mod plan;
+mod points;
 pub mod policy;
 pub mod qdq;
 pub mod range;

@@ -4,6 +4,7 @@ use half::{bf16, f16};
 
 use crate::encoding::Encoding;
 use crate::grid::Grid;
+use crate::points::Points;
 use crate::{DType, NumericError};
 
 /// What happens half way between two grid points.
@@ -138,17 +139,10 @@ pub fn fake_quantize(
         DType::BFloat16 => return Ok(data.iter().map(|&x| bf16::from_f32(x).to_f32()).collect()),
         _ => {}
     }
-    // A shifted grid has no stored integers, and 8-bit floats have one rounding only.
-    let even = rounding == Rounding::HalfEven && !encoding.is_shifted();
-    if even || encoding.dtype.float8().is_some() {
-        return dequantize(&quantize(data, dims, encoding)?, dims, encoding);
-    }
     let grid = grid_for(data.len(), dims, encoding)?;
+    let points = Points::of(encoding, rounding)?;
     let mut out = Vec::with_capacity(data.len());
-    grid.runs(|cell, run| {
-        let limits = Limits::of(encoding, cell);
-        out.extend(data[run].iter().map(|&x| limits.simulate(x)));
-    });
+    grid.runs(|cell, run| out.extend(data[run].iter().map(|&x| points[cell].nearest(x))));
     Ok(out)
 }
 

@@ -107,11 +107,12 @@ impl Cost for Direct<'_> {
         for (at, rows) in self.samples.iter().enumerate() {
             let square = |y: f32| f64::from(y) * f64::from(y);
             let len = rows.nrows().max(1) as f64;
-            let losses = self.each(rows, outputs.clone(), error, None, |products| match self.loss {
-                Loss::Mse => products.map(square).sum(),
-                Loss::L1 => products.map(|y| f64::from(y.abs())).sum(),
-                Loss::Sqnr => products.map(square).sum::<f64>() / len,
-            });
+            let losses =
+                self.each(rows, outputs.clone(), error, None, |products| match self.loss {
+                    Loss::Mse => products.map(square).sum(),
+                    Loss::L1 => products.map(|y| f64::from(y.abs())).sum(),
+                    Loss::Sqnr => products.map(square).sum::<f64>() / len,
+                });
             // Signals are those of all outputs, losses those of these ones, over and over.
             let first = outputs.start * blocks;
             let signals = self.signal.get(at).map_or(&[][..], |all| &all[first..]);

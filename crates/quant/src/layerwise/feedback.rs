@@ -12,9 +12,9 @@ use ndarray::{Array2, s};
 use rayon::prelude::*;
 
 use super::factor::Factor;
-use super::points::Points;
 use super::{Gram, Layer};
 use crate::NumericError;
+use crate::points::Points;
 
 /// Elements that are rounded one after the other before what they lost reaches those behind them.
 const PANEL: usize = 64;
@@ -78,7 +78,9 @@ impl Feedback {
         let strips: Vec<(usize, usize)> = (0..groups)
             .flat_map(|group| {
                 let end = (group + 1) * of_group;
-                (group * of_group..end).step_by(strip).map(move |from| (from, end.min(from + strip)))
+                (group * of_group..end)
+                    .step_by(strip)
+                    .map(move |from| (from, end.min(from + strip)))
             })
             .collect();
         let parts: Vec<Strip> = strips
@@ -89,8 +91,11 @@ impl Feedback {
                 group.round(&rows[part.clone()], &cells[part], candidates)
             })
             .collect();
-        let mut rounded =
-            Rounded { rows: Vec::new(), best: Vec::new(), losses: vec![Vec::new(); candidates.len()] };
+        let mut rounded = Rounded {
+            rows: Vec::new(),
+            best: Vec::new(),
+            losses: vec![Vec::new(); candidates.len()],
+        };
         for part in parts {
             rounded.rows.extend(part.rows);
             rounded.best.extend(part.best);

@@ -69,7 +69,8 @@ impl Gram {
 
     /// Bytes that the matrix takes, for parts, columns and blocks as in [`Gram::new`].
     pub(crate) fn bytes(groups: usize, depth: usize, block: usize) -> u64 {
-        let [groups, depth, block] = [groups, depth, block.clamp(1, depth.max(1))].map(|n| n as u64);
+        let [groups, depth, block] =
+            [groups, depth, block.clamp(1, depth.max(1))].map(|n| n as u64);
         // Half of each block, rounded up to tiles, in two numbers of eight bytes.
         let half = block * (block + block.min(TILE as u64)) / 2;
         groups * depth.div_ceil(block) * half * 16

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Layer;
-use super::points::Points;
+use crate::points::Points;
 use crate::qdq::Rounding;
 use crate::range::grid_of_range;
 use crate::{Cell, Compat, Encoding, Granularity, NumericError, Spec, lpbq};
@@ -34,9 +34,8 @@ pub(crate) fn losses(layer: &Layer, cost: &dyn Cost, error: &[f32]) -> Vec<f64> 
 fn strips(layer: &Layer) -> Vec<Range<usize>> {
     let of_group = layer.outputs / layer.groups.max(1);
     let groups = (0..layer.groups).map(|group| (group * of_group, (group + 1) * of_group));
-    let strips = groups.flat_map(|(from, to)| {
-        (from..to).step_by(ROWS).map(move |from| from..to.min(from + ROWS))
-    });
+    let strips = groups
+        .flat_map(|(from, to)| (from..to).step_by(ROWS).map(move |from| from..to.min(from + ROWS)));
     strips.collect()
 }
 
@@ -155,7 +154,8 @@ fn low_power(
             }
             Points::of(&encoding, Rounding::HalfEven)
         };
-        let points: Result<Vec<Vec<Points>>, NumericError> = (1..=levels).map(&mut of_level).collect();
+        let points: Result<Vec<Vec<Points>>, NumericError> =
+            (1..=levels).map(&mut of_level).collect();
         let mut least = vec![(f64::INFINITY, 1_u32); channels.len()];
         for (int, unit) in (1..=levels).zip(judged.losses(&points?)) {
             let mut sums = vec![0.0; channels.len()];

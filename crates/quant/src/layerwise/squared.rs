@@ -8,7 +8,7 @@ use super::{Gram, Layer};
 
 /// Columns of the product that are computed at once. G is symmetric, so that each panel needs the
 /// columns of the error up to its own end only: half the work of the whole product.
-const PANEL: usize = 256;
+const PANEL: usize = 128;
 
 /// d·G·dᵀ for errors d.
 pub(crate) struct Squared {
@@ -34,7 +34,9 @@ impl Squared {
 impl Cost for Squared {
     fn of(&self, outputs: std::ops::Range<usize>, error: &[f32]) -> Vec<f64> {
         let rows = error.len() / self.depth.max(1);
-        let Ok(error) = ArrayView2::from_shape((rows, self.depth), error) else { return Vec::new() };
+        let Ok(error) = ArrayView2::from_shape((rows, self.depth), error) else {
+            return Vec::new();
+        };
         let group = outputs.start / self.outputs.max(1);
         let blocks = &self.blocks[group * self.per_group..(group + 1) * self.per_group];
         let mut losses = vec![0.0; rows * self.per_group];

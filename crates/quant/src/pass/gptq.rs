@@ -7,9 +7,9 @@ use super::weights::numeric;
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::label;
 use crate::layerwise::feedback::{Feedback, How};
-use crate::layerwise::points::Points;
 use crate::layerwise::search::{losses, parts};
 use crate::layerwise::{Gram, Squared};
+use crate::points::Points;
 use crate::qdq::{Rounding, fake_quantize};
 use crate::{Compat, Encoding, Granularity, NumericError};
 
@@ -173,7 +173,8 @@ impl Gptq {
         let nearest = fake_quantize(subject.weight, &layer.dims, &encoding, Rounding::HalfEven)?;
         let mut rows = layer.to_rows(&nearest);
         let (plain, better) = (lost(&rows), lost(&fed));
-        let mut tally = Tally { signal: losses(layer, &judge, &weight).iter().sum(), ..Tally::default() };
+        let mut tally =
+            Tally { signal: losses(layer, &judge, &weight).iter().sum(), ..Tally::default() };
         let channels = rows.chunks_mut(layer.depth.max(1)).zip(fed.chunks(layer.depth.max(1)));
         for ((row, fed), (plain, better)) in channels.zip(plain.into_iter().zip(better)) {
             tally.nearest += plain;

@@ -152,9 +152,13 @@ impl Walk<'_> {
                 }
                 Ok(())
             })?;
-            let seen: Vec<(Vec<&Layer>, Seen)> =
-                gathered.into_iter().map(|(layers, gathered)| (layers, gathered.finish())).collect();
-            let shown = seen.iter().flat_map(|(layers, seen)| layers.iter().map(move |layer| (*layer, seen)));
+            let seen: Vec<(Vec<&Layer>, Seen)> = gathered
+                .into_iter()
+                .map(|(layers, gathered)| (layers, gathered.finish()))
+                .collect();
+            let shown = seen
+                .iter()
+                .flat_map(|(layers, seen)| layers.iter().map(move |layer| (*layer, seen)));
             for (layer, seen) in shown {
                 if !decided.insert(layer.weight) {
                     continue;
