@@ -17,7 +17,7 @@ use marquetry::pattern::Library;
 use marquetry::quant::export::qdq;
 use marquetry::quant::import;
 use marquetry::quant::pass::{Content, FindGroups};
-use marquetry::quant::{Context, DType, Pipeline, Policy, Report, Standard, State};
+use marquetry::quant::{Context, DType, Decisions, Pipeline, Policy, Standard, State};
 
 use crate::case::sections;
 
@@ -76,7 +76,7 @@ fn render(state: &State) -> String {
             writeln!(out, "  {note}").unwrap();
         }
     }
-    let report = Report::of(state);
+    let report = Decisions::of(state);
     out.push_str("--- sites\n");
     for site in &report.sites {
         let zero_point = site.zero_point.map_or(String::new(), |at| format!(", zero point {at}"));

@@ -23,6 +23,7 @@ mod outputs;
 mod pattern;
 mod print;
 mod quantize;
+mod report;
 mod rewrite;
 mod shell;
 mod stats;
@@ -74,6 +75,7 @@ fn once(cli: &Cli) -> ExitCode {
         Verb::Diff(args) => diff::run(args, cli),
         Verb::Compare(args) => compare::run(args, cli),
         Verb::Analyze(args) => analyze::run(args, cli),
+        Verb::Report(args) => report::run(args),
         Verb::Pattern(args) => pattern::run(args, cli),
         Verb::Fmt(args) => pattern::fmt::run(args, cli),
         Verb::Explain(args) => explain::run(args, cli),
@@ -82,7 +84,7 @@ fn once(cli: &Cli) -> ExitCode {
     };
     let json = cli.verb.json();
     match result {
-        Ok(answer) => report(&answer, json, cli.quiet),
+        Ok(answer) => told(&answer, json, cli.quiet),
         Err(failure) => refused(cli, &failure),
     }
 }
@@ -134,6 +136,8 @@ impl Verb {
             Self::Run(args) => args.json,
             Self::Compare(args) => args.json,
             Self::Analyze(args) => args.json,
+            Self::Report(args::Report::Diff { json, .. }) => *json,
+            Self::Report(_) => false,
             Self::Pattern(args) => args.json(),
             Self::Explain(args) => match &args.what {
                 Some(args::Explained::Tensor(args)) => args.json,
@@ -143,7 +147,7 @@ impl Verb {
     }
 }
 
-fn report(answer: &Answer, json: bool, quiet: bool) -> ExitCode {
+fn told(answer: &Answer, json: bool, quiet: bool) -> ExitCode {
     if !quiet {
         for note in &answer.notes {
             tell(&format!("note: {note}\n"));

@@ -115,7 +115,7 @@ fn moved_from(state: &State, types: &Types, value: ValueId) -> Option<ValueId> {
 }
 
 /// Why no rule had anything to say about a value.
-fn overlooked(state: &State, types: &Types, value: ValueId) -> Reason {
+pub(crate) fn overlooked(state: &State, types: &Types, value: ValueId) -> Reason {
     let graph = &state.model.graph;
     match types.dtype(value) {
         Some(dtype) if !dtype.is_float() => {

@@ -52,5 +52,5 @@ pub use plan::{Plan, Quantizer, Reason, Role};
 pub use policy::Policy;
 pub use range::FixedRange;
 pub use recipe::{Recipe, RecipeError, Standard};
-pub use report::Report;
+pub use report::{Decisions, Report};
 pub use spec::{Compat, DType, Granularity, Scheme, Spec};

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use marquetry_ir::{Use, ValueId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Encoding, FixedRange, Spec};
 
 /// A line of the story of a site: who decided, and what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Reason {
     /// The policy, group, option or pass that decided.
     pub source: String,

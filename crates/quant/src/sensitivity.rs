@@ -109,13 +109,13 @@ enum Key {
 }
 
 /// The outermost group of every node.
-struct Layers {
+pub(crate) struct Layers {
     names: Vec<(usize, String)>,
     of_node: Vec<Option<usize>>,
 }
 
 impl Layers {
-    fn of(groups: &Groups, graph: &Graph) -> Layers {
+    pub(crate) fn of(groups: &Groups, graph: &Graph) -> Layers {
         let mut layers = Layers { names: Vec::new(), of_node: vec![None; graph.node_bound()] };
         // Outer groups come first.
         for group in groups.within(PlaceId::MAIN) {
@@ -129,8 +129,13 @@ impl Layers {
         layers
     }
 
+    /// The number of the outermost group of a node, in the order of the groups.
+    pub(crate) fn group(&self, node: NodeId) -> Option<usize> {
+        self.of_node[node.index()]
+    }
+
     /// The number by which a layer is ordered, and its name.
-    fn name(&self, graph: &Graph, node: NodeId) -> (usize, String) {
+    pub(crate) fn name(&self, graph: &Graph, node: NodeId) -> (usize, String) {
         match self.of_node[node.index()] {
             Some(at) => self.names[at].clone(),
             None => (node.index(), label(graph, node)),

@@ -11,12 +11,12 @@ use marquetry_ir::{Model, Tensor, ValueId};
 use marquetry_quant::export::qdq;
 use marquetry_quant::pass::{Progress, lowered_plan};
 use marquetry_quant::recipe::Step;
+use marquetry_quant::report::Tally;
 use marquetry_quant::{Plan, sensitivity};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, plural};
 use super::args::{Analyze, By, Cli};
-use super::compare::Distance;
 use super::failure::{Exit, Failure};
 use super::job::{Bars, Job, engine_failure, pass_failure, sample_failure};
 use super::quantize;
@@ -37,6 +37,7 @@ pub(crate) fn run(args: &Analyze, cli: &Cli) -> Result<Answer, Failure> {
         reads: Vec::new(),
         outputs: Vec::new(),
         instead: None,
+        report: None,
     };
     let ran = job.ran(&pipeline, cli)?;
     let failed = |error| pass_failure(&error).at_default(&args.model);
@@ -129,8 +130,8 @@ impl<'a> Outputs<'a> {
 
     /// How far the outputs of a model are from those of the float one; nothing where they are equal.
     fn loss(&mut self, candidate: &Model) -> Result<Option<Loss>, Failure> {
-        let mut distances: Vec<Distance> =
-            self.names.iter().map(|name| Distance::new(name, true)).collect();
+        let mut tallies: Vec<Tally> =
+            self.names.iter().map(|name| Tally::new(name, true)).collect();
         let found = self.names.iter().map(|name| candidate.graph.find(name)).zip(0..);
         let rows: BTreeMap<ValueId, usize> =
             found.filter_map(|(value, row)| Some((value?, row))).collect();
@@ -152,12 +153,14 @@ impl<'a> Outputs<'a> {
             };
             for (row, tensor) in outputs(&mut sweep, &rows, &sample.tensors)? {
                 if let Some(expected) = expected.get(&row) {
-                    distances[row].add(expected, &tensor);
+                    tallies[row].add(expected, &tensor);
                 }
             }
         }
-        let losses = distances.iter().filter_map(|distance| {
-            distance.sqnr().map(|sqnr| Loss { output: distance.name().to_owned(), sqnr })
+        let losses = tallies.iter().map(Tally::distance).filter(|found| !found.is_equal());
+        let losses = losses.map(|found| Loss {
+            sqnr: found.sqnr_db.unwrap_or(f64::NEG_INFINITY),
+            output: found.name,
         });
         Ok(losses.min_by(|a, b| a.sqnr.total_cmp(&b.sqnr)))
     }

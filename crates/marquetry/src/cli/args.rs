@@ -1,6 +1,7 @@
 //! The command line as clap reads it. What the verbs do stands in the module of each.
 
 mod quantize;
+mod report;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::quantize::{
     Analyze, By, Choices, ExplainTensor, Numbers, Quantize, Rounding, Samples,
 };
+pub(crate) use self::report::Report;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -102,6 +104,9 @@ pub(crate) enum Verb {
     Compare(Compare),
     /// Which layers lose most when they are quantized: each on alone, and each off alone.
     Analyze(Box<Analyze>),
+    /// Draws and compares the reports that `quantize --report` writes.
+    #[command(subcommand)]
+    Report(Report),
     /// Works on pattern files.
     #[command(subcommand)]
     Pattern(Pattern),
@@ -442,6 +447,9 @@ pub(crate) struct Run {
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) patterns: PatternFiles,
+    /// Also writes a report: a page, or JSON. May be given twice.
+    #[arg(long, value_name = "FILE.html|FILE.json")]
+    pub(crate) report: Vec<PathBuf>,
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

@@ -50,6 +50,7 @@ pub(crate) fn run(args: &Calibrate, cli: &Cli) -> Result<Answer, Failure> {
         reads: Vec::new(),
         outputs: vec![&args.output],
         instead: None,
+        report: None,
     }
     .run(&pipeline, cli)
 }

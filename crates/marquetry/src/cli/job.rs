@@ -13,19 +13,20 @@ use marquetry_engine::{
 };
 use marquetry_ir::{Model, inline};
 use marquetry_matcher::Groups;
+use marquetry_pattern::Library;
 use marquetry_pattern::core::Pattern;
 use marquetry_quant::pass::{Content, Context, FindGroups, Output, Progress};
+use marquetry_quant::report::{Decisions, Distance, File, Measured};
 use marquetry_quant::{PassError, Pipeline, Report, State};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, bytes};
 use super::args::{self, Cli};
-use super::compare::{self, Distance};
 use super::failure::{Exit, Failure};
-use super::{load, outputs};
+use super::{compare, load, outputs, report};
 
 /// Samples on which the quantized model is compared with the float one.
-const COMPARED_SAMPLES: usize = 8;
+pub(crate) const COMPARED_SAMPLES: usize = 8;
 
 /// A pipeline's work on one model.
 pub(crate) struct Job<'a> {
@@ -42,6 +43,8 @@ pub(crate) struct Job<'a> {
     pub(crate) outputs: Vec<&'a Path>,
     /// Where the model goes, instead of where the pipeline says.
     pub(crate) instead: Option<&'a Path>,
+    /// Where reports go, and the text of the pipeline, if any are wanted.
+    pub(crate) report: Option<(&'a [PathBuf], &'a str)>,
 }
 
 /// What a pipeline left.
@@ -54,34 +57,55 @@ pub(crate) struct Ran {
     inputs: Vec<PathBuf>,
     /// What the user should know, one line each.
     pub(crate) notes: Vec<String>,
+    /// The patterns that groups were found by.
+    library: Library,
+    /// The float model as it was read, where a report is to tell of it.
+    float: Option<File>,
 }
 
 impl Job<'_> {
     pub(crate) fn run(&self, pipeline: &Pipeline, cli: &Cli) -> Result<Answer, Failure> {
         // Whatever can be refused at once is, before anything long runs.
-        let outputs: Vec<&Path> = self.outputs.iter().copied().chain(self.instead).collect();
+        let reports = self.report.map_or(&[][..], |(paths, _)| paths);
+        report::known(reports)?;
+        let outputs = self.outputs.iter().copied().chain(self.instead);
+        let outputs: Vec<&Path> = outputs.chain(reports.iter().map(PathBuf::as_path)).collect();
         for output in &outputs {
             outputs::is_file(output)?;
             outputs::writable(output)?;
         }
         let mut ran = self.prepared(pipeline, cli, &outputs)?;
-        let Ran { state, engine, samples, inputs, notes } = &mut ran;
+        let Ran { state, engine, samples, inputs, notes, library, float } = &mut ran;
         if let Some(path) = self.instead {
             outputs::redirect(&mut state.outputs, path);
         }
         // The pipeline itself may name files that the command line does not.
-        let written: Vec<&Path> =
-            state.outputs.iter().map(|output| output.path.as_path()).collect();
+        let written = state.outputs.iter().map(|output| output.path.as_path());
+        let written: Vec<&Path> = written.chain(reports.iter().map(PathBuf::as_path)).collect();
         outputs::apart(&written, inputs)?;
-        let distances = match samples {
-            Some(samples) => distances(engine, state, samples)?,
-            None => Vec::new(),
+        let measured = match (self.report, &*samples) {
+            (Some(_), Some(samples)) => report::measured(engine, state, samples, cli)?,
+            _ => Measured::default(),
+        };
+        let distances = match (self.report, &*samples) {
+            (None, Some(samples)) => &distances(engine, state, samples)?,
+            _ => &measured.outputs,
         };
         state.outputs.iter().try_for_each(|output| outputs::is_file(&output.path))?;
         outputs::write(&state.outputs)?;
         let sizes = Sizes::of(self.model, &state.outputs)?;
         let mut answer =
-            Answer::new(self.text(state, &sizes, &distances), self.json(state, &sizes, &distances));
+            Answer::new(self.text(state, &sizes, distances), self.json(state, &sizes, distances));
+        if let (Some((paths, pipeline)), Some(float)) = (self.report, float.take()) {
+            let about = report::about(state, library, float, pipeline, notes)?;
+            let report =
+                Report::of(state, &measured, about).map_err(|error| self.pass_failure(&error))?;
+            report::write(&report, paths)?;
+            let paths = paths.iter().map(|path| json!(path.display().to_string()));
+            if let Some(written) = answer.json["written"].as_array_mut() {
+                written.extend(paths);
+            }
+        }
         notes.drain(..).for_each(|note| answer.note(note));
         Ok(answer)
     }
@@ -95,7 +119,14 @@ impl Job<'_> {
     fn prepared(&self, pipeline: &Pipeline, cli: &Cli, outputs: &[&Path]) -> Result<Ran, Failure> {
         load::is_file(self.model)?;
         let mut model = load::model(self.model, cli)?;
+        let mut float = match self.report {
+            Some(_) => Some(report::file(self.model, &model)?),
+            None => None,
+        };
         let inlined = inline::functions(&mut model);
+        if let Some(float) = &mut float {
+            float.nodes = model.graph.nodes().count();
+        }
         let inputs = self.inputs(&model);
         outputs::apart(outputs, &inputs)?;
         let library = load::library(self.patterns, cli)?;
@@ -130,7 +161,7 @@ impl Job<'_> {
             summary.notes.iter().map(|note| format!("{}: {note}", summary.pass))
         });
         notes.extend(of_passes);
-        Ok(Ran { state, engine, samples, inputs, notes })
+        Ok(Ran { state, engine, samples, inputs, notes, library, float })
     }
 
     /// Every file that the run reads, so that none of them is written over.
@@ -171,7 +202,7 @@ impl Job<'_> {
 
     fn json(&self, state: &State, sizes: &Sizes, distances: &[Distance]) -> Value {
         let mut json =
-            serde_json::to_value(Report::of(state)).expect("a report is made of plain data");
+            serde_json::to_value(Decisions::of(state)).expect("decisions are plain data");
         let outputs: Vec<_> =
             state.outputs.iter().map(|output| output.path.display().to_string()).collect();
         json["model"] = json!({ "path": self.model.display().to_string(), "bytes": sizes.float });
@@ -261,7 +292,7 @@ pub(crate) fn pass_failure(error: &PassError) -> Failure {
 }
 
 /// Finds groups with the patterns that were loaded.
-struct Finder<'a>(&'a [Pattern]);
+pub(crate) struct Finder<'a>(pub(crate) &'a [Pattern]);
 
 impl FindGroups for Finder<'_> {
     fn find_groups(&self, model: &Model, names: &[String]) -> Result<Groups, String> {
@@ -322,12 +353,16 @@ fn distances(
     state: &State,
     samples: &Samples,
 ) -> Result<Vec<Distance>, Failure> {
-    let quantized = state.outputs.iter().find_map(|output| match &output.content {
-        Content::Model(model) => Some(model),
-        Content::Text(_) => None,
-    });
-    let Some(quantized) = quantized else { return Ok(Vec::new()) };
+    let Some((_, quantized)) = quantized(state) else { return Ok(Vec::new()) };
     compare::outputs(engine, state.float(), quantized, samples, COMPARED_SAMPLES)
+}
+
+/// The quantized model and where it goes, if there is one.
+pub(crate) fn quantized(state: &State) -> Option<(&Path, &Model)> {
+    state.outputs.iter().find_map(|output| match &output.content {
+        Content::Model(model) => Some((output.path.as_path(), &**model)),
+        Content::Text(_) => None,
+    })
 }
 
 /// Bytes of the files before and after.

@@ -27,7 +27,9 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
         || gptq(&args.choices) == Some(true);
     let reads = stats.iter().map(PathBuf::as_path).collect();
     let (samples_needed, patterns) = (stats.is_none() || again, &patterns.files);
-    Job { model: &args.model, samples, samples_needed, patterns, reads, outputs, instead: None }
+    let report = (!args.report.is_empty()).then_some((&*args.report, &*recipe));
+    let model = &args.model;
+    Job { model, samples, samples_needed, patterns, reads, outputs, instead: None, report }
         .run(&pipeline, cli)
 }
 
@@ -47,6 +49,7 @@ pub(crate) fn run_pipeline(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
         reads: vec![&args.pipeline],
         outputs: Vec::new(),
         instead,
+        report: (!args.report.is_empty()).then_some((&*args.report, &*text)),
     }
     .run(&pipeline, cli)
 }

@@ -18,6 +18,9 @@ pub(crate) struct Quantize {
     /// Also writes AIMET encodings: FILE, or FILE@VERSION with 0.6.1, 1.0.0 or 2.0.0.
     #[arg(long, value_name = "FILE[@VERSION]")]
     pub(crate) encodings: Option<String>,
+    /// Also writes a report of what was lost where: a page, or JSON. May be given twice.
+    #[arg(long, value_name = "FILE.html|FILE.json")]
+    pub(crate) report: Vec<PathBuf>,
     /// Prints the pipeline that these options mean, and does nothing else.
     #[arg(long)]
     pub(crate) print_pipeline: bool,

@@ -46,6 +46,7 @@ pub(crate) fn run(args: &ExplainTensor, cli: &Cli) -> Result<Answer, Failure> {
         reads: Vec::new(),
         outputs: Vec::new(),
         instead: None,
+        report: None,
     };
     let state = job.ran(&pipeline, cli)?.state;
     let mut answer = match state.model.graph.find(&args.name) {
