@@ -13,6 +13,7 @@ mod matching;
 mod onnx;
 mod pattern;
 mod quantize;
+mod report;
 mod rewrite;
 mod seq_mse;
 mod shipped;

@@ -36,14 +36,14 @@ impl FindGroups for Shipped {
     }
 }
 
-fn sample(src: &str) -> Vec<Tensor> {
+pub(crate) fn sample(src: &str) -> Vec<Tensor> {
     let graph = text::parse_graph(&format!("s () => () <{src}> {{}}"), &Opsets::onnx(21)).unwrap();
     let constants = graph.initializers.iter();
     constants.map(|&value| graph.value(value).constant.clone().unwrap()).collect()
 }
 
 /// The state after the pipeline of a case, or the error in words.
-fn run(case: &str) -> Result<State, String> {
+pub(crate) fn run(case: &str) -> Result<State, String> {
     let pipeline = match sections(case).into_iter().find(|(name, _)| *name == "pipeline") {
         Some((_, text)) => text.to_string(),
         None => Standard::new("out.onnx").recipe().to_ron(),
@@ -152,7 +152,7 @@ fn outputs(model: &Model, sample: &[Tensor]) -> Vec<Tensor> {
 }
 
 /// Shows every case that is quantized: its name, its text and its model.
-fn each_case(see: impl Fn(&str, &str, &Model)) {
+pub(crate) fn each_case(see: impl Fn(&str, &str, &Model)) {
     insta::glob!("../cases/quantize", "*.case", |path| {
         let case = fs::read_to_string(path).unwrap();
         let name = path.file_stem().unwrap().to_str().unwrap();

@@ -13,6 +13,7 @@ mod measure;
 mod tensors;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use build::About;
 pub use decisions::{Decisions, LeftInFloat, Site};
@@ -364,8 +365,7 @@ impl Report {
     /// `Syntax` where it is none, `Version` where it is a newer one.
     pub fn parse(text: &str) -> Result<Report, ReportError> {
         let syntax = |message: String| ReportError::Syntax { message };
-        let json: serde_json::Value =
-            serde_json::from_str(text).map_err(|error| syntax(error.to_string()))?;
+        let json: Value = serde_json::from_str(text).map_err(|error| syntax(error.to_string()))?;
         if json.get("format").and_then(|format| format.as_str()) != Some(FORMAT) {
             return Err(syntax(format!("its `format` is not `{FORMAT}`")));
         }
@@ -380,8 +380,43 @@ impl Report {
 
     /// The report as JSON.
     pub fn to_json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("a report is plain data");
+        let value = serde_json::to_value(self).expect("a report is plain data");
+        let mut text = String::new();
+        write_json(&mut text, &value, 0);
         text.push('\n');
         text
+    }
+}
+
+/// JSON with lists of numbers and texts on one line each, because histograms are long.
+fn write_json(out: &mut String, value: &Value, depth: usize) {
+    let line = |out: &mut String, depth: usize| {
+        out.push('\n');
+        (0..depth).for_each(|_| out.push_str("  "));
+    };
+    match value {
+        Value::Array(items) if items.iter().any(|item| item.is_array() || item.is_object()) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                out.push_str(if index > 0 { "," } else { "" });
+                line(out, depth + 1);
+                write_json(out, item, depth + 1);
+            }
+            line(out, depth);
+            out.push(']');
+        }
+        Value::Object(members) if !members.is_empty() => {
+            out.push('{');
+            for (index, (name, member)) in members.iter().enumerate() {
+                out.push_str(if index > 0 { "," } else { "" });
+                line(out, depth + 1);
+                out.push_str(&Value::from(name.as_str()).to_string());
+                out.push_str(": ");
+                write_json(out, member, depth + 1);
+            }
+            line(out, depth);
+            out.push('}');
+        }
+        other => out.push_str(&other.to_string()),
     }
 }

@@ -76,7 +76,7 @@ fn compare(a: &Path, b: &Path) -> Result<Answer, Failure> {
     let changes = diff::of(&read(a)?, &read(b)?);
     let json = serde_json::to_value(&changes).expect("changes are plain data");
     let mut answer = Answer::new(changes.to_string(), json);
-    answer.found = changes.is_changed().then_some(Exit::Found);
+    answer.found = changes.changed.then_some(Exit::Found);
     Ok(answer)
 }
 
@@ -231,10 +231,11 @@ pub(crate) fn near_misses(state: &State, library: &Library) -> NearMisses {
     };
     let patterns = library.patterns();
     let mut misses: Vec<NearMiss> = patterns.iter().flat_map(one).collect();
-    // Nearest first; the sort is stable.
+    misses.retain(|miss| miss.satisfied > 0);
+    // By the part that holds, and of equal ones the longer; the sort is stable.
     misses.sort_by(|a, b| {
-        let left = |miss: &NearMiss| miss.equations - miss.satisfied;
-        left(a).cmp(&left(b)).then(b.equations.cmp(&a.equations))
+        let part = |one: &NearMiss, other: &NearMiss| one.satisfied * other.equations;
+        part(b, a).cmp(&part(a, b)).then(b.equations.cmp(&a.equations))
     });
     misses.truncate(MISSES);
     NearMisses { patterns: patterns.len(), misses }

@@ -11,7 +11,7 @@ mod text;
 
 use std::fmt::Write as _;
 
-use self::text::{Text, bytes, decibels, grouped, percent, plural};
+use self::text::{Text, bytes, decibels, grouped, labelled, percent, plural};
 use super::{Distance, File, Report};
 use crate::plan::Reason;
 
@@ -36,7 +36,7 @@ pub fn page(report: &Report) -> String {
         SCRIPT_HASH.trim()
     )
     .expect("a string takes any text");
-    out.push_str(&head(report, &title));
+    out.push_str(&head(report));
     out.push_str("<main>\n");
     for section in [
         summary(report),
@@ -62,7 +62,7 @@ fn file_name(path: &str) -> &str {
     path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
 
-fn head(report: &Report, title: &str) -> String {
+fn head(report: &Report) -> String {
     let mut links = vec![("layers", "What was lost where"), ("tensors", "Tensors")];
     if !report.curves.is_empty() {
         links.push(("search", "Ranges of weights"));
@@ -80,9 +80,10 @@ fn head(report: &Report, title: &str) -> String {
     let links: String =
         links.iter().map(|(id, name)| format!("<li><a href=\"#{id}\">{name}</a></li>")).collect();
     format!(
-        "<header>\n<p class=\"over\">Quantization report for <code>{}</code></p>\n<h1>{title}</h1>\n\
+        "<header>\n<p class=\"over\">Quantization report · target <code>{}</code></p>\n<h1>{}</h1>\n\
          <nav aria-label=\"Sections\"><ul>{links}</ul></nav>\n</header>\n",
-        Text(&report.target)
+        Text(&report.target),
+        Text(file_name(&report.float.path)),
     )
 }
 
@@ -163,8 +164,8 @@ fn summary(report: &Report) -> String {
     if let Some(quantized) = &report.quantized {
         let (before, after) = (report.float.bytes as f64, quantized.bytes.max(1) as f64);
         let big = match before >= after {
-            true => format!("{:.2} × smaller", before / after),
-            false => format!("{:.2} × larger", after / before.max(1.0)),
+            true => format!("{:.2}× smaller", before / after),
+            false => format!("{:.2}× larger", after / before.max(1.0)),
         };
         let bar = (100.0 * after / before.max(1.0)).min(100.0);
         let small = format!(
@@ -191,10 +192,7 @@ fn summary(report: &Report) -> String {
         tile(
             "Lost most at",
             format!("+{}", percent(first.added)),
-            format!(
-                "noise, by <a href=\"#layers\"><span class=\"name\">{}</span></a>",
-                Text(&first.name)
-            ),
+            format!("noise, by <a href=\"#layers\">{}</a>", labelled(&first.name)),
         );
     }
     out.push_str("</dl>\n</section>\n");
@@ -206,7 +204,7 @@ fn reasons(reasons: &[Reason]) -> String {
     let line = |reason: &Reason| {
         format!(
             "<li>{} <span class=\"soft\">({})</span></li>",
-            Text(&reason.what),
+            labelled(&reason.what),
             Text(&reason.source)
         )
     };

@@ -118,7 +118,8 @@ fn histogram_shapes(bars: &Bars, range: Option<(f64, f64)>, (low, high): (f64, f
     if let Some((from, to)) = range {
         let (mut outside, mut edges) = (String::new(), String::new());
         for [left, right] in [[0.0, x(from)], [x(to), 1.0]] {
-            if right - left > 0.002 {
+            // Bars have a width of their own, so that less than one of them says nothing.
+            if right - left > (bars.width / (high - low)).max(0.002) {
                 block(&mut outside, [left, right], [0.0, 1.0]);
             }
         }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::chart::{self, MARKS};
 use super::table::{self, Cell, column, count, markup, measure, plain, still, table};
-use super::text::{Text, decibels, grouped, number, percent, plural};
+use super::text::{Text, decibels, grouped, labelled, number, percent, plural};
 use crate::report::{Distance, Report, Tensor};
 
 /// Rows that are shown at once, and rows of a page at most.
@@ -65,7 +65,7 @@ pub(super) fn layers(report: &Report) -> String {
     let rows = report.layers.iter().enumerate().map(|(rank, layer)| {
         let bar = if most > 0.0 { 100.0 * layer.added / most } else { 0.0 };
         vec![
-            table::name(&layer.name),
+            table::markup(labelled(&layer.name)),
             table::sorted(
                 format!(
                     "{}<span class=\"bar\" aria-hidden=\"true\"><i style=\"width:{bar:.1}%\"></i></span>",
@@ -85,7 +85,7 @@ pub(super) fn layers(report: &Report) -> String {
         column("Layer", ""),
         column("Adds noise", "n"),
         column("At its output", "n"),
-        column("At its input", "n"),
+        column("At its input", "n wide"),
         column("Largest error", "n wide"),
         column("Nodes", "n wide"),
         column("Position", "n wide"),
@@ -154,10 +154,10 @@ pub(super) fn tensors(report: &Report) -> String {
     let tensors = by_loss(report);
     let columns = [
         column("Tensor", ""),
-        column("Role", ""),
-        column("Type", ""),
+        column("Role", "wide"),
+        column("Type", "wide"),
         column("Loses alone", "n"),
-        column("Clipped", "n"),
+        column("Clipped", "n wide"),
         still("Distribution", ""),
         column("Lowest", "n wide"),
         column("Highest", "n wide"),
@@ -304,7 +304,7 @@ fn card(tensor: &Tensor, more: bool, open: bool) -> String {
 pub(super) fn named(names: &[String], total: usize) -> String {
     let shown = names.iter().take(NAMED);
     let mut out: Vec<String> =
-        shown.map(|name| format!("<span class=\"name\">{}</span>", Text(name))).collect();
+        shown.map(|name| format!("<span class=\"item\">{}</span>", labelled(name))).collect();
     if total > out.len() {
         out.push(format!("{} more", grouped((total - out.len()) as u64)));
     }

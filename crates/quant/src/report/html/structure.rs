@@ -132,7 +132,10 @@ pub(super) fn float(report: &Report) -> String {
     if !report.float_kernels.is_empty() {
         let mut by_reason: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for kernel in &report.float_kernels {
-            by_reason.entry(super::reasons(&general(&kernel.because))).or_default().push(kernel.node.clone());
+            by_reason
+                .entry(super::reasons(&general(&kernel.because)))
+                .or_default()
+                .push(kernel.node.clone());
         }
         let mut grouped: Vec<(String, Vec<String>)> = by_reason.into_iter().collect();
         grouped.sort_by_key(|(_, nodes)| std::cmp::Reverse(nodes.len()));

@@ -28,6 +28,18 @@ impl fmt::Display for Text<'_> {
     }
 }
 
+/// A text with what stands between backquotes as a name.
+pub(super) fn labelled(text: &str) -> String {
+    if text.matches('`').count() % 2 == 1 {
+        return Text(text).to_string();
+    }
+    let part = |(index, part): (usize, &str)| match index % 2 {
+        0 => Text(part).to_string(),
+        _ => format!("<span class=\"name\">{}</span>", Text(part)),
+    };
+    text.split('`').enumerate().map(part).collect()
+}
+
 /// `1 node`, `2 nodes`.
 pub(super) fn plural(count: usize, noun: &str) -> String {
     format!("{} {noun}{}", grouped(count as u64), if count == 1 { "" } else { "s" })
@@ -107,6 +119,8 @@ mod tests {
         let shown = Text(hostile).to_string();
         assert!(!shown.contains(['<', '>', '"', '\'', '\u{202e}', '\u{7}']), "{shown}");
         assert_eq!(Text("a&b").to_string(), "a&amp;b");
+        assert_eq!(labelled("Conv `<b>`"), "Conv <span class=\"name\">&lt;b&gt;</span>");
+        assert_eq!(labelled("a`<b>"), "a`&lt;b&gt;");
     }
 
     #[test]
