@@ -289,6 +289,8 @@ pub struct Completeness {
     pub present: usize,
     /// Tensors whose encoding follows from another.
     pub derived: usize,
+    /// Tensors inside of what the target runs as one operator, which need none.
+    pub inside: usize,
     /// Tensors without any: the target computes one from its own data, or refuses.
     pub missing: usize,
     /// The first of those.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use marquetry_ir::infer::{self, Types};
 use marquetry_ir::{Graph, Model, Slot, Use, ValueId};
+use marquetry_matcher::{Group, PlaceId};
 
 use super::distance::Distance;
 use super::tensors::{self, Seen};
@@ -341,21 +342,30 @@ fn in_float(state: &State) -> Vec<InFloat> {
 }
 
 fn completeness(state: &State, types: &Types, plan: &Plan) -> Option<Completeness> {
-    state.policy.everywhere()?;
+    let rules = state.policy.everywhere()?;
     let graph = &state.model.graph;
     let found = encodings::completeness(graph, types, plan);
-    let lacking = found.tensors.iter().filter(|tensor| tensor.state == Presence::Missing);
-    let lacking = lacking.take(NAMED).map(|tensor| Lacking {
+    let one_operator =
+        |group: &&Group| rules.groups.iter().any(|rule| rule.pattern == group.pattern);
+    let inside: BTreeSet<ValueId> = state
+        .groups
+        .within(PlaceId::MAIN)
+        .filter(one_operator)
+        .flat_map(|group| group.interior.iter().copied())
+        .collect();
+    let without = found.tensors.iter().filter(|tensor| tensor.state == Presence::Missing);
+    let without = without.filter_map(|tensor| Some((tensor, graph.find(&tensor.name)?)));
+    let missing: Vec<_> = without.filter(|(_, value)| !inside.contains(value)).collect();
+    let lacking = missing.iter().take(NAMED).map(|&(tensor, value)| Lacking {
         value: tensor.name.clone(),
         role: tensor.role.to_owned(),
-        because: graph
-            .find(&tensor.name)
-            .map_or_else(Vec::new, |value| because(state, types, value)),
+        because: because(state, types, value),
     });
     Some(Completeness {
         present: found.count(Presence::Present),
         derived: found.count(Presence::Derived),
-        missing: found.count(Presence::Missing),
+        inside: found.count(Presence::Missing) - missing.len(),
+        missing: missing.len(),
         lacking: lacking.collect(),
     })
 }

@@ -167,10 +167,12 @@ pub(super) fn completeness(report: &Report) -> String {
     let Some(complete) = &report.completeness else { return String::new() };
     let mut out = format!(
         "<section id=\"complete\"><h2>Completeness for <code>{}</code></h2><p class=\"lead\">Of the tensors that this \
-         target asks an encoding for, {} have one, {} follow from another, and <b class=\"{}\">{} have none</b>{}.</p>",
+         target asks an encoding for, {} have one, {} follow from another, {} lie inside of what it runs as one operator, and <b class=\"{}\">{} \
+         have none</b>{}.</p>",
         Text(&report.target),
         grouped(complete.present as u64),
         grouped(complete.derived as u64),
+        grouped(complete.inside as u64),
         if complete.missing == 0 { "good" } else { "fair" },
         grouped(complete.missing as u64),
         if complete.missing == 0 {
