@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes docs/peers-patterns.md: what others find in the same graphs, beside what we find.
+"""Writes docs/src/peers-patterns.md: what others find in the same graphs, beside what we find.
 
     compare-peers.py ZOO [--marquetry BINARY] [--tools TOOL,..] [--files SUBSTRING] [--nodes N]
 
 ZOO is a folder with graphs/*.onnx, patterns_truth/truth.json, and baseline.json, what others measured
-with the same tools. What was measured is kept in docs/peers-patterns.json, by tool and file, and only
+with the same tools. What was measured is kept in docs/src/peers-patterns.json, by tool and file, and only
 what is missing there is measured; where neither is at hand, the baseline counts. The table is written
 from it. Needs `pip install -r requirements.txt` for onnxscript and onnxruntime, and
 `cargo build --release -p marquetry` for ours. AIMET is not installed: scripts/peers/aimet.pat says
@@ -21,7 +21,7 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-DOCS = HERE.parent / "docs"
+DOCS = HERE.parent / "docs/src"
 KEPT, TABLE = DOCS / "peers-patterns.json", DOCS / "peers-patterns.md"
 
 # Row of the truth: the operators of others that mean it, and our patterns.

@@ -1,6 +1,7 @@
 //! The one test binary: one harness per stage.
 #![allow(clippy::unwrap_used, reason = "in a test it says what failed, and where")]
 
+mod book;
 mod case;
 mod check;
 mod codes;

@@ -4,8 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use marquetry::engine::Native;
-use marquetry_matcher::{Schemas, testing};
+use marquetry_matcher::Schemas;
 use marquetry_pattern::{Code, Diagnostic, Files, Library, SearchPath};
 
 /// The patterns of `tests/cases/pattern`, with the schemas of all opsets.
@@ -51,7 +50,7 @@ fn render(case: &str) -> String {
     }
 }
 
-fn drawn(error: &Diagnostic) -> String {
+pub(crate) fn drawn(error: &Diagnostic) -> String {
     let handler =
         miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor());
     let mut text = String::new();
@@ -218,41 +217,4 @@ fn explosions_are_refused() {
     let errors = Library::parse("bomb.pat", &text, &Schemas).unwrap_err();
     assert!(errors.iter().all(|error| error.code == Code::TooLarge), "{}", drawn(&errors[0]));
     assert!(before.elapsed().as_secs() < 30, "{:?}", before.elapsed());
-}
-
-/// The examples of the reference are files of their own, laid out, without an error or a warning, and
-/// their tests pass.
-#[test]
-fn the_reference_is_right() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/pattern-language.md");
-    let page = std::fs::read_to_string(path).unwrap();
-    let blocks = page.split("```pat\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let (mut examples, mut tests) = (0, 0);
-    let mut wrong = String::new();
-    for text in blocks {
-        examples += 1;
-        let files: Vec<(&str, &str)> =
-            marquetry::library::FILES.iter().copied().chain([("case.pat", text)]).collect();
-        let library = match Library::load(&Files(&files), &["case.pat"], &Schemas) {
-            Ok(library) => library,
-            Err(errors) => {
-                wrong.extend(errors.iter().map(drawn));
-                continue;
-            }
-        };
-        wrong.extend(library.warnings().iter().map(drawn));
-        let formatted = marquetry_pattern::fmt::format(text).unwrap();
-        if formatted != text {
-            writeln!(wrong, "laid out, this is\n{formatted}").unwrap();
-        }
-        let setting = testing::Setting { read: None, evaluate: Some(&Native) };
-        for ran in testing::run_all(&library, &setting) {
-            tests += 1;
-            if !ran.passed() {
-                writeln!(wrong, "{}: {:?}", ran.test.title.text, ran.failures).unwrap();
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong}");
-    assert!(examples >= 18 && tests >= 15, "{examples} examples, {tests} tests");
 }

@@ -21,6 +21,25 @@ fn rules() {
     docs::check(&root().join("examples"), "rules", "README.md");
 }
 
+/// The pages of the book, each in a folder with the models and samples of `examples/digits`.
+#[test]
+fn book() {
+    let pages = root().join("docs/src");
+    let mut commands = 0;
+    let mut entries: Vec<_> =
+        std::fs::read_dir(&pages).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for page in entries.iter().filter(|path| path.extension().is_some_and(|end| end == "md")) {
+        let text = std::fs::read_to_string(page).unwrap();
+        let ours = text.lines().filter(|line| line.starts_with("$ marquetry ")).count();
+        if ours > 0 || text.contains("```sh\n") {
+            commands += ours;
+            docs::check_page(&root().join("examples/digits"), Path::new(""), page);
+        }
+    }
+    assert!(commands > 20, "{commands}");
+}
+
 /// The README, in a folder with its examples, the file it says to save, and some `model.onnx`.
 #[test]
 fn readme() {

@@ -1,4 +1,4 @@
-//! Where the default numbers differ from AIMET's: each line of `docs/quantization-schemes.md`.
+//! Where the default numbers differ from AIMET's: each line of `docs/src/quantization-schemes.md`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot observe its data fails")]
 

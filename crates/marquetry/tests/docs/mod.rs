@@ -16,16 +16,20 @@ use std::process::Command;
 
 /// Runs the blocks of a page in a copy of `folder`, whose subfolder `at` holds the page, and compares.
 pub(crate) fn check(folder: &Path, at: &str, page: &str) {
+    check_page(folder, Path::new(at), &folder.join(at).join(page));
+}
+
+/// Runs the blocks of a page in the subfolder `at` of a copy of `folder`, and compares.
+pub(crate) fn check_page(folder: &Path, at: &Path, place: &Path) {
     let copy = tempfile::tempdir().unwrap();
     copy_files(folder, copy.path());
-    let place = folder.join(at).join(page);
-    let text = fs::read_to_string(&place).unwrap();
+    let text = fs::read_to_string(place).unwrap();
     let ran = run(&text, &copy.path().join(at));
     if ran == text {
         return;
     }
     if std::env::var_os("MARQUETRY_BLESS").is_some() {
-        fs::write(&place, ran).unwrap();
+        fs::write(place, ran).unwrap();
         return;
     }
     let first = text.lines().zip(ran.lines()).position(|(said, is)| said != is);

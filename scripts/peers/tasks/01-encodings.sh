@@ -1,0 +1,1 @@
+marquetry quantize cnn.onnx --calib calib.npz --target qnn-htp-v73 -o ours.onnx --encodings ours.encodings

@@ -1,0 +1,1 @@
+marquetry analyze cnn.onnx --calib calib.npz --batch 16

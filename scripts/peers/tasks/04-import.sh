@@ -1,0 +1,1 @@
+marquetry encodings import cnn.onnx cnn.encodings -o ours.onnx

@@ -1,0 +1,1 @@
+marquetry quantize cnn.onnx --calib calib.npz -o ours.onnx

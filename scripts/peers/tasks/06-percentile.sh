@@ -1,0 +1,1 @@
+marquetry quantize cnn.onnx --calib calib.npz --scheme percentile:99.99 -o ours.onnx

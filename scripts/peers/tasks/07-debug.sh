@@ -1,0 +1,1 @@
+marquetry compare cnn.onnx cnn.int8.onnx --data calib.npz --samples 16

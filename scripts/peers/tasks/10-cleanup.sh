@@ -1,0 +1,1 @@
+marquetry rewrite vit.onnx -o ours.onnx
