@@ -70,7 +70,8 @@ fn links_lead_somewhere() {
         for link in local.chain(included) {
             checked += 1;
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
-            let target = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            let target =
+                if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
             if !target.exists() {
                 writeln!(wrong, "{}: {link}", path.display()).unwrap();
             } else if !heading.is_empty() {

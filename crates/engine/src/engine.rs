@@ -12,6 +12,25 @@ pub struct Options {
 }
 
 /// Runs graphs, and pieces of graphs.
+///
+/// ```
+/// use marquetry_engine::{Embedded, Engine as _, Options};
+/// use marquetry_ir::{Opsets, Tensor, text};
+///
+/// let graph = text::parse_graph(
+///     "g (float[2] x) => (float[2] y) { a = Neg (x) y = Relu (a) }",
+///     &Opsets::onnx(17),
+/// )?;
+/// let engine = Embedded::new(&Options::default());
+/// assert!(engine.refusals(&graph).is_empty());
+/// // Any values may be fed and fetched.
+/// let a = graph.find("a").expect("the graph has it");
+/// let mut program = engine.compile(&graph, &graph.inputs, &[a, graph.outputs[0]])?;
+/// let results = program.run(&[Tensor::from_f32s([2], &[1.0, -2.0])?])?;
+/// assert_eq!(results[0].to_f64s(), Some(vec![-1.0, 2.0]));
+/// assert_eq!(results[1].to_f64s(), Some(vec![0.0, 2.0]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Engine: Send + Sync {
     /// What it is called on the command line.
     fn name(&self) -> &str;

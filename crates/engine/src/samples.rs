@@ -72,6 +72,19 @@ pub struct Sample {
 }
 
 /// Runs of a model's inputs. Opening reads headers only; each run is read when it is asked for.
+///
+/// ```
+/// use marquetry_engine::{Input, SampleOptions, Samples};
+/// use marquetry_ir::onnx;
+///
+/// let digits = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/digits");
+/// let model = onnx::read(format!("{digits}/cnn.onnx"))?;
+/// let options = SampleOptions { batch: Some(32), ..SampleOptions::default() };
+/// let samples = Samples::open(format!("{digits}/calib.npz"), &Input::of(&model.graph), &options)?;
+/// assert_eq!(samples.len(), 4);
+/// assert_eq!(samples.get(0)?.tensors[0].dims(), [32, 1, 20, 20]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Samples {
     inputs: Vec<Input>,

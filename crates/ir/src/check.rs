@@ -109,6 +109,17 @@ impl fmt::Display for Place {
 }
 
 /// Everything that is wrong with a model by the rules of ONNX.
+///
+/// ```
+/// use marquetry_ir::{check, text};
+///
+/// let model = text::parse(
+///     "<ir_version: 8, opset_import: [\"\" : 17]> g (float[4] x) => (float[4] y) { y = Relu (x, x) }",
+/// )?;
+/// let violations = check::run(&model);
+/// assert!(!violations.is_empty(), "Relu reads one value");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn run(model: &Model) -> Vec<Violation> {
     run_for(model, Target::Onnx)
 }

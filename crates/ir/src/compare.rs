@@ -24,6 +24,17 @@ pub struct Difference {
 }
 
 /// Where two models differ first, if they do.
+///
+/// ```
+/// use marquetry_ir::{compare, text};
+///
+/// let model = text::parse("<ir_version: 8, opset_import: [\"\" : 17]> g (float[4] x) => (float[4] y) { y = Relu (x) }")?;
+/// let mut other = model.clone();
+/// other.producer_name = "me".to_owned();
+/// assert_eq!(compare::difference(&model, &model), None);
+/// assert_eq!(compare::difference(&model, &other).map(|found| found.place), Some("producer_name".to_owned()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn difference(left: &Model, right: &Model) -> Option<Difference> {
     Comparison::default().model(left, right).err().map(|found| *found)
 }

@@ -63,6 +63,18 @@ id_type! {
 
 /// A graph of operators: the main graph of a model, the body of a function, or the body of an `If`,
 /// `Loop` or `Scan`.
+///
+/// ```
+/// use marquetry_ir::{Opsets, text};
+///
+/// let graph = text::parse_graph("g (float[4] x) => (float[4] y) { a = Neg (x) y = Relu (a) }", &Opsets::onnx(17))?;
+/// let y = graph.outputs[0];
+/// let (relu, slot) = graph.producer(y).expect("a node computes it");
+/// assert_eq!((graph.node(relu).op_type.as_str(), slot), ("Relu", 0));
+/// let a = graph.input(relu, 0).expect("it reads one value");
+/// assert_eq!((graph.value(a).name(), graph.use_count(a)), ("a", 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     /// The name; empty if there is none.

@@ -41,6 +41,19 @@ pub struct Types {
 }
 
 /// What is known of the values of a model's main graph and of its subgraphs.
+///
+/// ```
+/// use marquetry_ir::{Dim, infer, text};
+///
+/// let model = text::parse(
+///     "<ir_version: 8, opset_import: [\"\" : 17]>
+///      g (float[N, 3] x) => (y) <float[3, 5] w = {...}> { y = MatMul (x, w) }",
+/// )?;
+/// let types = infer::run(&model);
+/// let y = model.graph.outputs[0];
+/// assert_eq!(types.shape(y), Some(&[Dim::symbol("N"), Dim::Known(5)][..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn run(model: &Model) -> Types {
     let functions = model.functions.iter().map(|function| {
         let domain = canonical_domain(&function.domain);

@@ -6,6 +6,15 @@ use crate::{Attribute, Graph};
 pub type Metadata = Vec<(String, String)>;
 
 /// A whole ONNX model.
+///
+/// ```
+/// use marquetry_ir::{Graph, Model, Opsets, onnx};
+///
+/// let model = Model::new(8, Graph::new("empty", Opsets::onnx(17)));
+/// let bytes = onnx::encode(&model)?;
+/// assert_eq!(onnx::decode(bytes)?.graph.opsets.version(""), Some(17));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Model {
     /// The version of the file format.

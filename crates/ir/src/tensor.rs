@@ -9,6 +9,17 @@ use crate::{DType, Float8, Metadata};
 /// A constant tensor: element type, shape and content.
 ///
 /// Content is a slice of the file it came from until somebody changes it; cloning is cheap.
+///
+/// ```
+/// use marquetry_ir::{DType, Tensor};
+///
+/// let tensor = Tensor::from_f32s([2, 2], &[1.0, 2.0, 3.0, 4.0])?;
+/// assert_eq!((tensor.dtype(), tensor.dims()), (DType::Float, &[2, 2][..]));
+/// let row = tensor.reshape([4])?;
+/// assert_eq!(row.to_f64s(), Some(vec![1.0, 2.0, 3.0, 4.0]));
+/// assert!(Tensor::from_f32s([3], &[1.0]).is_err());
+/// # Ok::<(), marquetry_ir::TensorError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tensor {
     dtype: DType,

@@ -35,6 +35,24 @@ const TOGETHER: usize = 512;
 ///
 /// `types` are those of the model, from [`marquetry_ir::infer::run`]. Works with the threads of the
 /// current rayon pool; the result does not depend on how many there are.
+///
+/// ```
+/// use marquetry_ir::{infer, text};
+/// use marquetry_matcher::{Options, Schemas, find, group};
+/// use marquetry_pattern::Library;
+///
+/// let library = Library::parse("silu.pat", "pattern Silu (x) => (y) { y = x * Sigmoid(x) }", &Schemas)
+///     .expect("the pattern is right");
+/// let model = text::parse(
+///     "<ir_version: 8, opset_import: [\"\" : 17]>
+///      g (float[4] a) => (float[4] c) { b = Sigmoid (a) c = Mul (b, a) }",
+/// )?;
+/// let matches = find(&model, &infer::run(&model), library.patterns(), &Options::default());
+/// assert_eq!(matches.matches[0].nodes.len(), 2);
+/// let groups = group(&matches, library.patterns());
+/// assert_eq!(groups.counts(), [("Silu", 1)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn find<'p>(
     model: &Model,
     types: &Types,

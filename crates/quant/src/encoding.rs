@@ -19,6 +19,20 @@ pub struct Cell {
 }
 
 /// The encoding of a whole tensor.
+///
+/// ```
+/// use marquetry_quant::{DType, Encoding, Spec, qdq, range};
+///
+/// let spec = Spec::activation(DType::UInt8);
+/// let cell = range::grid_of_range(&spec, -1.0, 3.0);
+/// let encoding = Encoding::new(&spec, vec![], vec![cell]);
+/// let numbers = [-1.0, 0.0, 1.5, 9.0];
+/// let stored = qdq::quantize(&numbers, &[4], &encoding)?;
+/// assert_eq!(stored, [0, 64, 160, 255]);
+/// let back = qdq::dequantize(&stored, &[4], &encoding)?;
+/// assert!((back[2] - 1.5).abs() <= cell.scale as f32 / 2.0);
+/// # Ok::<(), marquetry_quant::NumericError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Encoding {

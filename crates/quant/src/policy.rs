@@ -26,6 +26,17 @@ pub use everywhere::{
 };
 
 /// What a target wants to be quantized. Read from RON; the shipped ones are in `policies/`.
+///
+/// ```
+/// use marquetry_quant::{DType, Policy};
+///
+/// let policy = Policy::open("qnn-htp-v75")?;
+/// assert_eq!(policy.activations[0], DType::UInt8);
+/// assert!(policy.everywhere().is_some());
+/// let slip = Policy::open("qnn-htp-v57").unwrap_err();
+/// assert_eq!(slip.code(), "unknown_name");
+/// # Ok::<(), marquetry_quant::RecipeError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {

@@ -184,6 +184,15 @@ pub enum Step {
 }
 
 /// What most people want: every step, with the few choices that matter.
+///
+/// ```
+/// use marquetry_quant::{DType, Standard};
+///
+/// let standard = Standard { weights: DType::Int4, ..Standard::of_target("ort-cpu", "out.onnx")? };
+/// let pipeline = standard.recipe().pipeline()?;
+/// assert!(pipeline.names().any(|pass| pass == "Gptq"), "four bits are rounded with feedback");
+/// # Ok::<(), marquetry_quant::RecipeError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Standard {
     /// The policy to quantize by: a shipped one, or a file.
