@@ -284,3 +284,40 @@ fn what_is_no_report_is_refused() {
     let without = good.replacen("\"target\"", "\"tarjet\"", 1);
     assert!(Report::parse(&without).unwrap_err().to_string().contains("missing field `target`"));
 }
+
+#[test]
+fn what_changed_is_told() {
+    let before = of_case("conv-chain");
+    let mut after = before.clone();
+    let mut before = before;
+    for (report, bytes, sqnr) in [(&mut before, 1000, 30.0), (&mut after, 900, 24.5)] {
+        report.quantized.as_mut().unwrap().bytes = bytes;
+        report.outputs[0].sqnr_db = Some(sqnr);
+        report.layers.truncate(2);
+        // The first gets worse, the second better.
+        report.layers[0].output.sqnr_db = Some(sqnr);
+        report.layers[1].output.sqnr_db = Some(60.0 - sqnr);
+    }
+    after.tensors[0].site.dtype = "int16".to_owned();
+    after.tensors[0].site.zero_point = Some(0);
+    before.tensors[0].site.zero_point = Some(7);
+    after.tensors.remove(1);
+    after.counts.integer_kernels = 3;
+    after.groups[0].count += 2;
+    // Neither how it was asked for nor how long it took is a change.
+    after.command.push("--quiet".to_owned());
+    after.passes.iter_mut().for_each(|pass| pass.seconds += 1.0);
+    let changes = diff::of(&before, &after);
+    insta::with_settings!({ snapshot_path => "../snapshots", omit_expression => true }, {
+        insta::assert_snapshot!(changes);
+    });
+    let json = serde_json::to_value(&changes).unwrap();
+    assert_eq!(json["outputs"][0]["better"], json!(false));
+    assert_eq!(json["bytes"], json!({ "before": 1000, "after": 900 }));
+
+    let mut asked_otherwise = before.clone();
+    asked_otherwise.command = after.command;
+    asked_otherwise.passes = after.passes;
+    asked_otherwise.tool = "marquetry 9".to_owned();
+    assert!(!diff::of(&before, &asked_otherwise).changed);
+}
