@@ -95,7 +95,7 @@ pub(super) fn along(layers: &[Layer]) -> String {
 /// The ends of the axis of a histogram: those of the bars and of the range together.
 fn ends(bars: &Bars, range: Option<(f64, f64)>) -> Option<(f64, f64)> {
     let held = !bars.counts.is_empty() && bars.width > 0.0;
-    let of_bars = held.then(|| (bars.from, bars.from + bars.width * bars.counts.len() as f64));
+    let of_bars = held.then_some((bars.from, bars.from + bars.width * bars.counts.len() as f64));
     let (low, high) = match (of_bars, range) {
         (Some(a), Some(b)) => (a.0.min(b.0), a.1.max(b.1)),
         (Some(one), None) | (None, Some(one)) => one,

@@ -65,9 +65,9 @@ pub(super) fn near_misses(report: &Report) -> String {
         return out;
     }
     if near.misses.is_empty() {
-        write!(
+        writeln!(
             out,
-            "<p class=\"lead\">None of {} almost matches.</p></section>\n",
+            "<p class=\"lead\">None of {} almost matches.</p></section>",
             plural(near.patterns, "pattern")
         )
         .expect("a string takes any text");
