@@ -84,7 +84,7 @@ fn compare(a: &Path, b: &Path) -> Result<Answer, Failure> {
 pub(crate) fn known(paths: &[PathBuf]) -> Result<(), Failure> {
     for path in paths {
         outputs::is_file(path)?;
-        if !is_page(path) && !path.extension().is_some_and(|end| end == "json") {
+        if !is_page(path) && path.extension().is_none_or(|end| end != "json") {
             return Err(Failure::new(
                 Exit::Usage,
                 "unknown_report",
