@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use marquetry::engine::{Embedded, Options};
 use marquetry::ir::{Graph, Tensor, onnx};
 use marquetry::quant::pass::Curve;
+use marquetry::quant::pass::MEMORY;
 use marquetry::quant::qdq::{Rounding, fake_quantize};
 use marquetry::quant::{Context, Pipeline, State};
 use serde_json::Value;
@@ -42,7 +43,13 @@ fn run(folder: &Path, granularity: &str, bits: u32, passes: &str) -> State {
         ])"
     );
     let engine = Embedded::new(&Options::default());
-    let cx = Context { engine: &engine, samples: &samples, patterns: &Shipped, progress: &|_| {} };
+    let cx = Context {
+        engine: &engine,
+        samples: &samples,
+        patterns: &Shipped,
+        progress: &|_| {},
+        memory: MEMORY,
+    };
     Pipeline::parse(&pipeline).unwrap().run(model, &cx).unwrap()
 }
 

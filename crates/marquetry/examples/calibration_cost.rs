@@ -14,7 +14,7 @@ use marquetry::engine::{Embedded, Engine as _, Input, Options, SampleOptions, Sa
 use marquetry::ir::{Model, onnx};
 use marquetry::library;
 use marquetry::matcher::Groups;
-use marquetry::quant::pass::{FindGroups, SchemeName};
+use marquetry::quant::pass::{FindGroups, MEMORY, SchemeName};
 use marquetry::quant::{Context, Standard};
 
 struct Shipped;
@@ -83,8 +83,13 @@ fn main() -> Result<(), Box<dyn Error>> {
                 end.set(Some(busy()));
             }
         };
-        let cx =
-            Context { engine: &engine, samples: &runs, patterns: &Shipped, progress: &progress };
+        let cx = Context {
+            engine: &engine,
+            samples: &runs,
+            patterns: &Shipped,
+            progress: &progress,
+            memory: MEMORY,
+        };
         pipeline.run(model.clone(), &cx)?;
         if let (Some(begin), Some(end)) = (begin.get(), end.get()) {
             whole = whole.min((end - begin) * samples as f64 / (samples as f64 - 1.0));

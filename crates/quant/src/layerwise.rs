@@ -6,10 +6,12 @@
 //!
 //! [`levels::sweep`] goes through the model once: the layers of a level depend on earlier levels only.
 
+mod checkpoint;
 mod direct;
 mod exact;
 mod factor;
 pub(crate) mod feedback;
+mod frontier;
 mod gram;
 mod layer;
 pub(crate) mod levels;
@@ -17,6 +19,8 @@ mod rows;
 pub(crate) mod search;
 mod squared;
 
+pub use checkpoint::Checkpoints;
+pub(crate) use checkpoint::{Entry, Store};
 pub(crate) use direct::Direct;
 pub use direct::Loss;
 pub(crate) use gram::Gram;

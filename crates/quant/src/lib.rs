@@ -45,7 +45,7 @@ mod units;
 pub use encoding::{Cell, Encoding};
 pub use error::NumericError;
 pub use explain::Explained;
-pub use layerwise::Loss;
+pub use layerwise::{Checkpoints, Loss};
 pub use pass::{Context, Pass, PassError, State, Summary};
 pub use pipeline::Pipeline;
 pub use plan::{Plan, Quantizer, Reason, Role};

@@ -73,6 +73,8 @@ pub struct State {
     pub outputs: Vec<Output>,
     /// What every pass did, in order.
     pub summaries: Vec<Summary>,
+    /// How far the last pass is that is shared among processes, if there is one.
+    pub paused: Option<Paused>,
 }
 
 impl State {
@@ -88,6 +90,7 @@ impl State {
             curves: Vec::new(),
             outputs: Vec::new(),
             summaries: Vec::new(),
+            paused: None,
         }
     }
 
@@ -126,6 +129,34 @@ pub struct Context<'a> {
     pub patterns: &'a dyn FindGroups,
     /// Is told how far a pass is.
     pub progress: &'a dyn Fn(Progress<'_>),
+    /// Bytes that a pass may hold of what flows between layers, sample by sample; the rest goes to
+    /// temporary files.
+    pub memory: u64,
+}
+
+/// What [`Context::memory`] is where nobody says.
+pub const MEMORY: u64 = 256 << 20;
+
+/// How far a pass is that other processes have a part in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paused {
+    /// The pass.
+    pub pass: String,
+    /// The level that was looked at, from 1.
+    pub level: usize,
+    /// How many levels there are.
+    pub levels: usize,
+    /// Whether all of them are decided, and nothing was looked at. The pipeline goes on then.
+    pub decided: bool,
+}
+
+impl fmt::Display for Paused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.decided {
+            true => write!(f, "all {} levels are decided", self.levels),
+            false => write!(f, "level {} of {} was looked at", self.level, self.levels),
+        }
+    }
 }
 
 impl fmt::Debug for Context<'_> {
@@ -363,6 +394,20 @@ pub enum PassError {
     /// Encodings that cannot be written.
     #[error(transparent)]
     Encodings(EncodingsError),
+    /// A file of what is known about a level that cannot be read, written or used.
+    #[error("`{}` is of no use: {what}", path.display())]
+    Checkpoint {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A temporary file that cannot be written or read.
+    #[error("what flows between layers cannot be kept in a temporary file: {reason}")]
+    Spill {
+        /// The system's message.
+        reason: String,
+    },
 }
 
 impl PassError {
@@ -388,6 +433,8 @@ impl PassError {
             PassError::BadInput { .. } => "bad_layer_input",
             PassError::Statistics(source) => source.code(),
             PassError::Encodings(source) => source.code(),
+            PassError::Checkpoint { .. } => "bad_checkpoint",
+            PassError::Spill { .. } => "spill_failed",
         }
     }
 
@@ -427,6 +474,13 @@ impl PassError {
             PassError::BadInput { .. } => Some("exclude this node".into()),
             PassError::Statistics(source) => Some(source.hint()),
             PassError::Encodings(source) => Some(source.hint()),
+            PassError::Checkpoint { .. } => Some(
+                "remove the folder, or give the model, the options and the samples it is of".into(),
+            ),
+            PassError::Spill { .. } => Some(
+                "make room in the folder for temporary files (`TMPDIR`), or allow more `--memory`"
+                    .into(),
+            ),
             _ => None,
         }
     }

@@ -72,7 +72,7 @@ impl Pipeline {
         self.passes.iter().map(|pass| pass.name())
     }
 
-    /// Runs all passes on a model.
+    /// Runs all passes on a model; one may end the pipeline early, which [`State::paused`] says.
     ///
     /// # Errors
     ///
@@ -83,6 +83,9 @@ impl Pipeline {
             let began = Instant::now();
             let summary = pass.run(&mut state, cx)?;
             state.summaries.push(Summary { took: began.elapsed(), ..summary });
+            if state.paused.as_ref().is_some_and(|paused| !paused.decided) {
+                break;
+            }
         }
         Ok(state)
     }

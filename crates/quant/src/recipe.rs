@@ -9,7 +9,7 @@ use crate::pass::{
     FoldConstants, Gptq, Group, Observe, Pass, Place, Propagate, QuantizeBias, SchemeName, SeqMse,
     WeightGranularity, WeightSpec,
 };
-use crate::{Compat, DType, Pipeline, Policy, suggest};
+use crate::{Checkpoints, Compat, DType, Pipeline, Policy, suggest};
 
 /// Why a pipeline or a policy cannot be used as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -216,13 +216,17 @@ pub struct Standard {
     /// Whether scales of weights are raised where a 32-bit accumulator needs it.
     pub adjust_weights: bool,
     /// How many parts of the range of each weight are tried by what its outputs lose, 0 for none; where
-    /// left out, 20 where weights have at most four bits, samples are run, and the numbers are ours.
+    /// left out, 20 where weights have at most four bits, samples are run, the numbers are ours, and
+    /// rounding that makes up for errors does not choose the range itself, as it does where a scale
+    /// belongs to a channel or a tensor.
     pub seq_mse: Option<u32>,
     /// Whether weights are rounded so that outputs change least, which runs the samples once more; where
     /// left out, where they have at most four bits, samples are run, and the numbers are ours.
     pub gptq: Option<bool>,
     /// Whether biases make up for what rounding weights adds to the means of outputs.
     pub bias_correction: bool,
+    /// Where levels of `SeqMse` and `Gptq` are kept that are decided.
+    pub checkpoints: Option<Checkpoints>,
     /// A file of statistics to take the ranges from.
     pub statistics: Option<PathBuf>,
     /// Where the quantized model goes.
@@ -249,6 +253,7 @@ impl Standard {
             seq_mse: None,
             gptq: None,
             bias_correction: false,
+            checkpoints: None,
             statistics: None,
             qdq: qdq.into(),
             encodings: None,
@@ -297,11 +302,31 @@ impl Standard {
         // Few bits are worth looking at what outputs lose.
         let few = self.weights.is_integer() && self.weights.bits() <= 4;
         let own = self.compat == Compat::Default && self.statistics.is_none();
-        let seq_mse = SeqMse { compat: self.compat, samples: self.samples, ..SeqMse::default() };
+        let seq_mse = SeqMse {
+            compat: self.compat,
+            samples: self.samples,
+            checkpoints: self.checkpoints.clone(),
+            ..SeqMse::default()
+        };
+        let gptq = self.gptq.unwrap_or(few && own);
+        // Rounding with feedback tries candidates itself, but for scales of blocks.
+        let apart = match self.granularity {
+            WeightGranularity::PerTensor | WeightGranularity::PerChannel => false,
+            _ => true,
+        };
         match self.seq_mse {
             Some(0) => {}
             Some(candidates) => passes.push(Step::SeqMse(SeqMse { candidates, ..seq_mse })),
-            None => passes.extend((few && own).then_some(Step::SeqMse(seq_mse))),
+            None if few && own && (apart || !gptq) => passes.push(Step::SeqMse(seq_mse)),
+            None => {}
+        }
+        if gptq {
+            let (samples, checkpoints) = (self.samples, self.checkpoints.clone());
+            passes.push(Step::Gptq(Gptq { samples, checkpoints, ..Gptq::default() }));
+        }
+        if self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.shard.is_some()) {
+            // Everything behind is done once, when all levels are decided.
+            return Recipe { target: self.target.clone(), passes };
         }
         passes.push(Step::Calibrate(Calibrate {
             scheme: self.scheme,
@@ -311,9 +336,6 @@ impl Standard {
             adjust_weights: self.adjust_weights,
             ..Calibrate::default()
         }));
-        if self.gptq.unwrap_or(few && own) {
-            passes.push(Step::Gptq(Gptq { samples: self.samples, ..Gptq::default() }));
-        }
         let correction = BiasCorrection { samples: self.samples };
         passes.extend(self.bias_correction.then_some(Step::BiasCorrection(correction)));
         passes.extend([Step::QuantizeBias, Step::Check, Step::Export(export)]);

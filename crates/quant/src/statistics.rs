@@ -200,6 +200,11 @@ impl StatisticsError {
 /// against malice.
 pub fn fingerprint(model: &Model) -> String {
     let text = text::print(model, &PrintOptions::summary());
+    hash(&text)
+}
+
+/// A text that is the same for the same text.
+pub(crate) fn hash(text: &str) -> String {
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });

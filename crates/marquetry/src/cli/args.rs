@@ -38,6 +38,11 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) threads: Option<usize>,
 
+    /// What of the samples may be kept in memory between layers, such as 512M or 2G; the rest goes to
+    /// temporary files.
+    #[arg(long, global = true, value_name = "SIZE", default_value = "256M", value_parser = size)]
+    pub(crate) memory: u64,
+
     /// Reads models with fields that this version does not know, and drops them.
     #[arg(long, global = true)]
     pub(crate) strip_unknown: bool,
@@ -49,6 +54,21 @@ pub(crate) struct Cli {
     /// When to draw in colour.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
+}
+
+/// Bytes, with K, M, G or T for powers of 1,024.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|last: char| !last.is_ascii_digit());
+    let power = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 1,
+        "M" | "MB" | "MIB" => 2,
+        "G" | "GB" | "GIB" => 3,
+        "T" | "TB" | "TIB" => 4,
+        _ => return Err("a size is a whole number of bytes, or of K, M, G or T".to_owned()),
+    };
+    let count: u64 = digits.parse().map_err(|_| "a size is a whole number".to_owned())?;
+    count.checked_mul(1024_u64.pow(power)).ok_or_else(|| "that is too much".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -13,13 +13,7 @@ use super::quantize;
 
 /// Runs the passes of `quantize` up to the calibration, and writes what was observed.
 pub(crate) fn run(args: &Calibrate, cli: &Cli) -> Result<Answer, Failure> {
-    let shard = match &args.shard {
-        None => None,
-        Some(text) => Some(Shard::parse(text).ok_or_else(|| {
-            Failure::new(Exit::Usage, "bad_shard", format!("`{text}` is no part of anything"))
-                .hint("write `3/16` for the third of sixteen parts")
-        })?),
-    };
+    let shard = args.shard.as_deref().map(shard).transpose()?;
     if args.numbers.compat.is_some() {
         return Err(Failure::new(
             Exit::Unsupported,
@@ -53,4 +47,12 @@ pub(crate) fn run(args: &Calibrate, cli: &Cli) -> Result<Answer, Failure> {
         report: None,
     }
     .run(&pipeline, cli)
+}
+
+/// A part of the samples, such as `3/16`.
+pub(crate) fn shard(text: &str) -> Result<Shard, Failure> {
+    Shard::parse(text).ok_or_else(|| {
+        Failure::new(Exit::Usage, "bad_shard", format!("`{text}` is no part of anything"))
+            .hint("write `3/16` for the third of sixteen parts")
+    })
 }

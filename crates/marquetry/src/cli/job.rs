@@ -15,7 +15,7 @@ use marquetry_ir::{Model, inline};
 use marquetry_matcher::Groups;
 use marquetry_pattern::Library;
 use marquetry_pattern::core::Pattern;
-use marquetry_quant::pass::{Content, Context, FindGroups, Output, Progress};
+use marquetry_quant::pass::{Content, Context, FindGroups, Output, Paused, Progress};
 use marquetry_quant::report::{Decisions, Distance, File, Measured};
 use marquetry_quant::{PassError, Pipeline, Report, State};
 use serde_json::{Value, json};
@@ -76,6 +76,9 @@ impl Job<'_> {
         }
         let mut ran = self.prepared(pipeline, cli, &outputs)?;
         let Ran { state, engine, samples, inputs, notes, library, float } = &mut ran;
+        if let Some(paused) = &state.paused {
+            return Ok(shared(paused));
+        }
         if let Some(path) = self.instead {
             outputs::redirect(&mut state.outputs, path);
         }
@@ -147,8 +150,13 @@ impl Job<'_> {
         let bars = Bars::new(cli.quiet);
         let finder = Finder(library.patterns());
         let progress = |progress: Progress<'_>| bars.show(progress);
-        let context =
-            Context { engine: &engine, samples: given, patterns: &finder, progress: &progress };
+        let context = Context {
+            engine: &engine,
+            samples: given,
+            patterns: &finder,
+            progress: &progress,
+            memory: cli.memory,
+        };
         let state = pipeline.run(model, &context).map_err(|error| self.pass_failure(&error))?;
         bars.finish();
         let mut notes = Vec::new();
@@ -213,6 +221,22 @@ impl Job<'_> {
         json["compared"] = compare::json(distances);
         json
     }
+}
+
+/// What other processes have to know of a pass that is shared with them.
+fn shared(paused: &Paused) -> Answer {
+    let next = match paused.decided {
+        true => "run again without `--shard` to write the model",
+        false => "go on when the other parts have been looked at",
+    };
+    let json = json!({
+        "schema_version": 1,
+        "pass": paused.pass,
+        "level": paused.level,
+        "levels": paused.levels,
+        "decided": paused.decided,
+    });
+    Answer::new(format!("{}: {paused}; {next}\n", paused.pass), json)
 }
 
 /// The embedded engine with as many threads as asked for.

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use marquetry_quant::pass::{EncodingsFile, SchemeName, WeightGranularity};
-use marquetry_quant::{Compat, DType, Pipeline, RecipeError, Standard};
+use marquetry_quant::{Checkpoints, Compat, DType, Pipeline, RecipeError, Standard};
 
 use super::answer::Answer;
 use super::args::{Choices, Cli, Numbers, Quantize, Rounding, Run, Samples};
+use super::calibrate;
 use super::failure::{Exit, Failure};
 use super::job::Job;
 
@@ -79,8 +80,15 @@ pub(crate) fn chosen(choices: &Choices, output: &Path) -> Result<Standard, Failu
         seq_mse: choices.seq_mse,
         gptq: gptq(choices),
         bias_correction: choices.bias_correction,
+        checkpoints: checkpoints(choices)?,
         ..standard(&choices.numbers, &choices.samples, output)?
     })
+}
+
+/// Where levels are kept, and the part of the samples that is looked at.
+fn checkpoints(choices: &Choices) -> Result<Option<Checkpoints>, Failure> {
+    let shard = choices.shard.as_deref().map(calibrate::shard).transpose()?;
+    Ok(choices.checkpoints.clone().map(|folder| Checkpoints { folder, shard }))
 }
 
 /// Whether weights are rounded with feedback, where that is said.

@@ -1,6 +1,8 @@
 //! Sums whose order does not matter.
 
-use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+use super::gram::Numbers;
 
 /// Bits from one part of a number to the next.
 const WIDTH: i32 = 36;
@@ -17,7 +19,7 @@ const BELOW: i32 = WIDTH - 3;
 /// from the largest magnitude that was ever added; when it grows, the lower part of what is there
 /// becomes the upper one, which is where the numbers would have been cut with the larger e. The method
 /// is that of Demmel and Nguyen, "Parallel Reproducible Summation" (2015), with bins of one width.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sums {
     /// e over 36; `None` while everything is zero.
     exponent: Option<i32>,
@@ -83,6 +85,36 @@ impl Sums {
             1 => self.lower.iter_mut().zip(&other.upper).for_each(|(sum, more)| *sum += more),
             _ => {}
         }
+    }
+
+    /// Appends what they hold.
+    pub(crate) fn numbers(&self, numbers: &mut Numbers) {
+        numbers.upper.extend(&self.upper);
+        numbers.lower.extend(&self.lower);
+        numbers.exponents.push(self.exponent.map_or(i64::MIN, i64::from));
+        match &self.odd {
+            Some(odd) => numbers.odd.extend(odd.iter().map(|&x| f64::from(x))),
+            None => numbers.odd.resize(numbers.odd.len() + self.upper.len(), 0.0),
+        }
+    }
+
+    /// Those of a part of what was appended; `None` for an exponent that no number has.
+    pub(crate) fn from_numbers(
+        numbers: &Numbers,
+        part: Range<usize>,
+        exponent: i64,
+    ) -> Option<Sums> {
+        let exponent = match exponent {
+            i64::MIN => None,
+            exponent => Some(i32::try_from(exponent).ok().filter(|it| it.abs() < 8)?),
+        };
+        let odd = numbers.odd.get(part.clone());
+        Some(Sums {
+            exponent,
+            upper: numbers.upper.get(part.clone())?.to_vec(),
+            lower: numbers.lower.get(part)?.to_vec(),
+            odd: odd.map(|odd| odd.iter().map(|&x| x as f32).collect()),
+        })
     }
 
     /// Makes room for numbers of an exponent.

@@ -3,7 +3,6 @@
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use super::exact::Sums;
 
@@ -19,7 +18,7 @@ const TILE: usize = 256;
 ///
 /// Each chunk of rows is multiplied in single precision, and chunks are added so that their order does
 /// not matter: any partition of the samples gives the same bits.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct Gram {
     width: usize,
     /// Rows that were added.
@@ -27,7 +26,19 @@ pub(crate) struct Gram {
     blocks: Vec<Block>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// The numbers of a matrix, for a file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Numbers {
+    /// The parts of all sums, tile by tile.
+    pub(crate) upper: Vec<f64>,
+    pub(crate) lower: Vec<f64>,
+    /// Sums that are not finite; empty where there are none.
+    pub(crate) odd: Vec<f64>,
+    /// Where the numbers of each tile are cut.
+    pub(crate) exponents: Vec<i64>,
+}
+
+#[derive(Clone, Debug)]
 struct Block {
     /// The first column.
     from: usize,
@@ -36,7 +47,7 @@ struct Block {
 }
 
 /// A part of a block, on or above its diagonal.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 struct Tile {
     /// The first row and the first column inside the block.
     at: (usize, usize),
@@ -98,20 +109,40 @@ impl Gram {
         }
     }
 
-    /// Adds what another one holds, if it is of the same columns and blocks.
-    pub(crate) fn merge(&mut self, other: &Gram) -> bool {
-        let same = self.width == other.width && self.blocks.len() == other.blocks.len();
-        let mut pairs = self.blocks.iter().zip(&other.blocks);
-        let same = same && pairs.all(|(a, b)| (a.from, a.size) == (b.from, b.size));
-        if same {
-            self.rows += other.rows;
-            for (block, other) in self.blocks.iter_mut().zip(&other.blocks) {
-                for (tile, other) in block.tiles.iter_mut().zip(&other.tiles) {
-                    tile.sums.merge(&other.sums);
-                }
-            }
+    /// Rows that were added.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// What it holds, tile by tile.
+    pub(crate) fn numbers(&self) -> Numbers {
+        let mut numbers = Numbers::default();
+        let tiles = || self.blocks.iter().flat_map(|block| &block.tiles);
+        tiles().for_each(|tile| tile.sums.numbers(&mut numbers));
+        if numbers.odd.iter().all(|&odd| odd == 0.0) {
+            numbers.odd.clear();
         }
-        same
+        numbers
+    }
+
+    /// Adds what another one of the same columns and blocks holds; `None` if it cannot be of these.
+    pub(crate) fn merge_numbers(&mut self, numbers: &Numbers, rows: u64) -> Option<()> {
+        let tiles = || self.blocks.iter().flat_map(|block| &block.tiles);
+        let len: usize = tiles().map(|tile| tile.dim.0 * tile.dim.1).sum();
+        let Numbers { upper, lower, odd, exponents } = numbers;
+        let fits = upper.len() == len && lower.len() == len && exponents.len() == tiles().count();
+        if !fits || !(odd.is_empty() || odd.len() == len) {
+            return None;
+        }
+        let mut at = 0;
+        let tiles = self.blocks.iter_mut().flat_map(|block| &mut block.tiles);
+        for (tile, &exponent) in tiles.zip(exponents) {
+            let part = at..at + tile.dim.0 * tile.dim.1;
+            at = part.end;
+            tile.sums.merge(&Sums::from_numbers(numbers, part, exponent)?);
+        }
+        self.rows += rows;
+        Some(())
     }
 
     /// The number of blocks, over all groups.
@@ -200,8 +231,10 @@ mod tests {
         let whole = of(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]).block(0);
         let parts = [of(&[7, 2, 11]), of(&[4]), of(&[10, 9, 0, 1]), of(&[3, 8, 6, 5])];
         let mut merged = Gram::new(1, width, width);
-        assert!(parts.iter().rev().all(|part| merged.merge(part)));
-        assert_eq!(merged.block(0), whole);
-        assert!(!merged.merge(&Gram::new(1, width, 8)));
+        for part in parts.iter().rev() {
+            merged.merge_numbers(&part.numbers(), part.rows()).unwrap();
+        }
+        assert_eq!((merged.block(0), merged.rows()), (whole, 12 * 7));
+        assert!(merged.merge_numbers(&Gram::new(1, width, 8).numbers(), 0).is_none());
     }
 }

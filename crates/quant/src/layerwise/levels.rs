@@ -1,10 +1,13 @@
 //! One sweep through a model, level by level.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::ops::Range;
 
 use marquetry_ir::{Graph, NodeId, Tensor, ValueId};
 
 use super::Layer;
+use super::frontier::Frontier;
 use crate::pass::{Context, PassError};
 
 /// How many layers lie before each one, on the longest way from the inputs.
@@ -24,30 +27,32 @@ pub(crate) fn depths(graph: &Graph, order: &[NodeId], layers: &[Layer]) -> Vec<u
     layers.iter().map(|layer| of.get(&layer.node).copied().unwrap_or(0)).collect()
 }
 
-/// Runs all samples from one level to the next. What later levels need is kept, for every sample;
+/// Runs samples from one level to the next. What later levels need is kept, for every sample;
 /// everything else is dropped.
 pub(crate) struct Levels<'a> {
     pass: &'a str,
     cx: &'a Context<'a>,
     /// The values that each level wants.
     wanted: Vec<BTreeSet<ValueId>>,
-    /// Nodes in topological order, and those that have run.
+    /// Nodes in topological order.
     order: Vec<NodeId>,
-    ran: BTreeSet<NodeId>,
-    /// What is kept of each sample.
-    kept: Vec<BTreeMap<ValueId, Tensor>>,
+    samples: Range<usize>,
+    frontier: Frontier,
     next: usize,
+    /// What later levels need, and those after them.
+    later: BTreeSet<ValueId>,
 }
 
 impl<'a> Levels<'a> {
-    /// Reads the samples.
+    /// Reads the samples. Levels before `first` are passed without stopping.
     pub(crate) fn new(
         pass: &'a str,
         cx: &'a Context<'a>,
         graph: &Graph,
         order: Vec<NodeId>,
         wanted: Vec<BTreeSet<ValueId>>,
-        samples: usize,
+        first: usize,
+        samples: Range<usize>,
     ) -> Result<Self, PassError> {
         let inputs: Vec<ValueId> = graph
             .inputs
@@ -55,71 +60,93 @@ impl<'a> Levels<'a> {
             .copied()
             .filter(|&input| graph.value(input).constant.is_none())
             .collect();
-        let mut kept = Vec::with_capacity(samples);
-        for index in 0..samples {
+        let mut frontier = Frontier::new(cx.memory);
+        for index in samples.clone() {
             let sample = cx.samples.sample(index).map_err(PassError::Sample)?;
-            kept.push(inputs.iter().copied().zip(sample).collect());
+            for (&input, tensor) in inputs.iter().zip(sample) {
+                frontier.put(input, index, tensor).map_err(spill)?;
+            }
         }
-        Ok(Self { pass, cx, wanted, order, ran: BTreeSet::new(), kept, next: 0 })
-    }
-
-    /// How many levels there are.
-    pub(crate) fn count(&self) -> usize {
-        self.wanted.len()
+        let later = BTreeSet::new();
+        Ok(Self { pass, cx, wanted, order, samples, frontier, next: first, later })
     }
 
     /// Runs the next level on `graph`, which is the same as before but for its weights, and shows what
-    /// is wanted, sample by sample.
+    /// is wanted, sample by sample. It can be shown [`Levels::again`] only if that is said.
     pub(crate) fn advance(
         &mut self,
         graph: &Graph,
-        show: &mut dyn FnMut(usize, ValueId, &Tensor) -> Result<(), PassError>,
+        again: bool,
+        show: &mut Show<'_>,
     ) -> Result<(), PassError> {
         let level = self.next;
         self.next += 1;
-        let known: BTreeSet<ValueId> =
-            self.kept.first().map(|kept| kept.keys().copied().collect()).unwrap_or_default();
+        let known = self.frontier.values();
         let now = self.needed(graph, &self.wanted[level], &known);
         // What is read later of what is known by then.
-        self.ran.extend(now.nodes.iter().copied());
         let made: BTreeSet<ValueId> =
             now.nodes.iter().flat_map(|&node| graph.outputs(node)).flatten().collect();
         let by_then: BTreeSet<ValueId> = known.union(&made).copied().collect();
         let later: BTreeSet<ValueId> = self.wanted[level + 1..].iter().flatten().copied().collect();
-        let kept = self.needed(graph, &later, &by_then).reads;
-        let feeds: Vec<ValueId> = now.reads.iter().copied().collect();
+        self.later = self.needed(graph, &later, &by_then).reads;
         let fetches: Vec<ValueId> = made
             .iter()
             .copied()
-            .filter(|value| kept.contains(value) || self.wanted[level].contains(value))
+            .filter(|value| self.later.contains(value) || self.wanted[level].contains(value))
             .collect();
         let engine = |sample| move |source| PassError::Engine { sample, source };
         let mut program = match fetches.is_empty() {
             true => None,
             false => {
                 let loaded = self.cx.engine.load(graph).map_err(engine(None))?;
+                let feeds: Vec<ValueId> = now.reads.iter().copied().collect();
                 let feeds: Vec<ValueId> = feeds
-                    .iter()
-                    .copied()
+                    .into_iter()
                     .filter(|feed| !self.wanted_only(graph, *feed, &now))
                     .collect();
                 Some((loaded.compile(&feeds, &fetches).map_err(engine(None))?, feeds))
             }
         };
-        for (index, alive) in self.kept.iter_mut().enumerate() {
+        let wanted = &self.wanted[level];
+        let stays: BTreeSet<ValueId> = match again {
+            true => self.later.union(wanted).copied().collect(),
+            false => self.later.clone(),
+        };
+        for index in self.samples.clone() {
+            let mut made = Vec::new();
             if let Some((program, feeds)) = &mut program {
-                let fed: Vec<Tensor> = feeds.iter().map(|feed| alive[feed].clone()).collect();
-                let fetched = program.run(&fed).map_err(engine(Some(index)))?;
-                alive.extend(fetches.iter().copied().zip(fetched));
+                let fed = feeds.iter().map(|&feed| kept(&self.frontier, feed, index));
+                let fed: Vec<Tensor> = fed.collect::<Result<_, PassError>>()?;
+                made = program.run(&fed).map_err(engine(Some(index)))?;
             }
-            for &value in &self.wanted[level] {
-                if let Some(tensor) = alive.get(&value) {
-                    show(index, value, tensor)?;
+            let made: BTreeMap<ValueId, Tensor> = fetches.iter().copied().zip(made).collect();
+            for &value in wanted {
+                match made.get(&value) {
+                    Some(tensor) => show(index, value, tensor)?,
+                    None => show(index, value, &kept(&self.frontier, value, index)?)?,
                 }
             }
-            alive.retain(|value, _| kept.contains(value));
+            self.frontier.forget(index, &stays);
+            for (value, tensor) in made.into_iter().filter(|(value, _)| stays.contains(value)) {
+                self.frontier.put(value, index, tensor).map_err(spill)?;
+            }
         }
         Ok(())
+    }
+
+    /// Shows what the level wants once more.
+    pub(crate) fn again(&self, show: &mut Show<'_>) -> Result<(), PassError> {
+        for index in self.samples.clone() {
+            for &value in &self.wanted[self.next - 1] {
+                show(index, value, &kept(&self.frontier, value, index)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops what no later level needs.
+    pub(crate) fn release(&mut self) {
+        self.frontier.retain(&self.later);
     }
 
     /// Whether nothing that runs reads a value: it is wanted itself.
@@ -164,6 +191,18 @@ impl<'a> Levels<'a> {
     pub(crate) fn progress(&self, done: usize, total: usize) {
         (self.cx.progress)(crate::pass::Progress { pass: self.pass, done, total: Some(total) });
     }
+}
+
+/// Is shown a value of a sample.
+pub(crate) type Show<'s> = dyn FnMut(usize, ValueId, &Tensor) -> Result<(), PassError> + 's;
+
+fn kept(frontier: &Frontier, value: ValueId, sample: usize) -> Result<Tensor, PassError> {
+    let kept = frontier.get(value, sample).map_err(spill)?;
+    Ok(kept.expect("what a level reads is kept for it"))
+}
+
+fn spill(error: io::Error) -> PassError {
+    PassError::Spill { reason: error.to_string() }
 }
 
 /// What runs, and what it reads of what is known.

@@ -133,7 +133,7 @@ impl Calibrate {
         notes: &mut Vec<String>,
     ) -> Result<usize, PassError> {
         let file = StatisticsFile::read(path).map_err(PassError::Statistics)?;
-        file.fits(&fingerprint(&state.model)).map_err(PassError::Statistics)?;
+        file.fits(&fingerprint(state.float())).map_err(PassError::Statistics)?;
         let by_name = file.by_name();
         let keeper = keepers(state);
         let mut pooled: BTreeMap<ValueId, Statistics> = BTreeMap::new();

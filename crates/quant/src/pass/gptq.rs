@@ -8,7 +8,7 @@ use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::label;
 use crate::layerwise::feedback::{Feedback, How};
 use crate::layerwise::search::{losses, parts};
-use crate::layerwise::{Gram, Squared};
+use crate::layerwise::{Checkpoints, Gram, Squared};
 use crate::points::Points;
 use crate::qdq::{Rounding, fake_quantize};
 use crate::{Compat, Encoding, Granularity, NumericError};
@@ -22,14 +22,14 @@ const APART: usize = 4;
 /// A layer that reads x with weights Ŵ instead of W is off by Σ |x·(Ŵ − W)|², which is Σₘ eₘ·G·eₘᵀ
 /// with the errors eₘ of output channel m and G = Σ xᵀ·x. Elements are rounded one after the other,
 /// and what rounding one does to the output is taken back by those that follow (Frantar et al.,
-/// "GPTQ", 2023; Chee et al., "QuIP", 2023, for the form with G = R·D·Rᵀ). Scales stay those that
-/// `Calibrate` or `SeqMse` chose.
+/// "GPTQ", 2023; Chee et al., "QuIP", 2023, for the form with G = R·D·Rᵀ).
 ///
 /// Every fourth sample is kept apart: an output channel whose error there does not fall keeps the
 /// nearest grid points. The model holds the rounded weights afterwards: what it was is in
 /// [`State::original`].
 ///
-/// It stands behind `Calibrate` and before `BiasCorrection` and `QuantizeBias`.
+/// It stands before `Calibrate`, which then leaves these weights, or behind it, and before
+/// `BiasCorrection`.
 /// In RON: `Gptq()`, `Gptq(damping: 0.01, by_energy: true, candidates: 20, samples: 64, exclude: ["/head/MatMul"])`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -49,11 +49,22 @@ pub struct Gptq {
     /// Names of nodes that are left as they are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
+    /// Where levels that are decided are kept, for a run that goes on after an interruption or is shared
+    /// among processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<Checkpoints>,
 }
 
 impl Default for Gptq {
     fn default() -> Self {
-        Gptq { damping: 0.01, by_energy: true, candidates: 20, samples: None, exclude: Vec::new() }
+        Gptq {
+            damping: 0.01,
+            by_energy: true,
+            candidates: 20,
+            samples: None,
+            exclude: Vec::new(),
+            checkpoints: None,
+        }
     }
 }
 
@@ -76,7 +87,7 @@ impl Pass for Gptq {
     }
 
     fn requires(&self) -> &[Fact] {
-        &[Fact::Encodings]
+        &[Fact::Sites]
     }
 
     fn provides(&self) -> &[Fact] {
@@ -92,14 +103,23 @@ impl Pass for Gptq {
                 allowed: "a number above 0, such as 0.01",
             });
         }
+        if !(1..=10_000).contains(&self.candidates) {
+            return Err(PassError::Parameter {
+                pass: "Gptq",
+                parameter: "candidates",
+                value: self.candidates.to_string(),
+                allowed: "a number from 1 to 10000",
+            });
+        }
         let walk = Walk {
             pass: self.name(),
             samples: self.samples,
             exclude: &self.exclude,
             wants: Wants::Gram { apart: APART },
             replaces: true,
+            checkpoints: self.checkpoints.as_ref(),
+            options: format!("{:?}", Gptq { checkpoints: None, ..self.clone() }),
         };
-        let (mut nearest, mut chosen) = (0.0, 0.0);
         let done = walk.run(state, cx, &mut |subject, seen| {
             let at = |source| numeric(subject.graph, subject.layer.weight, source);
             let encoding = match subject.encoding {
@@ -108,10 +128,6 @@ impl Pass for Gptq {
                     .map_err(at)?,
             };
             let (encoding, back, tally) = self.layer(subject, seen, encoding).map_err(at)?;
-            if tally.signal > 0.0 {
-                nearest += tally.nearest / tally.signal;
-                chosen += tally.chosen / tally.signal;
-            }
             let reason = format!(
                 "rounded for the outputs of {}: {} of {} channels, {} off on samples kept apart",
                 label(subject.graph, subject.layer.node),
@@ -119,8 +135,16 @@ impl Pass for Gptq {
                 subject.layer.outputs,
                 times(tally.nearest, tally.chosen),
             );
-            Ok(Decision { encoding, back, freeze: false, reason })
+            let off = match tally.signal > 0.0 {
+                true => (tally.nearest / tally.signal, tally.chosen / tally.signal),
+                false => (0.0, 0.0),
+            };
+            Ok((Decision { encoding, freeze: true, reason, off, curve: None }, back))
         })?;
+        if let Some(paused) = state.paused.as_ref().filter(|paused| !paused.decided) {
+            return Ok(Summary::new(self, paused.to_string()));
+        }
+        let (nearest, chosen) = done.off;
         let mut summary = Summary::new(
             self,
             match done.layers {

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use marquetry_ir::infer::{self, Types};
 use marquetry_ir::{Graph, Tensor, ValueId};
 use ndarray::Array2;
+use serde::{Deserialize, Serialize};
 
 use super::weights::{name, numeric, read};
-use super::{Context, PassError, State};
+use super::{Context, Curve, PassError, Paused, State};
 use crate::kernel::label;
-use crate::layerwise::{Gram, Layer, levels, search};
-use crate::plan::Reason;
-use crate::{Compat, Encoding, Granularity, Scheme, Spec};
+use crate::layerwise::{Checkpoints, Entry, Gram, Layer, Store, levels, search};
+use crate::plan::{Reason, Role};
+use crate::{Compat, Encoding, Granularity, Scheme, Spec, statistics};
 
 /// The most columns that are rounded together: a Gram matrix of n columns takes 8·n² bytes, and taking
 /// it apart n³/3 multiplications.
@@ -40,13 +41,16 @@ pub(super) enum Seen {
 }
 
 /// What a pass decided about a layer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Decision {
     pub(super) encoding: Encoding,
-    /// The weight on its grid, in the order of the constant: what later layers are computed with.
-    pub(super) back: Vec<f32>,
     /// Whether later passes must leave the encoding alone.
     pub(super) freeze: bool,
     pub(super) reason: String,
+    /// How far outputs are off without the pass, and with it.
+    pub(super) off: (f64, f64),
+    /// What candidates cost, and which were chosen.
+    pub(super) curve: Option<(Vec<Vec<f64>>, Vec<usize>)>,
 }
 
 /// A layer with its weight.
@@ -69,6 +73,8 @@ pub(super) struct Done {
     pub(super) levels: usize,
     pub(super) samples: usize,
     pub(super) left: Vec<String>,
+    /// How far all outputs are off without the pass, and with it.
+    pub(super) off: (f64, f64),
 }
 
 /// A walk through the layers of a model.
@@ -80,7 +86,17 @@ pub(super) struct Walk<'a> {
     /// Whether the model is to hold weights on their grids afterwards. Encodings are given then, and may
     /// be frozen.
     pub(super) replaces: bool,
+    pub(super) checkpoints: Option<&'a Checkpoints>,
+    /// All other options, as text: checkpoints are of the same ones.
+    pub(super) options: String,
 }
+
+/// Decides about a layer: gives the weight on its grid, too, in the order of the constant.
+pub(super) type Decide<'d> =
+    dyn FnMut(&Subject<'_>, &Seen) -> Result<(Decision, Vec<f32>), PassError> + 'd;
+
+/// Decisions about a level, each with the weight that later levels are computed with.
+type Decided = Vec<(Entry<Decision>, Tensor)>;
 
 impl Walk<'_> {
     /// Shows every layer, behind earlier layers whose weights are on their grids already, and takes the
@@ -89,7 +105,7 @@ impl Walk<'_> {
         &self,
         state: &mut State,
         cx: &Context<'_>,
-        decide: &mut dyn FnMut(&Subject<'_>, &Seen) -> Result<Decision, PassError>,
+        decide: &mut Decide<'_>,
     ) -> Result<Done, PassError> {
         let types = infer::run(&state.model);
         // Later levels are computed with weights on their grids; the model keeps its own.
@@ -107,89 +123,93 @@ impl Walk<'_> {
         if samples == 0 {
             return Err(PassError::NoSamples);
         }
-        let wanted = (0..count).map(|level| {
-            let of_level = layers.iter().zip(&depths).filter(move |(_, depth)| **depth == level);
-            of_level.map(|(layer, _)| layer.input).collect::<BTreeSet<ValueId>>()
-        });
-        let mut sweep =
-            levels::Levels::new(self.pass, cx, &graph, order, wanted.collect(), samples)?;
-        let mut decided: BTreeSet<ValueId> = BTreeSet::new();
+        (done.levels, done.samples) = (count, samples);
+        // A weight of several layers is decided where it is first read.
+        let mut read: BTreeSet<ValueId> = BTreeSet::new();
+        let levels: Vec<Vec<&Layer>> = (0..count)
+            .map(|level| {
+                let of_level = layers.iter().zip(&depths).filter(|(_, depth)| **depth == level);
+                let fresh = of_level.map(|(layer, _)| layer);
+                fresh.filter(|layer| read.insert(layer.weight)).collect()
+            })
+            .collect();
+        let store = self.checkpoints.map(|checkpoints| self.store(checkpoints, state, samples));
+        let store = store.transpose()?;
+
+        // Levels that were decided before, here or from what other processes saw.
+        let mut first = 0;
+        while let (Some(store), true) = (&store, first < count) {
+            let mut decided = store.read(first)?;
+            let fresh = decided.is_none();
+            let of = self.checkpoints.and_then(|it| it.shard).map(|shard| shard.of);
+            if let (None, Some(of)) = (&decided, of) {
+                let mut gathered = self.gathered(state, &levels[first], samples);
+                let mut grams: Vec<&mut Gram> =
+                    gathered.iter_mut().flat_map(|(_, seen)| seen.grams()).collect();
+                if store.merge_parts(first, of, &mut grams)? {
+                    decided = Some(self.decide(state, &types, gathered, decide)?);
+                }
+            }
+            let Some(decided) = decided else { break };
+            if fresh {
+                store.write(first, &decided)?;
+            }
+            self.take(state, &mut graph, decided, &mut done)?;
+            first += 1;
+        }
+
+        let wanted = levels.iter().map(|layers| layers.iter().map(|layer| layer.input).collect());
+        let mut wanted: Vec<BTreeSet<ValueId>> = wanted.collect();
+        if let (Some(shard), Some(store), true) =
+            (self.checkpoints.and_then(|it| it.shard), &store, first < count)
+        {
+            // Only this level is looked at, and nothing is decided.
+            wanted.truncate(first + 1);
+            let span = shard.span(samples).map_err(PassError::Statistics)?;
+            let mut sweep = levels::Levels::new(self.pass, cx, &graph, order, wanted, first, span)?;
+            let mut gathered = self.gathered(state, &levels[first], samples);
+            sweep.advance(&graph, false, &mut see(&state.model.graph, &mut gathered))?;
+            let grams: Vec<&mut Gram> =
+                gathered.iter_mut().flat_map(|(_, seen)| seen.grams()).collect();
+            let grams: Vec<&Gram> = grams.into_iter().map(|gram| &*gram).collect();
+            store.write_part(first, shard, &grams)?;
+            state.paused = Some(self.paused(first + 1, count, false));
+            return Ok(done);
+        }
+        if self.checkpoints.is_some_and(|checkpoints| checkpoints.shard.is_some()) {
+            state.paused = Some(self.paused(count, count, true));
+        }
+        if first < count {
+            let mut sweep =
+                levels::Levels::new(self.pass, cx, &graph, order, wanted, first, 0..samples)?;
+            for (level, layers) in levels.iter().enumerate().skip(first) {
+                // As many matrices at once as there is room for.
+                let mut rounds = self.rounds(self.gathered(state, layers, samples), cx.memory);
+                let mut decided = Decided::new();
+                let again = rounds.len() > 1;
+                for (round, mut gathered) in rounds.drain(..).enumerate() {
+                    let mut show = see(&state.model.graph, &mut gathered);
+                    match round {
+                        0 => sweep.advance(&graph, again, &mut show)?,
+                        _ => sweep.again(&mut show)?,
+                    }
+                    drop(show);
+                    decided.extend(self.decide(state, &types, gathered, decide)?);
+                }
+                if let Some(store) = &store {
+                    store.write(level, &decided)?;
+                }
+                self.take(state, &mut graph, decided, &mut done)?;
+                sweep.release();
+                sweep.progress(level + 1, count);
+            }
+        }
         let mut replaced: BTreeMap<ValueId, Tensor> = BTreeMap::new();
-        for level in 0..sweep.count() {
-            let of_level: Vec<&Layer> = layers
-                .iter()
-                .zip(&depths)
-                .filter(|(layer, depth)| **depth == level && !decided.contains(&layer.weight))
-                .map(|(layer, _)| layer)
-                .collect();
-            // Layers that read one value in one way see the same rows.
-            let mut gathered: Vec<(Vec<&Layer>, Gathered)> = Vec::new();
-            for layer in of_level {
-                let granularity = state.plan.get(layer.weight).map(|site| site.spec.granularity);
-                let block = layer.block(granularity.unwrap_or(Granularity::PerTensor));
-                let same = gathered.iter_mut().find(|(layers, seen)| {
-                    layers[0].reads_like(layer) && seen.block == self.wants.block(layer, block)
-                });
-                match same {
-                    Some((layers, seen)) => {
-                        layers.push(layer);
-                        seen.outputs += layer.outputs;
-                    }
-                    None => gathered
-                        .push((vec![layer], Gathered::new(layer, block, self.wants, samples))),
-                }
+        if self.replaces {
+            for layer in levels.iter().flatten() {
+                replaced
+                    .extend(graph.initializer(layer.weight).map(|it| (layer.weight, it.clone())));
             }
-            sweep.advance(&graph, &mut |sample, value, tensor| {
-                for (layers, seen) in &mut gathered {
-                    let layer = layers[0];
-                    if layer.input == value {
-                        seen.see(layer, sample, tensor).map_err(|what| PassError::BadInput {
-                            value: name(&state.model.graph, value),
-                            node: label(&state.model.graph, layer.node),
-                            what,
-                        })?;
-                    }
-                }
-                Ok(())
-            })?;
-            let seen: Vec<(Vec<&Layer>, Seen)> = gathered
-                .into_iter()
-                .map(|(layers, gathered)| (layers, gathered.finish()))
-                .collect();
-            let shown = seen
-                .iter()
-                .flat_map(|(layers, seen)| layers.iter().map(move |layer| (*layer, seen)));
-            for (layer, seen) in shown {
-                if !decided.insert(layer.weight) {
-                    continue;
-                }
-                let (dims, weight) = read(&state.model.graph, &types, layer.weight)?;
-                let Some(site) = state.plan.get(layer.weight) else { continue };
-                let subject = Subject {
-                    graph: &state.model.graph,
-                    types: &types,
-                    layer,
-                    weight: &weight,
-                    spec: &site.spec,
-                    encoding: site.encoding.as_ref(),
-                    frozen: site.frozen,
-                };
-                let decision = decide(&subject, seen)?;
-                let tensor = Tensor::from_f32s(dims, &decision.back).map_err(|error| {
-                    let value = name(&state.model.graph, layer.weight);
-                    PassError::BadEncoding { value, what: error.to_string() }
-                })?;
-                if self.replaces {
-                    replaced.insert(layer.weight, tensor.clone());
-                }
-                put(&mut graph, layer.weight, tensor);
-                let site = state.plan.get_mut(layer.weight).expect("the site was just read");
-                site.encoding = Some(decision.encoding);
-                site.frozen |= decision.freeze;
-                site.because.push(Reason::new(self.pass, decision.reason));
-                done.layers += 1;
-            }
-            sweep.progress(level + 1, count);
         }
         if !replaced.is_empty() {
             let original = state.model.clone();
@@ -198,8 +218,143 @@ impl Walk<'_> {
                 put(&mut state.model.graph, weight, tensor);
             }
         }
-        (done.levels, done.samples) = (count, samples);
         Ok(done)
+    }
+
+    fn paused(&self, level: usize, levels: usize, decided: bool) -> Paused {
+        Paused { pass: self.pass.to_owned(), level, levels, decided }
+    }
+
+    /// The folder of checkpoints, for this model, these options and samples.
+    fn store<'c>(
+        &'c self,
+        checkpoints: &'c Checkpoints,
+        state: &State,
+        samples: usize,
+    ) -> Result<Store<'c>, PassError> {
+        let sites = state.plan.sites().filter(|(_, site)| site.role == Role::Weight);
+        let sites: Vec<String> = sites
+            .map(|(value, site)| format!("{} {:?}", name(&state.model.graph, value), site.spec))
+            .collect();
+        let model = statistics::fingerprint(&state.model);
+        let options = statistics::hash(&format!("{} {samples} {}", self.options, sites.join("\n")));
+        Store::open(&checkpoints.folder, self.pass, format!("{model} {options}"))
+    }
+
+    /// Layers that read one value in one way, which see the same rows.
+    fn gathered<'l>(
+        &self,
+        state: &State,
+        layers: &[&'l Layer],
+        samples: usize,
+    ) -> Vec<(Vec<&'l Layer>, Gathered)> {
+        let shared = self.checkpoints.is_some_and(|checkpoints| checkpoints.shard.is_some());
+        let mut gathered: Vec<(Vec<&Layer>, Gathered)> = Vec::new();
+        for layer in layers {
+            let granularity = state.plan.get(layer.weight).map(|site| site.spec.granularity);
+            let block = layer.block(granularity.unwrap_or(Granularity::PerTensor));
+            let same = gathered.iter_mut().find(|(layers, seen)| {
+                layers[0].reads_like(layer) && seen.block == self.wants.block(layer, block)
+            });
+            match same {
+                Some((layers, seen)) => {
+                    layers.push(layer);
+                    seen.outputs += layer.outputs;
+                }
+                None => {
+                    let seen = Gathered::new(layer, block, self.wants, samples, shared);
+                    gathered.push((vec![layer], seen));
+                }
+            }
+        }
+        gathered
+    }
+
+    /// Those that are gathered together, within some bytes if possible.
+    fn rounds<'l>(
+        &self,
+        gathered: Vec<(Vec<&'l Layer>, Gathered)>,
+        room: u64,
+    ) -> Vec<Vec<(Vec<&'l Layer>, Gathered)>> {
+        let mut rounds: Vec<Vec<(Vec<&Layer>, Gathered)>> = Vec::new();
+        let mut taken = 0;
+        for one in gathered {
+            let bytes = one.1.bytes(one.0[0]);
+            match rounds.last_mut() {
+                Some(round) if taken + bytes <= room => {
+                    taken += bytes;
+                    round.push(one);
+                }
+                _ => {
+                    taken = bytes;
+                    rounds.push(vec![one]);
+                }
+            }
+        }
+        rounds
+    }
+
+    /// Decides about layers whose inputs were seen.
+    fn decide(
+        &self,
+        state: &State,
+        types: &Types,
+        gathered: Vec<(Vec<&Layer>, Gathered)>,
+        decide: &mut Decide<'_>,
+    ) -> Result<Decided, PassError> {
+        let mut decided = Decided::new();
+        for (layers, gathered) in gathered {
+            let seen = gathered.finish();
+            for layer in layers {
+                let (dims, weight) = read(&state.model.graph, types, layer.weight)?;
+                let Some(site) = state.plan.get(layer.weight) else { continue };
+                let subject = Subject {
+                    graph: &state.model.graph,
+                    types,
+                    layer,
+                    weight: &weight,
+                    spec: &site.spec,
+                    encoding: site.encoding.as_ref(),
+                    frozen: site.frozen,
+                };
+                let (decision, back) = decide(&subject, &seen)?;
+                let called = name(&state.model.graph, layer.weight);
+                let tensor = Tensor::from_f32s(dims, &back).map_err(|error| {
+                    PassError::BadEncoding { value: called.clone(), what: error.to_string() }
+                })?;
+                decided.push((Entry { weight: called, decision }, tensor));
+            }
+        }
+        Ok(decided)
+    }
+
+    /// Takes decisions into the plan, and weights into what later levels are computed with.
+    fn take(
+        &self,
+        state: &mut State,
+        graph: &mut Graph,
+        decided: Decided,
+        done: &mut Done,
+    ) -> Result<(), PassError> {
+        for (Entry { weight, decision }, tensor) in decided {
+            let value = state.model.graph.find(&weight);
+            let site = value.and_then(|value| Some((value, state.plan.get_mut(value)?)));
+            let Some((value, site)) = site else {
+                let message = format!("`{weight}` was decided, and there is no such weight");
+                return Err(PassError::Graph { message });
+            };
+            put(graph, value, tensor);
+            site.encoding = Some(decision.encoding);
+            site.frozen |= decision.freeze;
+            site.because.push(Reason::new(self.pass, decision.reason));
+            if let Some((losses, best)) = decision.curve {
+                state.curves.push(Curve { weight: value, losses, best });
+            }
+            done.off.0 += decision.off.0;
+            done.off.1 += decision.off.1;
+            done.layers += 1;
+        }
+        Ok(())
     }
 
     /// The layers to look at, in the order of the graph.
@@ -264,6 +419,26 @@ impl Walk<'_> {
     }
 }
 
+/// Adds what is shown to the layers that read it.
+fn see<'s>(
+    graph: &'s Graph,
+    gathered: &'s mut [(Vec<&Layer>, Gathered)],
+) -> impl FnMut(usize, ValueId, &Tensor) -> Result<(), PassError> + 's {
+    move |sample, value, tensor| {
+        for (layers, seen) in gathered.iter_mut() {
+            let layer = layers[0];
+            if layer.input == value {
+                seen.see(layer, sample, tensor).map_err(|what| PassError::BadInput {
+                    value: name(graph, value),
+                    node: label(graph, layer.node),
+                    what,
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Puts another content in the place of a constant.
 fn put(graph: &mut Graph, value: ValueId, tensor: Tensor) {
     // What a `Constant` gave is an initializer from now on.
@@ -312,10 +487,12 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn new(layer: &Layer, block: usize, wants: Wants, samples: usize) -> Gathered {
+    /// Of a layer, whose matrices are `shared` with other processes or not.
+    fn new(layer: &Layer, block: usize, wants: Wants, samples: usize, shared: bool) -> Gathered {
         let block = wants.block(layer, block);
         let gram = || Gram::new(layer.groups, layer.depth, block);
-        let rows = (!matches!(wants, Wants::Gram { .. })).then(Vec::new);
+        let rows = !(shared || matches!(wants, Wants::Gram { .. }));
+        let rows = rows.then(Vec::new);
         let apart = matches!(wants, Wants::Gram { apart } if samples >= apart).then(gram);
         Gathered { block, gram: gram(), apart, rows, count: 0, outputs: layer.outputs, wants }
     }
@@ -366,6 +543,16 @@ impl Gathered {
                 }
             }
         }
+    }
+
+    /// Bytes of the matrices.
+    fn bytes(&self, layer: &Layer) -> u64 {
+        let matrices = 1 + u64::from(self.apart.is_some());
+        matrices * Gram::bytes(layer.groups, layer.depth, self.block)
+    }
+
+    fn grams(&mut self) -> impl Iterator<Item = &mut Gram> {
+        std::iter::once(&mut self.gram).chain(&mut self.apart)
     }
 
     fn finish(self) -> Seen {

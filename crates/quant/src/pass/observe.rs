@@ -107,7 +107,7 @@ impl Pass for Observe {
             .filter(|(value, _)| !odd.contains_key(value))
             .map(|(value, seen)| (name(graph, value), seen))
             .collect();
-        let file = StatisticsFile::new(fingerprint(&state.model), total, shard, tensors);
+        let file = StatisticsFile::new(fingerprint(state.float()), total, shard, tensors);
         let path = self.statistics.clone();
         let done = format!(
             "{} values on samples {}..{} of {total}, to {}",

@@ -8,7 +8,7 @@ use super::weights::{numeric, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::BIAS;
 use crate::layerwise::search::{Chosen, Cost, Search, search};
-use crate::layerwise::{Direct, Loss, Squared};
+use crate::layerwise::{Checkpoints, Direct, Loss, Squared};
 use crate::qdq::{Rounding, fake_quantize};
 use crate::{Compat, NumericError};
 
@@ -38,6 +38,10 @@ pub struct SeqMse {
     pub samples: Option<usize>,
     /// Names of nodes that are left in float.
     pub exclude: Vec<String>,
+    /// Where levels that are decided are kept, for a run that goes on after an interruption or is shared
+    /// among processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<Checkpoints>,
 }
 
 impl Default for SeqMse {
@@ -48,6 +52,7 @@ impl Default for SeqMse {
             compat: Compat::Default,
             samples: None,
             exclude: Vec::new(),
+            checkpoints: None,
         }
     }
 }
@@ -90,19 +95,27 @@ impl Pass for SeqMse {
             Loss::Mse => Wants::Cheaper { candidates: self.candidates },
             Loss::L1 | Loss::Sqnr => Wants::Rows,
         };
+        if self.loss != Loss::Mse && self.checkpoints.as_ref().is_some_and(|it| it.shard.is_some())
+        {
+            return Err(PassError::Parameter {
+                pass: "SeqMse",
+                parameter: "loss",
+                value: format!("{:?}", self.loss),
+                allowed: "`Mse` where samples are looked at in parts: no other adds up",
+            });
+        }
         let walk = Walk {
             pass: self.name(),
             samples: self.samples,
             exclude: &self.exclude,
             wants,
             replaces: false,
+            checkpoints: self.checkpoints.as_ref(),
+            options: format!("{:?}", SeqMse { checkpoints: None, ..self.clone() }),
         };
-        let (mut curves, mut before, mut after) = (Vec::new(), 0.0, 0.0);
         let done = walk.run(state, cx, &mut |subject, seen| {
             let chosen = self.choose(subject, seen)?;
             let (whole, best) = chosen.gain();
-            before += whole;
-            after += best;
             let rounding = match self.compat {
                 Compat::Default => Rounding::HalfEven,
                 Compat::Aimet => Rounding::HalfUpShifted,
@@ -113,17 +126,20 @@ impl Pass for SeqMse {
                 true => format!("loses {:.1}% of what its whole range loses", 100.0 * best / whole),
                 false => "chosen for its outputs".to_owned(),
             };
-            let Chosen { encoding, losses, best, .. } = chosen;
-            curves.push(Curve { weight: subject.layer.weight, losses, best });
-            Ok(Decision { encoding, back, freeze: true, reason })
+            let Chosen { encoding, losses, best: parts, .. } = chosen;
+            let (off, curve) = ((whole, best), Some((losses, parts)));
+            Ok((Decision { encoding, freeze: true, reason, off, curve }, back))
         })?;
+        let (before, after) = done.off;
         let share = match before > 0.0 && self.loss != Loss::Sqnr {
             true => {
                 format!(", outputs lose {:.1}% of what whole ranges lose", 100.0 * after / before)
             }
             false => String::new(),
         };
-        state.curves.extend(curves);
+        if let Some(paused) = state.paused.as_ref().filter(|paused| !paused.decided) {
+            return Ok(Summary::new(self, paused.to_string()));
+        }
         let mut summary = Summary::new(
             self,
             format!(

@@ -78,7 +78,7 @@ pub(crate) struct Choices {
     pub(crate) adjust_weights: bool,
     /// Chooses the range of each weight by what the outputs of its layer lose, layer after layer, on the
     /// samples; among N parts of the whole range. Where left out, it is done where weights have at most
-    /// four bits, but not with `--stats` and `--compat`; 0 turns it off.
+    /// four bits and a scale for each block, but not with `--stats` and `--compat`; 0 turns it off.
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "20",
           value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub(crate) seq_mse: Option<u32>,
@@ -89,6 +89,14 @@ pub(crate) struct Choices {
     /// elsewhere, with `--stats` and with `--compat`, where left out.
     #[arg(long, value_enum)]
     pub(crate) rounding: Option<Rounding>,
+    /// Keeps every level of layers whose weights are decided in a folder, and goes on behind those that
+    /// are there: after an interruption, nothing is decided twice.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) checkpoints: Option<PathBuf>,
+    /// Looks at part I of N of the samples, for the next level only, and leaves what it saw in the folder
+    /// of `--checkpoints`. Once all parts have done so, whoever comes next decides the level.
+    #[arg(long, value_name = "I/N", requires = "checkpoints")]
+    pub(crate) shard: Option<String>,
     /// Lets biases make up for what rounding weights adds to the means of outputs, on the samples.
     #[arg(long)]
     pub(crate) bias_correction: bool,

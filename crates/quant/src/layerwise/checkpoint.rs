@@ -1,0 +1,234 @@
+//! What was found out about a level, as files: decisions, from which an interrupted pass goes on, and
+//! Gram matrices of a part of the samples, which other processes add up.
+//!
+//! Files are ONNX models of initializers and one metadata entry, so that any tool can look into them.
+
+use std::fmt::Display;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use marquetry_ir::{DType, Graph, Model, Opsets, Tensor, onnx};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Gram;
+use crate::pass::PassError;
+use crate::statistics::Shard;
+
+/// Where a pass that goes level by level keeps what it knows.
+///
+/// In RON: `checkpoints: (folder: "levels")`, `checkpoints: (folder: "levels", shard: (index: 2, of: 4))`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoints {
+    /// The folder; it is made where it is missing. A pass goes on behind the levels that were decided
+    /// there. Once the model is written, it may be removed.
+    pub folder: PathBuf,
+    /// The part of the samples that this process looks at. It goes to the next level only, leaves its
+    /// Gram matrices, and the pipeline ends there. When those of all parts are in the folder, whoever
+    /// comes next decides the level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
+}
+
+/// The version of the files.
+const VERSION: u32 = 1;
+
+/// The metadata entry with everything that is no tensor.
+const KEY: &str = "marquetry.level";
+
+/// The files of one pass over one model.
+#[derive(Debug)]
+pub(crate) struct Store<'a> {
+    folder: &'a Path,
+    pass: &'a str,
+    /// What must be the same in all of them: the model, the options, the number of samples.
+    run: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header<T> {
+    version: u32,
+    tool: String,
+    run: String,
+    content: T,
+}
+
+/// A layer that was decided.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Entry<T> {
+    /// The name of the weight.
+    pub(crate) weight: String,
+    pub(crate) decision: T,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Rows {
+    rows: Vec<u64>,
+}
+
+impl<'a> Store<'a> {
+    /// Opens the folder, or makes it.
+    pub(crate) fn open(folder: &'a Path, pass: &'a str, run: String) -> Result<Self, PassError> {
+        let store = Store { folder, pass, run };
+        fs::create_dir_all(folder).map_err(|error| store.fails(folder, error))?;
+        Ok(store)
+    }
+
+    fn decisions(&self, level: usize) -> PathBuf {
+        self.folder.join(format!("{}.level-{:03}.onnx", self.pass, level + 1))
+    }
+
+    fn part(&self, level: usize, shard: Shard) -> PathBuf {
+        let Shard { index, of } = shard;
+        self.folder.join(format!("{}.level-{:03}.part-{index}-of-{of}.onnx", self.pass, level + 1))
+    }
+
+    /// What was decided about the layers of a level, if it was, and the weights on their grids.
+    pub(crate) fn read<T: DeserializeOwned>(
+        &self,
+        level: usize,
+    ) -> Result<Option<Vec<(Entry<T>, Tensor)>>, PassError> {
+        let path = self.decisions(level);
+        let Some((entries, graph)) = self.load::<Vec<Entry<T>>>(&path)? else { return Ok(None) };
+        let with = entries.into_iter().map(|entry| {
+            let tensor = initializer(&graph, &entry.weight);
+            tensor
+                .map(|tensor| (entry, tensor))
+                .ok_or_else(|| self.fails(&path, "a weight is missing"))
+        });
+        with.collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Keeps what was decided.
+    pub(crate) fn write<T: Serialize>(
+        &self,
+        level: usize,
+        entries: &[(Entry<T>, Tensor)],
+    ) -> Result<(), PassError> {
+        let content: Vec<&Entry<T>> = entries.iter().map(|(entry, _)| entry).collect();
+        let tensors = entries.iter().map(|(entry, tensor)| (entry.weight.clone(), tensor.clone()));
+        self.save(&self.decisions(level), content, tensors.collect())
+    }
+
+    /// Keeps the matrices of a part of the samples.
+    pub(crate) fn write_part(
+        &self,
+        level: usize,
+        shard: Shard,
+        grams: &[&Gram],
+    ) -> Result<(), PassError> {
+        let path = self.part(level, shard);
+        let rows = grams.iter().map(|gram| gram.rows()).collect();
+        let mut tensors = Vec::new();
+        for (at, gram) in grams.iter().enumerate() {
+            let numbers = gram.numbers();
+            let floats = |numbers: &[f64]| -> Vec<u8> {
+                numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+            };
+            let parts = [
+                ("upper", DType::Double, numbers.upper.len(), floats(&numbers.upper)),
+                ("lower", DType::Double, numbers.lower.len(), floats(&numbers.lower)),
+                ("odd", DType::Double, numbers.odd.len(), floats(&numbers.odd)),
+                (
+                    "exponents",
+                    DType::Int64,
+                    numbers.exponents.len(),
+                    numbers.exponents.iter().flat_map(|number| number.to_le_bytes()).collect(),
+                ),
+            ];
+            for (name, dtype, len, bytes) in parts {
+                let tensor = Tensor::new(dtype, [len], bytes);
+                let tensor = tensor.map_err(|error| self.fails(&path, error))?;
+                tensors.push((format!("{at}.{name}"), tensor));
+            }
+        }
+        self.save(&path, Rows { rows }, tensors)
+    }
+
+    /// Adds the matrices of all parts to these; or says that a part is missing.
+    pub(crate) fn merge_parts(
+        &self,
+        level: usize,
+        of: usize,
+        grams: &mut [&mut Gram],
+    ) -> Result<bool, PassError> {
+        let paths: Vec<PathBuf> =
+            (1..=of).map(|index| self.part(level, Shard { index, of })).collect();
+        if !paths.iter().all(|path| path.exists()) {
+            return Ok(false);
+        }
+        for path in &paths {
+            let Some((Rows { rows }, graph)) = self.load::<Rows>(path)? else { return Ok(false) };
+            let misfit = || self.fails(path, "it is of other layers");
+            if rows.len() != grams.len() {
+                return Err(misfit());
+            }
+            for (at, (gram, rows)) in grams.iter_mut().zip(rows).enumerate() {
+                let numbers = |name: &str| initializer(&graph, &format!("{at}.{name}"));
+                let floats = |name: &str| numbers(name)?.to_f64s();
+                let numbers = || {
+                    Some(super::gram::Numbers {
+                        upper: floats("upper")?,
+                        lower: floats("lower")?,
+                        odd: floats("odd")?,
+                        exponents: numbers("exponents")?.to_i64s()?,
+                    })
+                };
+                let numbers = numbers().ok_or_else(misfit)?;
+                gram.merge_numbers(&numbers, rows).ok_or_else(misfit)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn save<T: Serialize>(
+        &self,
+        path: &Path,
+        content: T,
+        tensors: Vec<(String, Tensor)>,
+    ) -> Result<(), PassError> {
+        let header = Header {
+            version: VERSION,
+            tool: env!("CARGO_PKG_VERSION").to_owned(),
+            run: self.run.clone(),
+            content,
+        };
+        let text = serde_json::to_string(&header).map_err(|error| self.fails(path, error))?;
+        let mut graph = Graph::new("level", Opsets::onnx(21));
+        for (name, tensor) in tensors {
+            graph.add_initializer(&name, tensor).map_err(|error| self.fails(path, error))?;
+        }
+        let mut model = Model::new(10, graph);
+        model.metadata.push((KEY.to_owned(), text));
+        onnx::write(&model, path).map_err(|error| self.fails(path, error))?;
+        Ok(())
+    }
+
+    fn load<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<(T, Graph)>, PassError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let model = onnx::read(path).map_err(|error| self.fails(path, error))?;
+        let text = model.metadata.iter().find(|(key, _)| key == KEY).map(|(_, text)| text);
+        let text = text.ok_or_else(|| self.fails(path, "it is another kind of file"))?;
+        // The run first: another one's content may be of another shape.
+        let header: Header<serde_json::Value> =
+            serde_json::from_str(text).map_err(|error| self.fails(path, error))?;
+        let same = header.version == VERSION && header.tool == env!("CARGO_PKG_VERSION");
+        if !same || header.run != self.run {
+            return Err(self.fails(path, "it is of another model, other options or samples"));
+        }
+        let content = serde_json::from_value(header.content);
+        let content = content.map_err(|error| self.fails(path, error))?;
+        Ok(Some((content, model.graph)))
+    }
+
+    fn fails(&self, path: &Path, what: impl Display) -> PassError {
+        PassError::Checkpoint { path: path.to_owned(), what: what.to_string() }
+    }
+}
+
+fn initializer(graph: &Graph, name: &str) -> Option<Tensor> {
+    graph.find(name).and_then(|value| graph.initializer(value)).cloned()
+}
