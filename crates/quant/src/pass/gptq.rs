@@ -8,7 +8,7 @@ use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::label;
 use crate::layerwise::feedback::{Feedback, How};
 use crate::layerwise::search::{losses, parts};
-use crate::layerwise::{Checkpoints, Gram, Squared};
+use crate::layerwise::{Checkpoints, Layer, Squared};
 use crate::points::Points;
 use crate::qdq::{Rounding, fake_quantize};
 use crate::{Compat, Encoding, Granularity, NumericError};
@@ -193,22 +193,27 @@ impl Gptq {
             let error: Vec<f32> = weight.iter().zip(rows).map(|(w, back)| w - back).collect();
             losses(layer, &judge, &error)
         };
-        let (encoding, fed) = self.round(subject, gram, given)?;
-        let nearest = fake_quantize(subject.weight, &layer.dims, &encoding, Rounding::HalfEven)?;
-        let mut rows = layer.to_rows(&nearest);
-        let (plain, better) = (lost(&rows), lost(&fed));
-        let mut tally =
-            Tally { signal: losses(layer, &judge, &weight).iter().sum(), ..Tally::default() };
-        let channels = rows.chunks_mut(layer.depth.max(1)).zip(fed.chunks(layer.depth.max(1)));
-        for ((row, fed), (plain, better)) in channels.zip(plain.into_iter().zip(better)) {
-            tally.nearest += plain;
-            if better < plain {
-                row.copy_from_slice(fed);
-                tally.channels += 1;
-            }
-            tally.chosen += better.min(plain);
+        let feedback = Feedback::new(gram, self.how());
+        let mut tried = vec![self.round(subject, &feedback, given.clone(), self.candidates)?];
+        // Few rows are fitted by many a grid: the one that was given is judged as well.
+        if tried[0].0 != given {
+            tried.push(self.round(subject, &feedback, given, 1)?);
         }
+        let mut attempts = Vec::new();
+        for (encoding, fed) in tried {
+            let nearest =
+                fake_quantize(subject.weight, &layer.dims, &encoding, Rounding::HalfEven)?;
+            let nearest = layer.to_rows(&nearest);
+            let (of_nearest, of_fed) = (lost(&nearest), lost(&fed));
+            attempts.push(Attempt { encoding, nearest, fed, of_nearest, of_fed });
+        }
+        let signal = losses(layer, &judge, &weight).iter().sum();
+        let (encoding, rows, tally) = best(layer, attempts, signal)?;
         Ok((encoding, layer.to_constant(&rows), tally))
+    }
+
+    fn how(&self) -> How {
+        How { damping: self.damping, by_energy: self.by_energy }
     }
 
     /// Rounds with feedback, onto the grid that is given or, if candidates are to be tried, onto the one
@@ -216,16 +221,17 @@ impl Gptq {
     fn round(
         &self,
         subject: &Subject<'_>,
-        gram: &Gram,
+        feedback: &Feedback,
         given: Encoding,
+        candidates: u32,
     ) -> Result<(Encoding, Vec<f32>), NumericError> {
         let layer = subject.layer;
-        let how = How { damping: self.damping, by_energy: self.by_energy };
-        let feedback = Feedback::new(gram, how);
         let cells = layer.cells(given.granularity)?;
         let mut tried = match given.granularity {
-            Granularity::PerTensor | Granularity::PerChannel(_) if !subject.frozen => {
-                parts(subject.spec, &given, self.candidates)
+            Granularity::PerTensor | Granularity::PerChannel(_)
+                if candidates > 1 && !subject.frozen =>
+            {
+                parts(subject.spec, &given, candidates)
             }
             // Scales of blocks depend on each other, as each takes over what those before it lost.
             _ => vec![given],
@@ -253,6 +259,63 @@ impl Gptq {
         }
         Ok((encoding, rounded.rows))
     }
+}
+
+/// A weight on one grid, each output to the nearest points and with feedback, in rows, and what either
+/// costs on samples that are kept apart.
+struct Attempt {
+    encoding: Encoding,
+    nearest: Vec<f32>,
+    fed: Vec<f32>,
+    of_nearest: Vec<f64>,
+    of_fed: Vec<f64>,
+}
+
+impl Attempt {
+    /// The least loss of an output.
+    fn least(&self, output: usize) -> f64 {
+        self.of_nearest[output].min(self.of_fed[output])
+    }
+}
+
+/// What is best, output by output where outputs have scales of their own. The last attempt is the one
+/// on the grid that was given.
+fn best(
+    layer: &Layer,
+    mut attempts: Vec<Attempt>,
+    signal: f64,
+) -> Result<(Encoding, Vec<f32>, Tally), NumericError> {
+    let given = attempts.last().expect("something was tried");
+    let nearest = given.of_nearest.iter().sum();
+    let mut tally = Tally { signal, nearest, ..Tally::default() };
+    let mut encoding = given.encoding.clone();
+    if encoding.is_per_tensor() {
+        let sum = |attempt: &Attempt| (0..layer.outputs).map(|at| attempt.least(at)).sum::<f64>();
+        attempts.sort_by(|a, b| sum(a).total_cmp(&sum(b)));
+        attempts.truncate(1);
+        encoding = attempts[0].encoding.clone();
+    }
+    let cells = layer.cells(encoding.granularity)?;
+    let mut rows = Vec::with_capacity(layer.outputs * layer.depth);
+    for output in 0..layer.outputs {
+        let row = output * layer.depth..(output + 1) * layer.depth;
+        // The first of the least.
+        let of = |a: &&Attempt, b: &&Attempt| a.least(output).total_cmp(&b.least(output));
+        let attempt = attempts.iter().min_by(of).expect("something was tried");
+        let fed = attempt.of_fed[output] < attempt.of_nearest[output];
+        rows.extend_from_slice(if fed {
+            &attempt.fed[row.clone()]
+        } else {
+            &attempt.nearest[row.clone()]
+        });
+        if attempts.len() > 1 {
+            let cell = cells[row.start] as usize;
+            encoding.cells[cell] = attempt.encoding.cells[cell];
+        }
+        tally.chosen += attempt.least(output);
+        tally.channels += usize::from(fed);
+    }
+    Ok((encoding, rows, tally))
 }
 
 /// The encoding with its low-power scales.
