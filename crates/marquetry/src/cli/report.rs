@@ -147,7 +147,8 @@ pub(crate) fn measured(
     let bars = Bars::new(cli.quiet);
     let progress = |progress: Progress<'_>| bars.show(progress);
     let patterns = &Finder(&[]);
-    let context = Context { engine, samples, patterns, progress: &progress };
+    let memory = cli.memory;
+    let context = Context { engine, samples, patterns, progress: &progress, memory };
     let found = report::measure(state, model, &context, job::COMPARED_SAMPLES);
     bars.finish();
     found.map_err(|error| measure_failure(&error))
