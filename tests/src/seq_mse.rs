@@ -8,11 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use marquetry::engine::{Embedded, Options};
-use marquetry::ir::{Graph, Tensor, onnx};
-use marquetry::quant::pass::Curve;
-use marquetry::quant::pass::MEMORY;
+use marquetry::ir::{Graph, Tensor, ValueId, onnx};
+use marquetry::quant::pass::{Curve, MEMORY};
 use marquetry::quant::qdq::{Rounding, fake_quantize};
-use marquetry::quant::{Context, Pipeline, State};
+use marquetry::quant::{Context, Encoding, PassError, Pipeline, State};
 use serde_json::Value;
 
 use crate::golden::samples;
@@ -33,6 +32,16 @@ fn folders() -> Vec<PathBuf> {
 }
 
 fn run(folder: &Path, granularity: &str, bits: u32, passes: &str) -> State {
+    run_within(MEMORY, folder, granularity, bits, passes).unwrap()
+}
+
+fn run_within(
+    memory: u64,
+    folder: &Path,
+    granularity: &str,
+    bits: u32,
+    passes: &str,
+) -> Result<State, PassError> {
     let model = onnx::read(folder.join("model.onnx")).unwrap();
     let samples = samples(folder, &model);
     let pipeline = format!(
@@ -48,9 +57,19 @@ fn run(folder: &Path, granularity: &str, bits: u32, passes: &str) -> State {
         samples: &samples,
         patterns: &Shipped,
         progress: &|_| {},
-        memory: MEMORY,
+        memory,
     };
-    Pipeline::parse(&pipeline).unwrap().run(model, &cx).unwrap()
+    Pipeline::parse(&pipeline).unwrap().run(model, &cx)
+}
+
+/// The encodings and the weights that a run left.
+fn left(state: &State) -> (Vec<(ValueId, Option<Encoding>)>, Vec<Vec<f32>>) {
+    let sites = state.plan.sites().map(|(value, site)| (value, site.encoding.clone())).collect();
+    let weights = state.plan.sites().filter_map(|(value, _)| {
+        let constant = state.model.graph.value(value).constant.as_ref()?;
+        Some(constant.f32s()?.into_owned())
+    });
+    (sites, weights.collect())
 }
 
 /// The granularity of a recorded case.
@@ -260,13 +279,80 @@ fn thread_counts_do_not_matter() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let state = run(&folder, "PerChannel", 4, "SeqMse(), Calibrate(), Gptq()");
-            let sites = state.plan.sites().map(|(value, site)| (value, site.encoding.clone()));
-            let weights = state.curves.iter().map(|curve| {
-                let constant = state.model.graph.value(curve.weight).constant.as_ref().unwrap();
-                constant.f32s().unwrap().into_owned()
-            });
-            (sites.collect::<Vec<_>>(), weights.collect::<Vec<_>>())
+            left(&state)
         })
     };
     assert_eq!(on(1), on(3));
+}
+
+/// The passes of a run that keeps its levels, and looks at a part of the samples if that is said.
+fn kept(folder: &Path, shard: Option<(usize, usize)>) -> String {
+    let shard = shard.map_or(String::new(), |(at, of)| format!(", shard: (index: {at}, of: {of})"));
+    let checkpoints = format!("checkpoints: (folder: {folder:?}{shard})");
+    format!("SeqMse({checkpoints}), Gptq({checkpoints})")
+}
+
+#[test]
+fn any_partition_of_the_samples_decides_the_same() {
+    for name in ["conv_net_w4_pc", "blockwise_linear_w4_b4"] {
+        let folder = folders().into_iter().find(|folder| folder.ends_with(name)).unwrap();
+        let text = fs::read_to_string(folder.join("result.json")).unwrap();
+        let granularity = granularity(name, &serde_json::from_str(&text).unwrap());
+        let by = |parts: usize| {
+            let dir = tempfile::tempdir().unwrap();
+            let part = |at| run(&folder, &granularity, 4, &kept(dir.path(), Some((at, parts))));
+            let mut rounds = 0;
+            loop {
+                rounds += 1;
+                assert!(rounds < 40, "{name} never ends");
+                // The last one first: no part waits for another.
+                let paused = (1..=parts).rev().map(|at| part(at).paused.unwrap()).next_back();
+                if paused.unwrap().decided {
+                    break;
+                }
+            }
+            assert!(rounds > 2, "{name}: {rounds}");
+            left(&run(&folder, &granularity, 4, &kept(dir.path(), None)))
+        };
+        let whole = by(1);
+        assert!(by(3) == whole && by(4) == whole, "{name}");
+    }
+}
+
+#[test]
+fn a_run_goes_on_behind_what_was_decided() {
+    let folder = folders().into_iter().find(|folder| folder.ends_with("conv_net_w4_pc")).unwrap();
+    let plain = left(&run(&folder, "PerChannel", 4, "SeqMse(), Gptq()"));
+    let dir = tempfile::tempdir().unwrap();
+    let files = || {
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    };
+    assert_eq!(left(&run(&folder, "PerChannel", 4, &kept(dir.path(), None))), plain);
+    let all = files();
+    // An interruption at any level: what is behind it is missing.
+    for from in 0..all.len() {
+        all[from..].iter().for_each(|path| fs::remove_file(path).unwrap());
+        let again = run(&folder, "PerChannel", 4, &kept(dir.path(), None));
+        assert!(left(&again) == plain && files() == all, "from {}", all[from].display());
+    }
+    // Other options, and a file that is cut off.
+    let other = kept(dir.path(), None).replace("SeqMse(", "SeqMse(candidates: 10, ");
+    let refused = run_within(MEMORY, &folder, "PerChannel", 4, &other).unwrap_err();
+    assert_eq!(refused.code(), "bad_checkpoint");
+    let bytes = fs::read(&all[0]).unwrap();
+    fs::write(&all[0], &bytes[..bytes.len() / 2]).unwrap();
+    let refused = run_within(MEMORY, &folder, "PerChannel", 4, &kept(dir.path(), None));
+    assert_eq!(refused.unwrap_err().code(), "bad_checkpoint");
+}
+
+#[test]
+fn memory_does_not_matter() {
+    let folder = folders().into_iter().find(|folder| folder.ends_with("conv_net_w4_pc")).unwrap();
+    let within =
+        |memory| left(&run_within(memory, &folder, "PerChannel", 4, "SeqMse(), Gptq()").unwrap());
+    // Nothing may be kept, and matrices are gathered one by one.
+    assert!(within(0) == within(MEMORY));
 }

@@ -16,6 +16,12 @@ fn write_a_pattern() {
     docs::check(&root().join("examples"), "write-a-pattern", "README.md");
 }
 
+/// Four processes at a time.
+#[test]
+fn distributed() {
+    docs::check(&root().join("examples"), "distributed", "README.md");
+}
+
 #[test]
 fn rules() {
     docs::check(&root().join("examples"), "rules", "README.md");
