@@ -139,18 +139,31 @@ def linear(x) = x @ const _w +? const _b
   | (x @ const _w +? const _b) * const _c
   | Reshape<...>(Gemm<...>(Reshape<...>(x, ...), const _w, ...), ...)
   | Gemm<...>(x, const _w, ...)
-def merged(y) = linear(Reshape<...>(Transpose<...>(y), ...)) | linear(Reshape<...>(y, ...))
+def joined(y) = Reshape<...>(Transpose<...>(y), ...) | Reshape<...>(y, ...)
 
-# With the projections of query, key and value, and of the result.
+# With the projections of query, key and value, and of the result. What the last one reads is named: it
+# is a layer like any other, and as ready for integers as the three before it.
 pattern MultiHeadAttention in multi_head (x) => (y) {
-  y = merged(core(heads(x), heads(x), heads(x)))
-}
+  m = joined(core(heads(x), heads(x), heads(x)))
+  either {
+    y = m @ const _w +? const _b | (m @ const _w +? const _b) * const _c | Gemm<...>(m, const _w, ...)
+  } or {
+    r = Reshape<...>(m, ...)
+    y = Reshape<...>(Gemm<...>(r, const _w, ...), ...)
+  }
+} quant { skip interior; quantize m, r }
 
 # Queries from one tensor, keys and values from another: of a decoder looking at its encoder.
 pattern CrossAttention in multi_head (x, context) => (y) {
-  y = merged(core(heads(x), heads(context), heads(context)))
+  m = joined(core(heads(x), heads(context), heads(context)))
+  either {
+    y = m @ const _w +? const _b | (m @ const _w +? const _b) * const _c | Gemm<...>(m, const _w, ...)
+  } or {
+    r = Reshape<...>(m, ...)
+    y = Reshape<...>(Gemm<...>(r, const _w, ...), ...)
+  }
   where x != context
-}
+} quant { skip interior; quantize m, r }
 
 test "scale on the scores, a mask added"
   <ir_version: 8, opset_import: ["" : 13]>

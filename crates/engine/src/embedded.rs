@@ -27,7 +27,15 @@ use crate::{EngineError, Native, Refusal, types};
 /// operator does it.
 #[derive(Debug, Default)]
 pub struct Embedded {
-    threads: Option<Arc<rten::ThreadPool>>,
+    threads: Threads,
+}
+
+/// The threads that programs run on: a pool of their own, or that of the runtime.
+#[derive(Clone, Debug, Default)]
+struct Threads {
+    pool: Option<Arc<rten::ThreadPool>>,
+    /// Whether there is one only.
+    single: bool,
 }
 
 impl Embedded {
@@ -35,7 +43,8 @@ impl Embedded {
     pub fn new(options: &Options) -> Self {
         let pool =
             |threads: std::num::NonZeroUsize| rten::ThreadPool::with_num_threads(threads.get());
-        Self { threads: options.threads.map(pool).map(Arc::new) }
+        let single = options.threads.is_some_and(|threads| threads.get() == 1);
+        Self { threads: Threads { pool: options.threads.map(pool).map(Arc::new), single } }
     }
 }
 

@@ -7,6 +7,7 @@
 //! - [`Samples`] reads calibration data, one sample at a time.
 
 mod array;
+mod buffers;
 mod embedded;
 mod engine;
 mod error;

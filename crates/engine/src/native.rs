@@ -12,6 +12,7 @@ mod contract;
 mod contrib;
 mod conv;
 mod conv_transpose;
+mod direct;
 mod gather;
 mod index;
 mod layout;
@@ -34,6 +35,7 @@ use marquetry_ir::{DType, Evaluate, EvaluateError, Operation, Tensor};
 
 pub(crate) use call::{Call, Fault};
 pub(crate) use cast::cast;
+pub(crate) use direct::Direct;
 pub(crate) use table::{Kernel, Types, lookup};
 
 use crate::array::{narrowed, widened};

@@ -9,8 +9,9 @@ use marquetry_ir::{DType, Operation, Tensor, ValueId};
 use super::control::Body;
 use super::fence::{Place, place};
 use super::runtime::Stage as RuntimeStage;
-use super::{carried, place_of};
-use crate::native::{self, Call, Fault};
+use super::{Threads, carried, place_of};
+use crate::buffers::Buffers;
+use crate::native::{self, Call, Direct, Fault};
 use crate::piece::{Piece, Step};
 use crate::{EngineError, Refusal, types};
 
@@ -19,7 +20,9 @@ const LARGEST_FOLDED: u64 = 1 << 31;
 
 /// What the programs of one graph share.
 pub(crate) struct Shared {
-    pub(super) threads: Option<Arc<rten::ThreadPool>>,
+    pub(super) threads: Threads,
+    /// Memory of what was computed.
+    buffers: Buffers,
     /// Constants in the type and alignment of the runtime.
     pub(super) aligned: Mutex<BTreeMap<ValueId, Tensor>>,
     /// Values that follow from constants alone.
@@ -27,8 +30,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(threads: Option<Arc<rten::ThreadPool>>) -> Arc<Self> {
-        Arc::new(Self { threads, aligned: Mutex::default(), folded: Mutex::default() })
+    pub(super) fn new(threads: Threads) -> Arc<Self> {
+        Arc::new(Self {
+            threads,
+            buffers: Buffers::default(),
+            aligned: Mutex::default(),
+            folded: Mutex::default(),
+        })
     }
 
     fn folded(&self, value: ValueId) -> Option<Tensor> {
@@ -56,6 +64,7 @@ struct Stage {
 
 enum Work {
     Native(usize),
+    Direct(usize, Direct),
     Runtime(Box<RuntimeStage>),
     Control(usize, Vec<Body>),
 }
@@ -63,6 +72,7 @@ enum Work {
 /// Work not yet grouped: steps that run together.
 enum Group {
     Native(usize),
+    Direct(usize, Direct),
     Runtime(Vec<usize>),
     Control(usize),
 }
@@ -70,7 +80,9 @@ enum Group {
 impl Group {
     fn steps(&self) -> &[usize] {
         match self {
-            Self::Native(step) | Self::Control(step) => std::slice::from_ref(step),
+            Self::Native(step) | Self::Direct(step, _) | Self::Control(step) => {
+                std::slice::from_ref(step)
+            }
             Self::Runtime(steps) => steps,
         }
     }
@@ -106,6 +118,7 @@ impl Plan {
         for (at, (group, drops)) in groups.into_iter().zip(drops).enumerate() {
             let work = match group {
                 Group::Native(step) => Work::Native(step),
+                Group::Direct(step, direct) => Work::Direct(step, direct),
                 Group::Control(step) => Work::Control(step, Body::all(piece, step, shared)?),
                 Group::Runtime(steps) => {
                     let leaves = |value: &usize| readers[*value].iter().any(|&reader| reader != at);
@@ -144,6 +157,11 @@ impl Plan {
                 Work::Native(step) => {
                     let step = &piece.steps[*step];
                     assign(step, native(step, &values)?, &mut values);
+                }
+                Work::Direct(step, direct) => {
+                    let step = &piece.steps[*step];
+                    let output = convolved(step, direct, &values, shared)?;
+                    assign(step, vec![output], &mut values);
                 }
                 Work::Control(step, bodies) => {
                     let step = &piece.steps[*step];
@@ -210,6 +228,12 @@ fn group(
         if place != Place::Control && fold(piece, step, shared, constants) {
             continue;
         }
+        if place == Place::Runtime
+            && let Some(direct) = direct(step, types, constants)
+        {
+            groups.push(Group::Direct(at, direct));
+            continue;
+        }
         match (place, groups.last_mut()) {
             (Place::Runtime, Some(Group::Runtime(steps))) => steps.push(at),
             (Place::Runtime, _) => groups.push(Group::Runtime(vec![at])),
@@ -254,6 +278,56 @@ fn fold(piece: &Piece, step: &Step, shared: &Shared, constants: &mut [Option<Ten
     true
 }
 
+/// The weights of a convolution that is computed directly.
+fn direct(step: &Step, types: &[Option<DType>], constants: &[Option<Tensor>]) -> Option<Direct> {
+    let constant = |slot: usize| constants[step.inputs.get(slot).copied().flatten()?].as_ref();
+    let single = types[step.inputs.first().copied().flatten()?] == Some(DType::Float);
+    let known = step.inputs.iter().skip(1).flatten().all(|&value| constants[value].is_some());
+    if step.content.op_type != "Conv" || !single || !known {
+        return None;
+    }
+    let groups = step.content.attribute("group").and_then(|groups| groups.as_int()).unwrap_or(1);
+    Direct::new(constant(1)?, constant(2), usize::try_from(groups).ok()?)
+}
+
+/// Runs a convolution whose weights are packed.
+fn convolved(
+    step: &Step,
+    direct: &Direct,
+    values: &[Option<Tensor>],
+    shared: &Shared,
+) -> Result<Tensor, EngineError> {
+    let call = Call { operation: operation(step), inputs: &[], outputs: Some(1) };
+    let x = step.inputs.first().copied().flatten().and_then(|value| values[value].as_ref());
+    let x = x.ok_or_else(|| Fault::invalid("input 0 is missing"));
+    let run = |parallel| x.and_then(|x| direct.run(&call, x, parallel, &shared.buffers));
+    let output = match &shared.threads {
+        Threads { single: true, .. } => run(false),
+        Threads { pool: Some(pool), .. } => pool.run(|| run(true)),
+        Threads { pool: None, .. } => rten::thread_pool().run(|| run(true)),
+    };
+    output.map_err(|fault| failed(step, fault))
+}
+
+fn operation(step: &Step) -> Operation<'_> {
+    Operation {
+        domain: &step.content.domain,
+        op_type: &step.content.op_type,
+        opset: step.opset,
+        attributes: &step.content.attributes,
+    }
+}
+
+fn failed(step: &Step, fault: Fault) -> EngineError {
+    match fault {
+        Fault::Unsupported(reason) => EngineError::Refused(vec![refusal(step, reason)]),
+        Fault::Invalid(reason) => {
+            let (_, name, op) = place_of(step);
+            EngineError::Run { name, op, reason }
+        }
+    }
+}
+
 /// Runs a step natively.
 fn native(step: &Step, values: &[Option<Tensor>]) -> Result<Vec<Tensor>, EngineError> {
     let inputs: Vec<Option<Tensor>> =
@@ -265,20 +339,9 @@ fn native(step: &Step, values: &[Option<Tensor>]) -> Result<Vec<Tensor>, EngineE
             "there is no implementation of it".to_owned(),
         )]));
     };
-    let operation = Operation {
-        domain: &node.domain,
-        op_type: &node.op_type,
-        opset: step.opset,
-        attributes: &node.attributes,
-    };
-    let call = Call { operation, inputs: &inputs, outputs: Some(step.outputs.len()) };
-    kernel.run(&call).map_err(|fault| match fault {
-        Fault::Unsupported(reason) => EngineError::Refused(vec![refusal(step, reason)]),
-        Fault::Invalid(reason) => {
-            let (_, name, op) = place_of(step);
-            EngineError::Run { name, op, reason }
-        }
-    })
+    let outputs = Some(step.outputs.len());
+    let call = Call { operation: operation(step), inputs: &inputs, outputs };
+    kernel.run(&call).map_err(|fault| failed(step, fault))
 }
 
 pub(super) fn refusal(step: &Step, reason: String) -> Refusal {

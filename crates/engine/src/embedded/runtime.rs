@@ -141,7 +141,7 @@ impl Stage {
             views.push((*id, view(tensor).map_err(&fail)?));
         }
         let ids: Vec<NodeId> = self.outputs.iter().map(|output| output.id).collect();
-        let options = RunOptions::default().with_thread_pool(shared.threads.clone());
+        let options = RunOptions::default().with_thread_pool(shared.threads.pool.clone());
         let outputs = catch_unwind(AssertUnwindSafe(|| self.model.run(views, &ids, Some(options))))
             .map_err(|_| fail("the runtime panicked".to_owned()))?
             .map_err(|error| fail(error.to_string()))?;

@@ -9,9 +9,9 @@ pub(super) struct Windows {
     pub(super) input: Vec<usize>,
     pub(super) output: Vec<usize>,
     pub(super) kernel: Vec<usize>,
-    strides: Vec<usize>,
-    dilations: Vec<usize>,
-    before: Vec<usize>,
+    pub(super) strides: Vec<usize>,
+    pub(super) dilations: Vec<usize>,
+    pub(super) before: Vec<usize>,
     after: Vec<usize>,
 }
 

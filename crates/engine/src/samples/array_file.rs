@@ -81,10 +81,11 @@ impl ArrayFile {
         }
         let mut columns: Vec<Column> = Vec::with_capacity(fit.inputs.len());
         for input in fit.inputs {
-            let Some(at) = arrays.iter().position(|(name, _)| single || *name == input.name) else {
+            let Some(at) = arrays.iter().position(|(name, _)| single || name == input.array())
+            else {
                 return Err(SampleError::MissingInput {
                     path: path.to_owned(),
-                    input: input.name.clone(),
+                    input: input.array().to_owned(),
                     found: arrays.into_iter().map(|(name, _)| name).collect(),
                 });
             };

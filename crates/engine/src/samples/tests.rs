@@ -59,7 +59,7 @@ fn npz(deflate: bool, arrays: &[(&str, Vec<u8>)]) -> Vec<u8> {
 }
 
 fn input(name: &str, dtype: DType, dims: &[Option<usize>]) -> Input {
-    Input { name: name.to_owned(), dtype: Some(dtype), dims: Some(dims.to_vec()) }
+    Input { name: name.to_owned(), array: None, dtype: Some(dtype), dims: Some(dims.to_vec()) }
 }
 
 fn x() -> Vec<Input> {

@@ -259,8 +259,23 @@ pub(crate) fn samples(args: &args::Samples, model: &Model) -> Result<Samples, Fa
         )
         .hint(format!("give `--calib FILE.npz` with an array for {}", named.join(", "))));
     };
+    let inputs = mapped(inputs, &args.map)?;
     let options = SampleOptions { batch: Some(args.batch), limit: args.samples, non_finite: false };
     Samples::open(path, &inputs, &options).map_err(|error| sample_failure(&error))
+}
+
+/// Inputs that read the arrays they are told to.
+fn mapped(mut inputs: Vec<Input>, map: &[(String, String)]) -> Result<Vec<Input>, Failure> {
+    for (name, array) in map {
+        let Some(input) = inputs.iter_mut().find(|input| input.name == *name) else {
+            let named: Vec<_> = inputs.iter().map(|input| format!("`{}`", input.name)).collect();
+            let what = format!("`--map {name}={array}`: the model has no input `{name}`");
+            return Err(Failure::new(Exit::Usage, "map_no_input", what)
+                .hint(format!("its inputs are {}", named.join(", "))));
+        };
+        input.array = Some(array.clone());
+    }
+    Ok(inputs)
 }
 
 /// Refuses a model that the engine cannot run, before anything long starts.

@@ -1,5 +1,7 @@
 //! The smallest and the largest value of every cell.
 
+use rten_simd::ops::{BitOps, NumOps};
+use rten_simd::{Isa, Simd, SimdOp};
 use serde::{Deserialize, Serialize};
 
 use super::{Observer, View};
@@ -174,64 +176,76 @@ impl Observer for MinMax {
     }
 }
 
-/// Lanes keep the loop free of a chain of dependent comparisons.
-const LANES: usize = 16;
+/// Vectors looked at in turn, so that no comparison waits for the one before.
+const TURNS: usize = 2;
+/// Elements between sums of counts: a lane counts at most one for each, so 32 bits hold them.
+const PIECE: usize = 1 << 24;
 
-struct Lanes {
-    min: [f32; LANES],
-    max: [f32; LANES],
-    zero: [u32; LANES],
-    /// The bits of the largest magnitude: above those of infinity for NaN.
-    magnitude: [u32; LANES],
-}
+/// The range of a slice, and whether it holds what is no finite number.
+struct Extent<'a>(&'a [f32]);
 
-impl Lanes {
-    #[inline]
-    fn see(&mut self, chunk: &[f32; LANES]) {
-        for (lane, &x) in chunk.iter().enumerate() {
-            // Comparisons with NaN are false, so it changes neither end.
-            self.min[lane] = if x < self.min[lane] { x } else { self.min[lane] };
-            self.max[lane] = if x > self.max[lane] { x } else { self.max[lane] };
-            self.zero[lane] += u32::from(x == 0.0);
-            self.magnitude[lane] = self.magnitude[lane].max(x.to_bits() & 0x7fff_ffff);
+impl SimdOp for Extent<'_> {
+    type Output = (CellRange, bool);
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) -> Self::Output {
+        let (floats, counts) = (isa.f32(), isa.i32());
+        let (zero, none, one) = (floats.zero(), counts.zero(), counts.one());
+        let lanes = floats.len();
+        let mut min = [floats.splat(f32::MAX); TURNS];
+        let mut max = [floats.splat(f32::MIN); TURNS];
+        // Zero times a number is zero, and NaN where it is not finite; a sum keeps that.
+        let mut odd = [zero; TURNS];
+        let mut whole = CellRange::EMPTY;
+        let mut rest: &[f32] = &[];
+        for piece in self.0.chunks(PIECE) {
+            let mut zeros = [none; TURNS];
+            let mut turns = piece.chunks_exact(lanes * TURNS);
+            for turn in &mut turns {
+                for at in 0..TURNS {
+                    let x = floats.load(&turn[at * lanes..]);
+                    // Comparisons with NaN are false, so it changes neither end.
+                    min[at] = floats.select(x, min[at], floats.lt(x, min[at]));
+                    max[at] = floats.select(x, max[at], floats.gt(x, max[at]));
+                    odd[at] = floats.mul_add(x, zero, odd[at]);
+                    let seen = counts.select(one, none, floats.eq(x, zero));
+                    zeros[at] = counts.add(zeros[at], seen);
+                }
+            }
+            for zeros in zeros {
+                whole.zero += zeros.to_array().into_iter().map(|count| count as u64).sum::<u64>();
+            }
+            // Only the last piece leaves a rest: the others are whole turns on every machine.
+            rest = turns.remainder();
         }
+        let mut is_odd = false;
+        for &x in rest {
+            whole.min = if x < whole.min { x } else { whole.min };
+            whole.max = if x > whole.max { x } else { whole.max };
+            whole.zero += u64::from(x == 0.0);
+            is_odd |= !x.is_finite();
+        }
+        for at in 0..TURNS {
+            whole.min = min[at].to_array().into_iter().fold(whole.min, f32::min);
+            whole.max = max[at].to_array().into_iter().fold(whole.max, f32::max);
+            is_odd |= odd[at].to_array().into_iter().any(f32::is_nan);
+        }
+        (whole, is_odd)
     }
 }
 
 /// The range of a slice.
 pub(super) fn scan(data: &[f32]) -> CellRange {
-    let mut whole = CellRange::EMPTY;
-    let mut lanes = Lanes {
-        min: [f32::MAX; LANES],
-        max: [f32::MIN; LANES],
-        zero: [0; LANES],
-        magnitude: [0; LANES],
-    };
-    // A lane counts at most one per chunk, so 2³¹ chunks cannot overflow it.
-    for piece in data.chunks(LANES << 20) {
-        let (chunks, rest) = piece.as_chunks::<LANES>();
-        chunks.iter().for_each(|chunk| lanes.see(chunk));
-        if let Some(&first) = rest.first() {
-            // Repeating an element changes no end; zeros are counted apart.
-            let mut last = [first; LANES];
-            last[..rest.len()].copy_from_slice(rest);
-            let zero = lanes.zero;
-            lanes.see(&last);
-            lanes.zero = zero;
-            whole.zero += rest.iter().filter(|&&x| x == 0.0).count() as u64;
-        }
-        whole.zero += lanes.zero.iter().map(|&n| u64::from(n)).sum::<u64>();
-        lanes.zero = [0; LANES];
-    }
+    let (mut whole, odd) = Extent(data).dispatch();
     // Hardly any tensor holds what is no finite number, so only those are looked at twice.
-    if lanes.magnitude.iter().any(|&bits| bits >= f32::INFINITY.to_bits()) {
+    if odd {
         whole.nan = data.iter().filter(|x| x.is_nan()).count() as u64;
         whole.infinite = data.iter().filter(|x| x.is_infinite()).count() as u64;
     }
     whole.count = data.len() as u64;
     // Adding zero turns −0 into +0, so the result does not depend on which zero came first.
-    whole.min = lanes.min.into_iter().fold(f32::MAX, f32::min) + 0.0;
-    whole.max = lanes.max.into_iter().fold(f32::MIN, f32::max) + 0.0;
+    whole.min += 0.0;
+    whole.max += 0.0;
     whole
 }
 
@@ -254,6 +268,31 @@ mod tests {
         assert_eq!(seen.range(), Some((-2.0, f32::INFINITY)));
         assert_eq!(seen.oddities(), (2, 1));
         assert_eq!(observe(&[&[f32::NAN]]).range(), None);
+    }
+
+    /// Whole vectors and what is left of them are looked at in different ways.
+    #[test]
+    fn vectors_see_what_elements_show() {
+        let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0, 1e-45];
+        let number = |i: usize| ((i * 7919 % 2003) as f32 - 1000.0) * 2f32.powi(i as i32 % 40 - 20);
+        for length in [0, 1, 15, 16, 31, 32, 33, 64, 97, 1000] {
+            for at in 0..length.min(70) {
+                let mut data: Vec<f32> = (0..length).map(number).collect();
+                data[at] = odd[at % odd.len()];
+                let seen = scan(&data);
+                let numbers = || data.iter().copied().filter(|x| !x.is_nan());
+                let count =
+                    |holds: fn(&f32) -> bool| data.iter().filter(|x| holds(x)).count() as u64;
+                assert_eq!(seen.min, numbers().fold(f32::MAX, f32::min), "{length} {at}");
+                assert_eq!(seen.max, numbers().fold(f32::MIN, f32::max), "{length} {at}");
+                assert_eq!(seen.zero, count(|x| *x == 0.0));
+                assert_eq!(
+                    (seen.nan, seen.infinite),
+                    (count(|x| x.is_nan()), count(|x| x.is_infinite()))
+                );
+                assert_eq!(seen.count, data.len() as u64);
+            }
+        }
     }
 
     #[test]

@@ -148,10 +148,23 @@ pub(crate) struct Samples {
     /// Samples: a .npz with an array per input, a folder of .npz or .npy, or of test_data_set_*.
     #[arg(long, visible_alias = "data", value_name = "DATA")]
     pub(crate) calib: Option<PathBuf>,
+    /// The array that an input reads, where it is called otherwise; may be given more than once.
+    #[arg(long, value_name = "INPUT=ARRAY", value_parser = pair)]
+    pub(crate) map: Vec<(String, String)>,
     /// Uses the first N samples only.
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) samples: Option<usize>,
     /// Samples that are run at once.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) batch: usize,
+}
+
+/// Two names with `=` between them; the first one ends at the first `=`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((input, array)) if !input.is_empty() && !array.is_empty() => {
+            Ok((input.to_owned(), array.to_owned()))
+        }
+        _ => Err("write the input, `=`, and the array".to_owned()),
+    }
 }
