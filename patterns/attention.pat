@@ -146,7 +146,9 @@ def joined(y) = Reshape<...>(Transpose<...>(y), ...) | Reshape<...>(y, ...)
 pattern MultiHeadAttention in multi_head (x) => (y) {
   m = joined(core(heads(x), heads(x), heads(x)))
   either {
-    y = m @ const _w +? const _b | (m @ const _w +? const _b) * const _c | Gemm<...>(m, const _w, ...)
+    y = m @ const _w +? const _b
+      | (m @ const _w +? const _b) * const _c
+      | Gemm<...>(m, const _w, ...)
   } or {
     r = Reshape<...>(m, ...)
     y = Reshape<...>(Gemm<...>(r, const _w, ...), ...)
@@ -157,7 +159,9 @@ pattern MultiHeadAttention in multi_head (x) => (y) {
 pattern CrossAttention in multi_head (x, context) => (y) {
   m = joined(core(heads(x), heads(context), heads(context)))
   either {
-    y = m @ const _w +? const _b | (m @ const _w +? const _b) * const _c | Gemm<...>(m, const _w, ...)
+    y = m @ const _w +? const _b
+      | (m @ const _w +? const _b) * const _c
+      | Gemm<...>(m, const _w, ...)
   } or {
     r = Reshape<...>(m, ...)
     y = Reshape<...>(Gemm<...>(r, const _w, ...), ...)
