@@ -153,8 +153,13 @@ fn main() -> Result<(), Box<dyn Error>> {
                 end.set(Some(busy()));
             }
         };
-        let cx =
-            Context { engine: &engine, samples: &files, patterns: &shipped, progress: &progress, memory: MEMORY };
+        let cx = Context {
+            engine: &engine,
+            samples: &files,
+            patterns: &shipped,
+            progress: &progress,
+            memory: MEMORY,
+        };
         let mut state = before.run(model.clone(), &cx)?;
         let (start, on_processor) = (Instant::now(), busy());
         calibrate.run(&mut state, &cx)?;
