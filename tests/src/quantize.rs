@@ -402,8 +402,7 @@ fn rounding_for_outputs_leaves_less_noise_in_them() {
     assert_ne!(nearest, pipeline);
     let (before, after) = (noise(&case, &nearest), noise(&case, &pipeline));
     eprintln!("{before:?} became {after:?}");
-    // Few samples: which channels keep their nearest grid points hangs on last digits of convolutions.
-    assert!(before.iter().zip(&after).all(|(before, after)| *after < 0.9 * before), "{after:?}");
+    assert!(before.iter().zip(&after).all(|(before, after)| *after < 0.8 * before), "{after:?}");
 }
 
 #[test]
