@@ -39,9 +39,10 @@ pub struct Gptq {
     pub damping: f64,
     /// Whether inputs with much energy are rounded first (`act_order` elsewhere).
     pub by_energy: bool,
-    /// How many parts of the range are tried for each weight with a scale per tensor or channel, the one
-    /// whose rounded weight costs least is taken; 1 keeps the scales that there are, and so does an
-    /// encoding that is frozen.
+    /// How many parts of the range are tried for each weight with a scale per tensor or channel; the one
+    /// whose rounded weight costs least is taken, if it does so on the samples kept apart, too. 1 keeps
+    /// the scales that there are, and so do an encoding that is frozen and fewer rows than the weight
+    /// has.
     pub candidates: u32,
     /// How many samples are run; all where left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -194,8 +195,9 @@ impl Gptq {
             losses(layer, &judge, &error)
         };
         let feedback = Feedback::new(gram, self.how());
-        let mut tried = vec![self.round(subject, &feedback, given.clone(), self.candidates)?];
-        // Few rows are fitted by many a grid: the one that was given is judged as well.
+        // Fewer rows than elements are fitted by many a grid, and say nothing of other rows.
+        let candidates = if gram.rows() >= layer.depth as u64 { self.candidates } else { 1 };
+        let mut tried = vec![self.round(subject, &feedback, given.clone(), candidates)?];
         if tried[0].0 != given {
             tried.push(self.round(subject, &feedback, given, 1)?);
         }
