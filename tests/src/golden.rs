@@ -13,7 +13,7 @@ use marquetry::engine::Engine as _;
 use marquetry::engine::{Embedded, Options, arrays};
 use marquetry::ir::{Model, Tensor, infer, onnx};
 use marquetry::quant::encodings::{self, Version};
-use marquetry::quant::pass::{Content, MEMORY};
+use marquetry::quant::pass::Content;
 use marquetry::quant::{Context, Granularity, Pipeline, Quantizer, State};
 use serde_json::{Value, json};
 
@@ -104,13 +104,7 @@ fn run(case: &Case, more: &str) -> State {
     let model = onnx::read(case.model.join("model.onnx")).unwrap();
     let samples = samples(&case.model, &model);
     let engine = Embedded::new(&Options::default());
-    let cx = Context {
-        engine: &engine,
-        samples: &samples,
-        patterns: &Shipped,
-        progress: &|_| {},
-        memory: MEMORY,
-    };
+    let cx = Context::new(&engine, &samples, &Shipped, &|_| {});
     Pipeline::parse(&pipeline).unwrap().run(model, &cx).unwrap()
 }
 

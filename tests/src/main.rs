@@ -16,6 +16,7 @@ mod pattern;
 mod quantize;
 mod report;
 mod rewrite;
+mod select;
 mod seq_mse;
 mod shipped;
 mod text;

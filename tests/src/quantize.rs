@@ -16,7 +16,7 @@ use marquetry::matcher::Groups;
 use marquetry::pattern::Library;
 use marquetry::quant::export::qdq;
 use marquetry::quant::import;
-use marquetry::quant::pass::{Content, FindGroups, MEMORY};
+use marquetry::quant::pass::{Content, FindGroups};
 use marquetry::quant::{Context, DType, Decisions, Pipeline, Policy, Standard, State};
 
 use crate::case::sections;
@@ -64,13 +64,7 @@ fn run_by(case: &str, pipeline: &str) -> Result<State, String> {
     let samples: Vec<Vec<Tensor>> =
         sections.iter().filter(|(name, _)| *name == "sample").map(|(_, src)| sample(src)).collect();
     let engine = Embedded::new(&Options::default());
-    let cx = Context {
-        engine: &engine,
-        samples: &samples,
-        patterns: &Shipped,
-        progress: &|_| {},
-        memory: MEMORY,
-    };
+    let cx = Context::new(&engine, &samples, &Shipped, &|_| {});
     pipeline.run(model, &cx).map_err(|error| told(&error, error.code(), error.hint()))
 }
 
@@ -313,13 +307,7 @@ fn zoo_models_stay_near_float() {
 
         let model = onnx::read(zoo.join(format!("{name}.onnx"))).unwrap();
         let float = accuracy(&model, &test, labels);
-        let cx = Context {
-            engine: &engine,
-            samples: &samples,
-            patterns: &Shipped,
-            progress: &|_| {},
-            memory: MEMORY,
-        };
+        let cx = Context::new(&engine, &samples, &Shipped, &|_| {});
         let pipeline = Standard::new("out.onnx").recipe().pipeline().unwrap();
         let state = pipeline.run(model, &cx).unwrap();
         let Content::Model(quantized) = &state.outputs[0].content else {

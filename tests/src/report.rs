@@ -21,13 +21,7 @@ fn report(state: &State, case: &str) -> Report {
         .map(|(_, src)| sample(src))
         .collect();
     let engine = Embedded::new(&Options::default());
-    let cx = Context {
-        engine: &engine,
-        samples: &samples,
-        patterns: &Shipped,
-        progress: &|_| {},
-        memory: marquetry::quant::pass::MEMORY,
-    };
+    let cx = Context::new(&engine, &samples, &Shipped, &|_| {});
     let quantized = state.outputs.iter().find_map(|output| match &output.content {
         Content::Model(model) => Some(&**model),
         Content::Text(_) => None,

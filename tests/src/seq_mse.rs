@@ -52,13 +52,7 @@ fn run_within(
         ])"
     );
     let engine = Embedded::new(&Options::default());
-    let cx = Context {
-        engine: &engine,
-        samples: &samples,
-        patterns: &Shipped,
-        progress: &|_| {},
-        memory,
-    };
+    let cx = Context { memory, ..Context::new(&engine, &samples, &Shipped, &|_| {}) };
     Pipeline::parse(&pipeline).unwrap().run(model, &cx)
 }
 

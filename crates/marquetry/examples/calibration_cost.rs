@@ -23,7 +23,7 @@ use marquetry::ir::{Model, onnx};
 use marquetry::library;
 use marquetry::matcher::Groups;
 use marquetry::pattern::Library;
-use marquetry::quant::pass::{FindGroups, MEMORY, Pass as _, Progress, SchemeName};
+use marquetry::quant::pass::{FindGroups, Pass as _, Progress, SchemeName};
 use marquetry::quant::recipe::Step;
 use marquetry::quant::{Context, Standard};
 
@@ -153,13 +153,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 end.set(Some(busy()));
             }
         };
-        let cx = Context {
-            engine: &engine,
-            samples: &files,
-            patterns: &shipped,
-            progress: &progress,
-            memory: MEMORY,
-        };
+        let cx = Context::new(&engine, &files, &shipped, &progress);
         let mut state = before.run(model.clone(), &cx)?;
         let (start, on_processor) = (Instant::now(), busy());
         calibrate.run(&mut state, &cx)?;

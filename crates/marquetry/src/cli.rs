@@ -14,13 +14,16 @@ mod draw;
 mod encodings;
 mod explain;
 mod failure;
+mod finder;
 mod inspect;
 mod job;
+mod journal;
 mod load;
 mod lsp;
 mod match_;
 mod outputs;
 mod pattern;
+mod pipeline;
 mod print;
 mod quantize;
 mod report;
@@ -71,7 +74,9 @@ fn once(cli: &Cli) -> ExitCode {
         Verb::Calibrate(args) => calibrate::run(args, cli),
         Verb::Stats(args) => stats::run(args),
         Verb::Encodings(args) => encodings::run(args, cli),
-        Verb::Run(args) => quantize::run_pipeline(args, cli),
+        Verb::Run(args) => pipeline::run(args, cli),
+        Verb::Plan(args) => pipeline::plan(args, cli),
+        Verb::Config(args) => pipeline::config(args),
         Verb::Diff(args) => diff::run(args, cli),
         Verb::Compare(args) => compare::run(args, cli),
         Verb::Analyze(args) => analyze::run(args, cli),
@@ -134,6 +139,9 @@ impl Verb {
                 | args::Encodings::Check { json, .. },
             ) => *json,
             Self::Run(args) => args.json,
+            Self::Plan(args) => args.json,
+            Self::Config(args::Config::Schema) => false,
+            Self::Config(args::Config::Convert { json, .. }) => *json,
             Self::Compare(args) => args.json,
             Self::Analyze(args) => args.json,
             Self::Report(args::Report::Diff { json, .. }) => *json,

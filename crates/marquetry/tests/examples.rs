@@ -46,6 +46,70 @@ fn book() {
     assert!(commands > 20, "{commands}");
 }
 
+#[test]
+fn pipelines() {
+    docs::check(&root().join("examples"), "pipelines", "README.md");
+}
+
+/// The shipped pipelines, by name.
+fn shipped_pipelines() -> Vec<PathBuf> {
+    let files = std::fs::read_dir(root().join("examples/pipelines")).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let mut found: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|end| end == "ron")).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn every_target_has_a_pipeline_that_works() {
+    let mut targets = std::collections::BTreeSet::new();
+    for pipeline in shipped_pipelines() {
+        for model in ["cnn.onnx", "vit.onnx"] {
+            let output = Command::new(env!("CARGO_BIN_EXE_marquetry"))
+                .args(["plan", "--json"])
+                .arg(&pipeline)
+                .arg(root().join("examples/digits").join(model))
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}: {said}", pipeline.display());
+            let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            targets.insert(plan["target"].as_str().unwrap().to_owned());
+            let steps = plan["steps"].as_array().unwrap();
+            let calibrate = steps.iter().find(|step| step["pass"] == "Calibrate").unwrap();
+            let touched = calibrate["touches"].as_array().unwrap().len();
+            assert!(touched > 4, "{} for {model}: {touched} sites", pipeline.display());
+        }
+    }
+    // Older Hexagons have the same rules as v73, and the aliases no pipeline of their own.
+    let shipped = marquetry::quant::Policy::presets();
+    let missing: Vec<_> = shipped
+        .filter(|target| !targets.contains(*target))
+        .filter(|target| !["qnn-htp", "qnn-htp-v66", "qnn-htp-v68", "qnn-htp-v69"].contains(target))
+        .collect();
+    assert!(missing.is_empty(), "no pipeline for {missing:?}");
+}
+
+#[test]
+fn shipped_pipelines_run() {
+    let digits = root().join("examples/digits");
+    for name in ["ort-cpu-int4.ron", "qnn-htp-v75.ron", "aimet-default.ron"] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_marquetry"))
+            .args(["run", "--samples", "8"])
+            .arg(root().join("examples/pipelines").join(name))
+            .arg(digits.join("cnn.onnx"))
+            .arg("--calib")
+            .arg(digits.join("calib.npz"))
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(std::fs::read_dir(folder.path()).unwrap().count() > 0, "{name} writes something");
+    }
+}
+
 /// The README, in a folder with its examples, the file it says to save, and some `model.onnx`.
 #[test]
 fn readme() {

@@ -12,9 +12,12 @@ mod gptq;
 mod group;
 mod layers;
 mod observe;
+mod only;
+mod override_;
 mod place;
 mod propagate;
 mod quantize_bias;
+mod rewrite;
 mod scheme_name;
 mod seq_mse;
 mod watch;
@@ -22,13 +25,14 @@ mod weights;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use marquetry_engine::{Engine, EngineError, SampleError};
 use marquetry_ir::{Model, ValueId};
 use marquetry_matcher::Groups;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 pub use bias_correction::BiasCorrection;
 pub use calibrate::Calibrate;
@@ -40,15 +44,20 @@ pub use fold_constants::FoldConstants;
 pub use gptq::Gptq;
 pub use group::{FindGroups, Group};
 pub use observe::{NanPolicy, Observe, Samples};
+pub use only::Only;
+pub use override_::{Change, Override};
 pub use place::{Place, WeightGranularity, WeightSpec};
 pub use propagate::Propagate;
 pub use quantize_bias::QuantizeBias;
+pub use rewrite::{Rewrite, RewriteUntil};
 pub use scheme_name::SchemeName;
 pub use seq_mse::{Curve, SeqMse};
 pub(crate) use weights::read as read_constant;
 
 use crate::encodings::EncodingsError;
+use crate::journal::{self, Journal, JournalError};
 use crate::observer::Statistics;
+use crate::select::SelectError;
 use crate::statistics::StatisticsError;
 use crate::{DType, NumericError, Plan, Policy};
 
@@ -132,6 +141,90 @@ pub struct Context<'a> {
     /// Bytes that a pass may hold of what flows between layers, sample by sample; the rest goes to
     /// temporary files.
     pub memory: u64,
+    /// Keeps what took long to find.
+    pub journal: &'a dyn Journal,
+    /// The step of the pipeline that runs, and what it stands behind; none outside of a pipeline, or of
+    /// one that nothing is known of but the names of its passes.
+    step: Option<&'a str>,
+}
+
+impl<'a> Context<'a> {
+    /// Without a journal.
+    pub fn new(
+        engine: &'a dyn Engine,
+        samples: &'a dyn Samples,
+        patterns: &'a dyn FindGroups,
+        progress: &'a dyn Fn(Progress<'_>),
+    ) -> Context<'a> {
+        let (memory, journal) = (MEMORY, &journal::Nothing);
+        Context { engine, samples, patterns, progress, memory, journal, step: None }
+    }
+
+    /// With other room for what flows between layers.
+    pub fn with_memory(self, memory: u64) -> Context<'a> {
+        Context { memory, ..self }
+    }
+
+    /// With a journal, in which [`Pipeline::run`](crate::Pipeline::run) gives every step a place.
+    pub fn with_journal(self, journal: &'a dyn Journal) -> Context<'a> {
+        Context { journal, ..self }
+    }
+
+    pub(crate) fn at_step(self, step: Option<&'a str>) -> Context<'a> {
+        Context { step, ..self }
+    }
+
+    /// What this step has saved under a name, in this run or in one that was killed. What does not read
+    /// as a `T` is not there.
+    pub fn saved<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_slice(&self.journal.load(self.step?, name)?).ok()
+    }
+
+    /// Saves something for this step under a name, in place of what was there. Floats keep every bit, and
+    /// those that are not finite are lost.
+    ///
+    /// # Errors
+    ///
+    /// `Journal` where it cannot be written.
+    pub fn save<T: Serialize>(&self, name: &str, content: &T) -> Result<(), PassError> {
+        let Some(step) = self.step else { return Ok(()) };
+        let bytes = serde_json::to_vec(content).map_err(|error| {
+            PassError::Journal(JournalError::Io {
+                path: name.to_owned(),
+                reason: error.to_string(),
+            })
+        })?;
+        self.journal.save(step, name, &bytes).map_err(PassError::Journal)
+    }
+
+    /// A folder of this step in the journal, for a pass that keeps files of its own; who first writes there
+    /// makes it.
+    pub fn folder(&self, name: &str) -> Option<PathBuf> {
+        self.journal.folder(self.step?, name)
+    }
+
+    /// Whether it is time to save what is not finished yet: [`Journal::due`].
+    pub fn due(&self) -> bool {
+        self.step.is_some() && self.journal.due()
+    }
+
+    /// What the step has saved under a name; or what `find` finds, which is then saved.
+    ///
+    /// # Errors
+    ///
+    /// Those of `find`, and where it cannot be saved.
+    pub fn kept<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        find: impl FnOnce() -> Result<T, PassError>,
+    ) -> Result<T, PassError> {
+        if let Some(saved) = self.saved(name) {
+            return Ok(saved);
+        }
+        let found = find()?;
+        self.save(name, &found)?;
+        Ok(found)
+    }
 }
 
 /// What [`Context::memory`] is where nobody says.
@@ -235,6 +328,27 @@ pub trait Pass: Send + Sync {
 
     /// What it leaves for later passes.
     fn provides(&self) -> &[Fact];
+
+    /// Files that it reads.
+    fn reads(&self) -> Vec<&Path> {
+        Vec::new()
+    }
+
+    /// Files that it writes when all passes are through.
+    fn writes(&self) -> Vec<&Path> {
+        Vec::new()
+    }
+
+    /// Whether it runs samples: a [forecast](crate::forecast) leaves it out.
+    fn runs_samples(&self) -> bool {
+        false
+    }
+
+    /// The sites and other values that it is going to work on, as far as the state before it tells, for
+    /// what a [forecast](crate::forecast) leaves out.
+    fn touches(&self, _: &State) -> Vec<ValueId> {
+        Vec::new()
+    }
 
     /// Reads what earlier passes left, writes what later ones need, and says what it did.
     ///
@@ -408,6 +522,26 @@ pub enum PassError {
         /// The system's message.
         reason: String,
     },
+    /// A journal that cannot be written.
+    #[error(transparent)]
+    Journal(JournalError),
+    /// A selector that cannot be followed.
+    #[error(transparent)]
+    Select(SelectError),
+    /// A change of what a site is asked to be that comes after it was done.
+    #[error("`{pass}` comes too late for `{value}`, which has an encoding already")]
+    TooLate {
+        /// The pass.
+        pass: String,
+        /// The name of the value.
+        value: String,
+    },
+    /// Rules that cannot be applied.
+    #[error("nothing can be rewritten: {message}")]
+    Rewrite {
+        /// What is wrong.
+        message: String,
+    },
 }
 
 impl PassError {
@@ -435,6 +569,10 @@ impl PassError {
             PassError::Encodings(source) => source.code(),
             PassError::Checkpoint { .. } => "bad_checkpoint",
             PassError::Spill { .. } => "spill_failed",
+            PassError::Journal(source) => source.code(),
+            PassError::Select(source) => source.code(),
+            PassError::TooLate { .. } => "too_late",
+            PassError::Rewrite { .. } => "rewrite_failed",
         }
     }
 
@@ -481,6 +619,11 @@ impl PassError {
                 "make room in the folder for temporary files (`TMPDIR`), or allow more `--memory`"
                     .into(),
             ),
+            PassError::Journal(source) => Some(source.hint().to_owned()),
+            PassError::Select(source) => Some(source.hint().to_owned()),
+            PassError::TooLate { pass, .. } => {
+                Some(format!("move `{pass}` before `SeqMse` and `Calibrate`"))
+            }
             _ => None,
         }
     }

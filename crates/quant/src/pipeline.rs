@@ -18,16 +18,23 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Instant;
 
+use marquetry_ir::Model;
+
 use crate::Policy;
+use crate::journal::Digest;
 use crate::pass::{Context, Fact, Pass, PassError, State, Summary};
-use crate::recipe::{Recipe, RecipeError};
+use crate::recipe::{Recipe, RecipeError, Registry};
 
 /// Passes in order, and the policy of their target.
 pub struct Pipeline {
     policy: Policy,
     passes: Vec<Box<dyn Pass>>,
+    /// What every step is called in a journal: its number and name, and a digest of its text and of those
+    /// before it. None where no text is known.
+    steps: Vec<Option<String>>,
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -40,31 +47,63 @@ impl std::fmt::Debug for Pipeline {
 }
 
 impl Pipeline {
-    /// A pipeline of passes that exist already, one's own among them.
+    /// A pipeline of passes that exist already, one's own among them. It keeps nothing in a journal,
+    /// because nobody knows what the passes were told.
     ///
     /// # Errors
     ///
     /// `MissingStep` where a pass requires what no earlier one provides.
     pub fn new(policy: Policy, passes: Vec<Box<dyn Pass>>) -> Result<Pipeline, RecipeError> {
         let mut left: BTreeSet<Fact> = BTreeSet::new();
-        for pass in &passes {
-            if let Some(fact) = pass.requires().iter().find(|fact| !left.contains(*fact)) {
-                let (pass, step) = (pass.name().to_owned(), fact.provided_by());
-                return Err(RecipeError::MissingStep { pass, step });
+        for (at, pass) in passes.iter().enumerate() {
+            if let Some(&fact) = pass.requires().iter().find(|fact| !left.contains(*fact)) {
+                let later =
+                    passes.iter().skip(at).position(|later| later.provides().contains(&fact));
+                return Err(RecipeError::MissingStep {
+                    pass: pass.name().to_owned(),
+                    index: at,
+                    step: fact.provided_by(),
+                    later: later.map(|behind| at + behind),
+                    places: Vec::new(),
+                });
             }
             left.extend(pass.provides());
         }
-        Ok(Pipeline { policy, passes })
+        let steps = vec![None; passes.len()];
+        Ok(Pipeline { policy, passes, steps })
     }
 
-    /// Reads a pipeline.
+    /// With the text of every pass, by which a journal knows it again.
+    pub(crate) fn with_texts(mut self, texts: &[String]) -> Pipeline {
+        let mut digest = Digest::new();
+        for (at, (step, text)) in self.steps.iter_mut().zip(texts).enumerate() {
+            digest.add(text.as_bytes());
+            digest.add(&[0]);
+            let digest = digest.finish();
+            let short = digest.rsplit(':').next().unwrap_or_default();
+            *step = Some(format!("{:02}-{}-{short}", at + 1, self.passes[at].name()));
+        }
+        self
+    }
+
+    /// Reads a pipeline of built-in passes.
     ///
     /// # Errors
     ///
     /// `Syntax` with the place and a suggestion, `UnknownName` for a target there is not,
     /// `MissingStep` for an order that cannot work.
     pub fn parse(text: &str) -> Result<Pipeline, RecipeError> {
-        Recipe::parse(text)?.pipeline()
+        Pipeline::parse_with(text, &Registry::builtin())
+    }
+
+    /// Reads a pipeline of built-in passes and of those that were registered.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Pipeline::parse`].
+    pub fn parse_with(text: &str, registry: &Registry) -> Result<Pipeline, RecipeError> {
+        let (recipe, places) = Recipe::read(text, registry)?;
+        recipe.pipeline().map_err(|error| error.placed(&places))
     }
 
     /// The names of the passes in order.
@@ -72,16 +111,31 @@ impl Pipeline {
         self.passes.iter().map(|pass| pass.name())
     }
 
+    /// The passes in order.
+    pub fn passes(&self) -> impl Iterator<Item = &dyn Pass> {
+        self.passes.iter().map(|pass| &**pass)
+    }
+
+    /// What the target wants.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Files that its passes read.
+    pub fn reads(&self) -> Vec<&Path> {
+        self.passes.iter().flat_map(|pass| pass.reads()).collect()
+    }
+
     /// Runs all passes on a model; one may end the pipeline early, which [`State::paused`] says.
     ///
     /// # Errors
     ///
     /// That of the first pass that fails.
-    pub fn run(&self, model: marquetry_ir::Model, cx: &Context<'_>) -> Result<State, PassError> {
+    pub fn run(&self, model: Model, cx: &Context<'_>) -> Result<State, PassError> {
         let mut state = State::new(model, self.policy.clone());
-        for pass in &self.passes {
+        for (pass, step) in self.passes.iter().zip(&self.steps) {
             let began = Instant::now();
-            let summary = pass.run(&mut state, cx)?;
+            let summary = pass.run(&mut state, &cx.at_step(step.as_deref()))?;
             state.summaries.push(Summary { took: began.elapsed(), ..summary });
             if state.paused.as_ref().is_some_and(|paused| !paused.decided) {
                 break;

@@ -2,146 +2,32 @@
 
 use std::path::PathBuf;
 
+mod error;
+mod json;
+mod read;
+mod registry;
+mod schema;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::error::RecipeError;
+pub use self::registry::{Custom, Registry};
+pub use self::schema::schema;
 use crate::pass::{
     BiasCorrection, Calibrate, Check, EncodingsFile, Equalize, EqualizeBy, Export, FoldBatchNorm,
-    FoldConstants, Gptq, Group, Observe, Pass, Place, Propagate, QuantizeBias, SchemeName, SeqMse,
-    WeightGranularity, WeightSpec,
+    FoldConstants, Gptq, Group, Observe, Only, Override, Pass, Place, Propagate, QuantizeBias,
+    Rewrite, SchemeName, SeqMse, WeightGranularity, WeightSpec,
 };
-use crate::{Checkpoints, Compat, DType, Pipeline, Policy, suggest};
-
-/// Why a pipeline or a policy cannot be used as it is written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecipeError {
-    /// The text is not what it should be.
-    #[error("{line}:{column}: {message}")]
-    Syntax {
-        /// The line, from 1.
-        line: usize,
-        /// The column, from 1.
-        column: usize,
-        /// What is wrong.
-        message: String,
-        /// What to do about it.
-        hint: Option<String>,
-    },
-    /// A name that stands for nothing.
-    #[error("there is no {kind} `{name}`")]
-    UnknownName {
-        /// What it should name.
-        kind: &'static str,
-        /// The name.
-        name: String,
-        /// What to do about it.
-        hint: String,
-    },
-    /// A rule of a policy that has no meaning.
-    #[error("{place}: {what}")]
-    BadRule {
-        /// Where it stands: the keys on the way to it.
-        place: String,
-        /// What is wrong.
-        what: String,
-        /// What to do about it.
-        hint: String,
-    },
-    /// A policy that cannot be read.
-    #[error("`{path}` cannot be read: {reason}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// Why.
-        reason: String,
-    },
-    /// Something wrong in a file of its own.
-    #[error("{path}:{}{error}", if matches!(**error, RecipeError::Syntax { .. }) { "" } else { " " })]
-    InFile {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        error: Box<RecipeError>,
-    },
-    /// A pass before what it works on.
-    #[error("`{pass}` needs a `{step}` before it")]
-    MissingStep {
-        /// The pass.
-        pass: String,
-        /// The step that is missing.
-        step: &'static str,
-    },
-}
-
-impl RecipeError {
-    /// The stable name of the error.
-    pub fn code(&self) -> &'static str {
-        match self {
-            RecipeError::Syntax { .. } => "recipe_syntax",
-            RecipeError::UnknownName { .. } => "unknown_name",
-            RecipeError::BadRule { .. } => "bad_rule",
-            RecipeError::Unreadable { .. } => "policy_unreadable",
-            RecipeError::InFile { error, .. } => error.code(),
-            RecipeError::MissingStep { .. } => "missing_step",
-        }
-    }
-
-    /// One sentence that can be acted upon.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            RecipeError::Syntax { hint, .. } => hint.clone(),
-            RecipeError::UnknownName { hint, .. } => Some(hint.clone()),
-            RecipeError::BadRule { hint, .. } => Some(hint.clone()),
-            RecipeError::Unreadable { .. } => Some(format!(
-                "give a file, or one of `{}`",
-                Policy::presets().collect::<Vec<_>>().join("`, `")
-            )),
-            RecipeError::InFile { error, .. } => error.hint(),
-            RecipeError::MissingStep { step, .. } => {
-                Some(format!("add `{step}(…)` to the passes before it"))
-            }
-        }
-    }
-
-    pub(crate) fn unknown_name(kind: &'static str, name: &str, known: &[&str]) -> RecipeError {
-        let hint = suggest::hint(name, known);
-        RecipeError::UnknownName { kind, name: name.to_owned(), hint }
-    }
-
-    pub(crate) fn in_file(self, path: &str) -> RecipeError {
-        RecipeError::InFile { path: path.to_owned(), error: Box::new(self) }
-    }
-
-    pub(crate) fn from_ron(error: ron::error::SpannedError) -> RecipeError {
-        use ron::Error;
-        let (message, hint) = match &error.code {
-            Error::NoSuchStructField { expected, found, outer } => {
-                let place = outer.as_ref().map(|outer| format!(" of `{outer}`"));
-                (
-                    format!("there is no field `{found}`{}", place.unwrap_or_default()),
-                    Some(suggest::hint(found, expected)),
-                )
-            }
-            Error::NoSuchEnumVariant { expected, found, .. } => {
-                (format!("there is no `{found}` here"), Some(suggest::hint(found, expected)))
-            }
-            other => {
-                let text = other.to_string();
-                (text.trim_end_matches('.').to_owned(), None)
-            }
-        };
-        let at = error.span.start;
-        RecipeError::Syntax { line: at.line, column: at.col, message, hint }
-    }
-}
+use crate::{Checkpoints, Compat, DType, Pipeline, Policy, Selector};
 
 /// A pipeline as it is written.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename = "Pipeline", deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct Recipe {
     /// The policy to quantize by.
-    #[serde(default = "default_target")]
     pub target: String,
+    /// Pattern files and folders, beside the file of the pipeline; `std` is the shipped library, which
+    /// is what is meant where nothing is named. Who runs the pipeline loads them.
+    pub patterns: Vec<String>,
     /// The passes in order.
     pub passes: Vec<Step>,
 }
@@ -157,12 +43,18 @@ pub enum Step {
     FoldConstants,
     /// Folds normalizations into convolutions.
     FoldBatchNorm,
+    /// Replaces what rules find.
+    Rewrite(Rewrite),
     /// Brings channels of different ranges together.
     Equalize(Equalize),
     /// Finds groups.
     Group(Group),
     /// Decides which values carry a quantizer.
     Place(Place),
+    /// Changes what selected sites are asked to be.
+    Override(Override),
+    /// Leaves all that is not selected in float.
+    Only(Only),
     /// Ties the encodings of values that are joined or passed on.
     Propagate,
     /// Writes what was observed to a file.
@@ -181,6 +73,9 @@ pub enum Step {
     Check,
     /// Lowers the plan to files.
     Export(Export),
+    /// A pass that was registered.
+    #[serde(skip)]
+    Custom(Custom),
 }
 
 /// What most people want: every step, with the few choices that matter.
@@ -197,6 +92,8 @@ pub enum Step {
 pub struct Standard {
     /// The policy to quantize by: a shipped one, or a file.
     pub target: String,
+    /// What is quantized; everything that the target wants where nothing is said.
+    pub select: Option<Selector>,
     /// Whether values that are joined or passed on share their encodings.
     pub propagate: bool,
     /// The type of activations.
@@ -241,6 +138,7 @@ impl Standard {
     pub fn new(qdq: impl Into<PathBuf>) -> Standard {
         Standard {
             target: default_target(),
+            select: None,
             propagate: false,
             activations: DType::UInt8,
             weights: DType::Int8,
@@ -298,6 +196,7 @@ impl Standard {
         let mut passes = vec![Step::FoldConstants, Step::FoldBatchNorm];
         passes.extend(self.equalize.then_some(equalize));
         passes.extend([Step::Group(Group::default()), Step::Place(place)]);
+        passes.extend(self.select.clone().map(|select| Step::Only(Only { select })));
         passes.extend(self.propagate.then_some(Step::Propagate));
         // Few bits are worth looking at what outputs lose.
         let few = self.weights.is_integer() && self.weights.bits() <= 4;
@@ -326,7 +225,7 @@ impl Standard {
         }
         if self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.shard.is_some()) {
             // Everything behind is done once, when all levels are decided.
-            return Recipe { target: self.target.clone(), passes };
+            return Recipe { target: self.target.clone(), patterns: Vec::new(), passes };
         }
         passes.push(Step::Calibrate(Calibrate {
             scheme: self.scheme,
@@ -339,7 +238,7 @@ impl Standard {
         let correction = BiasCorrection { samples: self.samples };
         passes.extend(self.bias_correction.then_some(Step::BiasCorrection(correction)));
         passes.extend([Step::QuantizeBias, Step::Check, Step::Export(export)]);
-        Recipe { target: self.target.clone(), passes }
+        Recipe { target: self.target.clone(), patterns: Vec::new(), passes }
     }
 }
 
@@ -351,20 +250,36 @@ pub(crate) fn options() -> ron::Options {
 }
 
 impl Recipe {
-    /// Reads a recipe.
+    /// Reads a recipe of built-in passes.
     ///
     /// # Errors
     ///
     /// `Syntax` with the place and a suggestion.
     pub fn parse(text: &str) -> Result<Recipe, RecipeError> {
-        options().from_str(text).map_err(RecipeError::from_ron)
+        Recipe::parse_with(text, &Registry::builtin())
+    }
+
+    /// Reads a recipe of built-in passes and of those that were registered.
+    ///
+    /// # Errors
+    ///
+    /// `Syntax` with the place and a suggestion.
+    pub fn parse_with(text: &str, registry: &Registry) -> Result<Recipe, RecipeError> {
+        Recipe::read(text, registry).map(|(recipe, _)| recipe)
     }
 
     /// The text that parses to this recipe.
     pub fn to_ron(&self) -> String {
-        let pretty = ron::ser::PrettyConfig::new().depth_limit(3).new_line("\n");
-        let text = options().to_string_pretty(self, pretty).expect("a recipe is plain data");
-        format!("Pipeline{text}\n")
+        let mut text = format!("Pipeline(\n    target: {},\n", quoted(&self.target));
+        if !self.patterns.is_empty() {
+            let patterns: Vec<String> = self.patterns.iter().map(|path| quoted(path)).collect();
+            text += &format!("    patterns: [{}],\n", patterns.join(", "));
+        }
+        text += "    passes: [\n";
+        for step in &self.passes {
+            text += &format!("        {},\n", step.to_ron().replace('\n', "\n        "));
+        }
+        text + "    ],\n)\n"
     }
 
     /// The pipeline to run.
@@ -373,26 +288,53 @@ impl Recipe {
     ///
     /// `UnknownName` for a target there is not, `MissingStep` for an order that cannot work.
     pub fn pipeline(self) -> Result<Pipeline, RecipeError> {
-        let boxed = |step| -> Box<dyn Pass> {
-            match step {
-                Step::FoldConstants => Box::new(FoldConstants),
-                Step::FoldBatchNorm => Box::new(FoldBatchNorm),
-                Step::Equalize(pass) => Box::new(pass),
-                Step::Group(pass) => Box::new(pass),
-                Step::Place(pass) => Box::new(pass),
-                Step::Propagate => Box::new(Propagate),
-                Step::Observe(pass) => Box::new(pass),
-                Step::SeqMse(pass) => Box::new(pass),
-                Step::Calibrate(pass) => Box::new(pass),
-                Step::Gptq(pass) => Box::new(pass),
-                Step::BiasCorrection(pass) => Box::new(pass),
-                Step::QuantizeBias => Box::new(QuantizeBias),
-                Step::Check => Box::new(Check),
-                Step::Export(pass) => Box::new(pass),
-            }
-        };
         let policy = Policy::open(&self.target)?;
-        Pipeline::new(policy, self.passes.into_iter().map(boxed).collect())
+        let texts: Vec<String> = self.passes.iter().map(Step::to_ron).collect();
+        let passes = self.passes.into_iter().map(Step::into_pass).collect();
+        Ok(Pipeline::new(policy, passes)?.with_texts(&texts))
+    }
+}
+
+/// A field on each line, and no line for what is in a field.
+fn pretty() -> ron::ser::PrettyConfig {
+    ron::ser::PrettyConfig::new().depth_limit(1).new_line("\n")
+}
+
+fn quoted(text: &str) -> String {
+    options().to_string(text).expect("a string is plain data")
+}
+
+impl Step {
+    /// The text of the step.
+    pub fn to_ron(&self) -> String {
+        match self {
+            Step::Custom(custom) => custom.ron().to_owned(),
+            _ => options().to_string_pretty(self, pretty()).expect("a step is plain data"),
+        }
+    }
+
+    /// The pass to run.
+    fn into_pass(self) -> Box<dyn Pass> {
+        match self {
+            Step::FoldConstants => Box::new(FoldConstants),
+            Step::FoldBatchNorm => Box::new(FoldBatchNorm),
+            Step::Rewrite(pass) => Box::new(pass),
+            Step::Equalize(pass) => Box::new(pass),
+            Step::Group(pass) => Box::new(pass),
+            Step::Place(pass) => Box::new(pass),
+            Step::Override(pass) => Box::new(pass),
+            Step::Only(pass) => Box::new(pass),
+            Step::Propagate => Box::new(Propagate),
+            Step::Observe(pass) => Box::new(pass),
+            Step::SeqMse(pass) => Box::new(pass),
+            Step::Calibrate(pass) => Box::new(pass),
+            Step::Gptq(pass) => Box::new(pass),
+            Step::BiasCorrection(pass) => Box::new(pass),
+            Step::QuantizeBias => Box::new(QuantizeBias),
+            Step::Check => Box::new(Check),
+            Step::Export(pass) => Box::new(pass),
+            Step::Custom(pass) => Box::new(pass),
+        }
     }
 }
 
@@ -417,14 +359,14 @@ mod tests {
     #[test]
     fn a_misspelt_pass_is_suggested() {
         let (message, hint) = error("Pipeline(passes: [Grop()])");
-        assert!(message.contains("no `Grop`"), "{message}");
+        assert_eq!(message, "1:19: there is no pass `Grop`");
         assert_eq!(hint, "did you mean `Group`?");
     }
 
     #[test]
     fn a_pipeline_that_cannot_work_is_refused() {
         let (message, _) = error("Pipeline(passes: [Group(), Calibrate()])");
-        assert_eq!(message, "`Calibrate` needs a `Place` before it");
+        assert_eq!(message, "1:28: `Calibrate` needs a `Place` before it");
         let (message, _) = error("Pipeline(target: \"ort-gpu\", passes: [])");
         assert_eq!(message, "there is no target `ort-gpu`");
     }

@@ -17,6 +17,19 @@ pub(crate) fn hint(name: &str, known: &[&str]) -> String {
     }
 }
 
+/// One sentence that names the closest name, or some of them.
+pub(crate) fn hint_some(name: &str, known: &[&str], most: usize) -> String {
+    match closest(name, known) {
+        Some(known) => format!("did you mean `{known}`?"),
+        None => {
+            let more = known.len().saturating_sub(most);
+            let some = known.iter().take(most).copied().collect::<Vec<_>>().join("`, `");
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            format!("there are `{some}`{more}")
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

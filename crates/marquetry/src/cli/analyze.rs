@@ -38,6 +38,7 @@ pub(crate) fn run(args: &Analyze, cli: &Cli) -> Result<Answer, Failure> {
         outputs: Vec::new(),
         instead: None,
         report: None,
+        journal: None,
     };
     let ran = job.ran(&pipeline, cli)?;
     let failed = |error| pass_failure(&error).at_default(&args.model);
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &Analyze, cli: &Cli) -> Result<Answer, Failure> {
     let parts = sensitivity::parts(state, &plan, by);
     let samples = ran.samples.as_ref().expect("the job needs samples");
     let mut outputs = Outputs::new(&ran.engine, state.float(), samples, args.limit)?;
-    let bars = Bars::new(cli.quiet);
+    let bars = Bars::new(cli);
     let total = 2 * parts.len() + 1;
     let mut done = 0;
     let mut measure = |plan: &Plan| -> Result<Option<Loss>, Failure> {

@@ -1,5 +1,6 @@
 //! The command line as clap reads it. What the verbs do stands in the module of each.
 
+mod pipeline;
 mod quantize;
 mod report;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::pipeline::{Config, Plan, Run};
 pub(crate) use self::quantize::{
     Analyze, By, Choices, ExplainTensor, Numbers, Quantize, Rounding, Samples,
 };
@@ -51,6 +53,10 @@ pub(crate) struct Cli {
     #[arg(long, global = true)]
     pub(crate) allow_newer: bool,
 
+    /// How to say how far it is.
+    #[arg(long, global = true, value_enum, default_value_t = Progress::Auto)]
+    pub(crate) progress: Progress,
+
     /// When to draw in colour.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
@@ -69,6 +75,16 @@ fn size(text: &str) -> Result<u64, String> {
     };
     let count: u64 = digits.parse().map_err(|_| "a size is a whole number".to_owned())?;
     count.checked_mul(1024_u64.pow(power)).ok_or_else(|| "that is too much".to_owned())
+}
+
+/// How it is said how far a verb is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// A bar for each step, where standard error is a terminal.
+    Auto,
+    /// A line of JSON on standard error for each sample or level: `pass`, `done` and `total`.
+    Json,
+    Never,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -116,8 +132,13 @@ pub(crate) enum Verb {
     /// Works on files of encodings: AIMET's 0.6.1, 1.0.0 and 2.0.0.
     #[command(subcommand)]
     Encodings(Encodings),
-    /// Runs a pipeline from a file.
+    /// Runs a pipeline from a file; a run that was killed goes on with `--resume`.
     Run(Run),
+    /// What a pipeline would do: its steps, what each works on, memory and files. Runs no sample.
+    Plan(Plan),
+    /// Pipelines in RON and JSON.
+    #[command(subcommand)]
+    Config(Config),
     /// In what two models differ: operators, names, constants, types, opsets, metadata.
     Diff(Diff),
     /// How far the tensors of two models are apart on the same samples.
@@ -452,27 +473,6 @@ pub(crate) enum Stats {
         #[arg(long)]
         json: bool,
     },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Run {
-    /// The pipeline, in RON.
-    pub(crate) pipeline: PathBuf,
-    /// The float model.
-    pub(crate) model: PathBuf,
-    #[command(flatten)]
-    pub(crate) samples: Samples,
-    /// Where the quantized model goes, instead of where the pipeline says.
-    #[arg(short, long, value_name = "FILE.onnx")]
-    pub(crate) output: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) patterns: PatternFiles,
-    /// Also writes a report: a page, or JSON. May be given twice.
-    #[arg(long, value_name = "FILE.html|FILE.json")]
-    pub(crate) report: Vec<PathBuf>,
-    /// Prints one JSON object.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -45,6 +45,7 @@ pub(crate) fn run(args: &Calibrate, cli: &Cli) -> Result<Answer, Failure> {
         outputs: vec![&args.output],
         instead: None,
         report: None,
+        journal: None,
     }
     .run(&pipeline, cli)
 }

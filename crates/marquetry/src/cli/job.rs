@@ -12,10 +12,10 @@ use marquetry_engine::{
     Embedded, Engine, EngineError, Input, Options, SampleError, SampleOptions, Samples,
 };
 use marquetry_ir::{Model, inline};
-use marquetry_matcher::Groups;
 use marquetry_pattern::Library;
-use marquetry_pattern::core::Pattern;
-use marquetry_quant::pass::{Content, Context, FindGroups, Output, Paused, Progress};
+use marquetry_quant::forecast::Forecast;
+use marquetry_quant::journal::Folder;
+use marquetry_quant::pass::{Content, Context, Output, Paused, Progress};
 use marquetry_quant::report::{Decisions, Distance, File, Measured};
 use marquetry_quant::{PassError, Pipeline, Report, State};
 use serde_json::{Value, json};
@@ -23,7 +23,8 @@ use serde_json::{Value, json};
 use super::answer::{Answer, bytes};
 use super::args::{self, Cli};
 use super::failure::{Exit, Failure};
-use super::{compare, load, outputs, report};
+use super::finder::Finder;
+use super::{compare, journal, load, outputs, report};
 
 /// Samples on which the quantized model is compared with the float one.
 pub(crate) const COMPARED_SAMPLES: usize = 8;
@@ -45,6 +46,8 @@ pub(crate) struct Job<'a> {
     pub(crate) instead: Option<&'a Path>,
     /// Where reports go, and the text of the pipeline, if any are wanted.
     pub(crate) report: Option<(&'a [PathBuf], &'a str)>,
+    /// Where what takes long is kept, so that a run that was killed can go on.
+    pub(crate) journal: Option<&'a journal::Place>,
 }
 
 /// What a pipeline left.
@@ -55,6 +58,7 @@ pub(crate) struct Ran {
     pub(crate) samples: Option<Samples>,
     /// Every file that was read.
     inputs: Vec<PathBuf>,
+    journal: Option<Folder>,
     /// What the user should know, one line each.
     pub(crate) notes: Vec<String>,
     /// The patterns that groups were found by.
@@ -75,7 +79,7 @@ impl Job<'_> {
             outputs::writable(output)?;
         }
         let mut ran = self.prepared(pipeline, cli, &outputs)?;
-        let Ran { state, engine, samples, inputs, notes, library, float } = &mut ran;
+        let Ran { state, engine, samples, inputs, journal, notes, library, float } = &mut ran;
         if let Some(paused) = &state.paused {
             return Ok(shared(paused));
         }
@@ -96,6 +100,9 @@ impl Job<'_> {
         };
         state.outputs.iter().try_for_each(|output| outputs::is_file(&output.path))?;
         outputs::write(&state.outputs)?;
+        if let (Some(place), Some(folder)) = (self.journal, journal.take()) {
+            place.finish(folder)?;
+        }
         let sizes = Sizes::of(self.model, &state.outputs)?;
         let mut answer =
             Answer::new(self.text(state, &sizes, distances), self.json(state, &sizes, distances));
@@ -116,6 +123,19 @@ impl Job<'_> {
     /// Runs the pipeline and writes nothing.
     pub(crate) fn ran(&self, pipeline: &Pipeline, cli: &Cli) -> Result<Ran, Failure> {
         self.prepared(pipeline, cli, &[])
+    }
+
+    /// What the pipeline would do, without samples.
+    pub(crate) fn forecast(&self, pipeline: &Pipeline, cli: &Cli) -> Result<Forecast, Failure> {
+        load::is_file(self.model)?;
+        let mut model = load::model(self.model, cli)?;
+        inline::functions(&mut model);
+        let library = load::library(self.patterns, cli)?;
+        let engine = engine(cli);
+        let finder = Finder(&library);
+        let none: Vec<Vec<marquetry_ir::Tensor>> = Vec::new();
+        let context = Context::new(&engine, &none, &finder, &|_| {});
+        pipeline.forecast(model, &context).map_err(|error| self.pass_failure(&error))
     }
 
     /// Runs the pipeline, unless one of the outputs is something that it reads.
@@ -147,19 +167,27 @@ impl Job<'_> {
             refusals(&engine, &model, self.model)?;
         }
 
-        let bars = Bars::new(cli.quiet);
-        let finder = Finder(library.patterns());
+        let bars = Bars::new(cli);
+        let finder = Finder(&library);
         let progress = |progress: Progress<'_>| bars.show(progress);
-        let context = Context {
-            engine: &engine,
-            samples: given,
-            patterns: &finder,
-            progress: &progress,
-            memory: cli.memory,
+        let mut context = Context::new(&engine, given, &finder, &progress).with_memory(cli.memory);
+        let journal = match self.journal {
+            Some(place) => {
+                let read = [vec![self.model.to_owned()], outputs::sidecars(self.model, &model)];
+                Some(place.open(pipeline, &read.concat(), self.samples, self.patterns)?)
+            }
+            None => None,
         };
-        let state = pipeline.run(model, &context).map_err(|error| self.pass_failure(&error))?;
+        if let Some(journal) = &journal {
+            context = context.with_journal(journal);
+        }
+        let ran = pipeline.run(model, &context).map_err(|error| self.pass_failure(&error));
         bars.finish();
-        let mut notes = Vec::new();
+        let state = match ran {
+            Ok(state) => state,
+            Err(failure) => return Err(abandoned(failure, journal)),
+        };
+        let mut notes: Vec<String> = journal.iter().filter_map(journal::taken).collect();
         if inlined.calls > 0 {
             notes.push(format!("{} calls of functions became their bodies", inlined.calls));
         }
@@ -169,7 +197,7 @@ impl Job<'_> {
             summary.notes.iter().map(|note| format!("{}: {note}", summary.pass))
         });
         notes.extend(of_passes);
-        Ok(Ran { state, engine, samples, inputs, notes, library, float })
+        Ok(Ran { state, engine, samples, inputs, journal, notes, library, float })
     }
 
     /// Every file that the run reads, so that none of them is written over.
@@ -237,6 +265,22 @@ fn shared(paused: &Paused) -> Answer {
         "decided": paused.decided,
     });
     Answer::new(format!("{}: {paused}; {next}\n", paused.pass), json)
+}
+
+/// A failure of a run: a journal that has something stays, and the next step says so.
+fn abandoned(failure: Failure, journal: Option<Folder>) -> Failure {
+    match journal {
+        // Nothing is lost with it, and what went wrong first counts.
+        Some(folder) if folder.is_empty() => {
+            let _ = folder.remove();
+            failure
+        }
+        Some(_) => {
+            let hint = failure.hint.as_ref().map_or(String::new(), |hint| format!("{hint}; "));
+            failure.hint(format!("{hint}`--resume` goes on with what was found so far"))
+        }
+        None => failure,
+    }
 }
 
 /// The embedded engine with as many threads as asked for.
@@ -317,7 +361,7 @@ pub(crate) fn pass_failure(error: &PassError) -> Failure {
     let exit = match error.code() {
         code if code.starts_with("samples_") => Exit::Samples,
         "no_samples" | "bad_sample" | "nan_in_calibration" => Exit::Samples,
-        "statistics_unreadable" | "spill_failed" => Exit::Io,
+        "statistics_unreadable" | "spill_failed" | "journal_failed" => Exit::Io,
         code if code.starts_with("statistics_") => Exit::Samples,
         code if code.starts_with("engine_") => Exit::Unsupported,
         "encodings_version" | "encodings_cannot_hold" | "not_in_onnx" => Exit::Unsupported,
@@ -330,39 +374,27 @@ pub(crate) fn pass_failure(error: &PassError) -> Failure {
     }
 }
 
-/// Finds groups with the patterns that were loaded.
-pub(crate) struct Finder<'a>(pub(crate) &'a [Pattern]);
-
-impl FindGroups for Finder<'_> {
-    fn find_groups(&self, model: &Model, names: &[String]) -> Result<Groups, String> {
-        let patterns = load::only(self.0, names).map_err(|failure| failure.message)?;
-        let types = marquetry_ir::infer::run(model);
-        let matches = marquetry_matcher::find(
-            model,
-            &types,
-            &patterns,
-            &marquetry_matcher::Options::default(),
-        );
-        Ok(marquetry_matcher::group(&matches, &patterns))
-    }
-
-    fn knows(&self, pattern: &str) -> bool {
-        self.0.iter().any(|known| known.name == pattern)
-    }
-}
-
-/// A bar for each pass that says how far it is; nothing where standard error is no terminal.
+/// A bar for each pass that says how far it is; nothing where standard error is no terminal. Or a line of
+/// JSON for each step.
 pub(crate) struct Bars {
     shown: bool,
+    lines: bool,
     current: RefCell<Option<(String, ProgressBar)>>,
 }
 
 impl Bars {
-    pub(crate) fn new(quiet: bool) -> Self {
-        Self { shown: !quiet && io::stderr().is_terminal(), current: RefCell::new(None) }
+    pub(crate) fn new(cli: &Cli) -> Self {
+        let bars = cli.progress == args::Progress::Auto && !cli.quiet;
+        let lines = cli.progress == args::Progress::Json;
+        Self { shown: bars && io::stderr().is_terminal(), lines, current: RefCell::new(None) }
     }
 
     pub(crate) fn show(&self, progress: Progress<'_>) {
+        if self.lines {
+            let Progress { pass, done, total } = progress;
+            let event = json!({ "event": "progress", "pass": pass, "done": done, "total": total });
+            super::tell(&format!("{event}\n"));
+        }
         let Some(total) = progress.total.filter(|_| self.shown) else { return };
         let mut current = self.current.borrow_mut();
         if current.as_ref().is_none_or(|(pass, _)| pass != progress.pass) {

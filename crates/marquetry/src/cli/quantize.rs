@@ -1,13 +1,13 @@
-//! `marquetry quantize` and `marquetry run`: a pipeline over a model.
+//! `marquetry quantize`: the pipeline that its options mean, over a model.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use marquetry_quant::pass::{EncodingsFile, SchemeName, WeightGranularity};
-use marquetry_quant::{Checkpoints, Compat, DType, Pipeline, RecipeError, Standard};
+use marquetry_quant::select::SelectorError;
+use marquetry_quant::{Checkpoints, Compat, DType, Pipeline, RecipeError, Selector, Standard};
 
 use super::answer::Answer;
-use super::args::{Choices, Cli, Numbers, Quantize, Rounding, Run, Samples};
+use super::args::{Choices, Cli, Numbers, Quantize, Rounding, Samples};
 use super::calibrate;
 use super::failure::{Exit, Failure};
 use super::job::Job;
@@ -29,34 +29,22 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
     let reads = stats.iter().map(PathBuf::as_path).collect();
     let (samples_needed, patterns) = (stats.is_none() || again, &patterns.files);
     let report = (!args.report.is_empty()).then_some((&*args.report, &*recipe));
-    let model = &args.model;
-    Job { model, samples, samples_needed, patterns, reads, outputs, instead: None, report }
-        .run(&pipeline, cli)
-}
-
-/// Runs a pipeline from a file.
-pub(crate) fn run_pipeline(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
-    let text = fs::read_to_string(&args.pipeline)
-        .map_err(|error| Failure::reading(&args.pipeline, &error))?;
-    let pipeline = Pipeline::parse(&text)
-        .map_err(|error| refused(Exit::Invalid, &error).at(args.pipeline.display()))?;
-    let (samples, patterns) = (&args.samples, &args.patterns.files);
-    let instead = args.output.as_deref();
     Job {
         model: &args.model,
         samples,
-        samples_needed: true,
+        samples_needed,
         patterns,
-        reads: vec![&args.pipeline],
-        outputs: Vec::new(),
-        instead,
-        report: (!args.report.is_empty()).then_some((&*args.report, &*text)),
+        reads,
+        outputs,
+        instead: None,
+        report,
+        journal: None,
     }
     .run(&pipeline, cli)
 }
 
 /// An error in what is asked for, with its next step.
-fn refused(exit: Exit, error: &RecipeError) -> Failure {
+pub(crate) fn refused(exit: Exit, error: &RecipeError) -> Failure {
     let failure = Failure::new(exit, error.code(), error);
     match error.hint() {
         Some(hint) => failure.hint(hint),
@@ -74,6 +62,7 @@ fn recipe(args: &Quantize) -> Result<String, Failure> {
 /// Every choice that the options mean.
 pub(crate) fn chosen(choices: &Choices, output: &Path) -> Result<Standard, Failure> {
     Ok(Standard {
+        select: selector(&choices.select)?,
         equalize: !choices.no_equalize && choices.stats.is_none(),
         statistics: choices.stats.clone(),
         adjust_weights: choices.adjust_weights,
@@ -89,6 +78,27 @@ pub(crate) fn chosen(choices: &Choices, output: &Path) -> Result<Standard, Failu
 fn checkpoints(choices: &Choices) -> Result<Option<Checkpoints>, Failure> {
     let shard = choices.shard.as_deref().map(calibrate::shard).transpose()?;
     Ok(choices.checkpoints.clone().map(|folder| Checkpoints { folder, shard }))
+}
+
+/// What any of several selectors selects.
+fn selector(texts: &[String]) -> Result<Option<Selector>, Failure> {
+    let wrong = |text: &str, error: SelectorError| {
+        Failure::new(Exit::Usage, "bad_selector", format!("in `--select \"{text}\"`, {error}"))
+            .hint(error.hint)
+    };
+    let mut parts = Vec::new();
+    let mut maybe = true;
+    for text in texts {
+        maybe &= Selector::parse(text).map_err(|error| wrong(text, error))?.is_maybe();
+        parts.push(text.trim().strip_prefix("maybe ").unwrap_or(text).trim());
+    }
+    let any = match &parts[..] {
+        [] => return Ok(None),
+        [one] => (*one).to_owned(),
+        parts => format!("({})", parts.join(") or (")),
+    };
+    let any = if maybe { format!("maybe {any}") } else { any };
+    Selector::parse(&any).map(Some).map_err(|error| wrong(&any, error))
 }
 
 /// Whether weights are rounded with feedback, where that is said.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use marquetry::library;
 use marquetry_engine::{Engine, Samples};
 use marquetry_ir::{Model, infer};
 use marquetry_matcher::why::{Verdict, Why};
@@ -22,7 +23,8 @@ use super::answer::{Answer, bytes};
 use super::args::{self, Cli};
 use super::compare::measure_failure;
 use super::failure::{Exit, Failure};
-use super::job::{self, Bars, Finder};
+use super::finder::Finder;
+use super::job::{self, Bars};
 use super::match_::node_label;
 use super::outputs;
 
@@ -144,11 +146,11 @@ pub(crate) fn measured(
             Err(_) => return Ok(Measured::default()),
         },
     };
-    let bars = Bars::new(cli.quiet);
+    let bars = Bars::new(cli);
     let progress = |progress: Progress<'_>| bars.show(progress);
-    let patterns = &Finder(&[]);
-    let memory = cli.memory;
-    let context = Context { engine, samples, patterns, progress: &progress, memory };
+    let library = library::standard();
+    let patterns = Finder(&library);
+    let context = Context::new(engine, samples, &patterns, &progress).with_memory(cli.memory);
     let found = report::measure(state, model, &context, job::COMPARED_SAMPLES);
     bars.finish();
     found.map_err(|error| measure_failure(&error))

@@ -50,6 +50,14 @@ impl Pass for BiasCorrection {
         &[]
     }
 
+    fn runs_samples(&self) -> bool {
+        true
+    }
+
+    fn touches(&self, state: &State) -> Vec<ValueId> {
+        super::layers::weights(state, &[], None)
+    }
+
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
         let types = infer::run(&state.model);
         let graph = &state.model.graph;
@@ -77,7 +85,7 @@ impl Pass for BiasCorrection {
         let total = cx.samples.count().min(self.samples.unwrap_or(usize::MAX));
         let means = match kernels.is_empty() {
             true => Vec::new(),
-            false => self.means(graph, &kernels, cx, total)?,
+            false => cx.kept("means", || self.means(graph, &kernels, cx, total))?,
         };
         let original = kernels.first().map(|_| state.model.clone());
         let mut largest: Option<(f64, String)> = None;

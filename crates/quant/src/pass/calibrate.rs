@@ -60,6 +60,19 @@ impl Pass for Calibrate {
         &[Fact::Encodings]
     }
 
+    fn reads(&self) -> Vec<&Path> {
+        self.statistics.as_deref().into_iter().collect()
+    }
+
+    fn runs_samples(&self) -> bool {
+        self.statistics.is_none()
+    }
+
+    fn touches(&self, state: &State) -> Vec<ValueId> {
+        let sites = state.plan.enabled().filter(|(_, site)| !site.frozen);
+        sites.map(|(value, _)| value).collect()
+    }
+
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
         let (scheme, note) = checked(self.scheme)?;
         let mut notes: Vec<String> = note.into_iter().collect();

@@ -1,5 +1,7 @@
 //! Check: nothing leaves that a runtime cannot work with.
 
+use marquetry_ir::ValueId;
+
 use super::weights::name;
 use super::{Context, Fact, Pass, PassError, State, Summary};
 
@@ -21,6 +23,10 @@ impl Pass for Check {
 
     fn provides(&self) -> &[Fact] {
         &[]
+    }
+
+    fn touches(&self, state: &State) -> Vec<ValueId> {
+        state.plan.enabled().map(|(value, _)| value).collect()
     }
 
     fn run(&self, state: &mut State, _: &Context<'_>) -> Result<Summary, PassError> {

@@ -100,6 +100,15 @@ impl Pass for Equalize {
         &[]
     }
 
+    fn runs_samples(&self) -> bool {
+        true
+    }
+
+    fn touches(&self, state: &State) -> Vec<ValueId> {
+        let pairs = pairs::find(&state.model.graph, &infer::run(&state.model));
+        pairs.iter().map(|pair| pair.observed).collect()
+    }
+
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
         if !state.groups.groups.is_empty() {
             let message = "`Equalize` changes weights after groups were found".to_owned();
@@ -150,13 +159,17 @@ impl Equalize {
             wanted.iter().map(|&value| (value, Vec::new())).collect();
         let total = cx.samples.count().min(self.samples);
         let watch = Watch { pass: self.name(), graph, wanted: &wanted, span: 0..total };
-        watch.each(cx, &mut |_, value, tensor| {
-            let Some(data) = tensor.to_f32s() else { return Ok(()) };
-            let seen = ranges.get_mut(&value).expect("only wanted values are shown");
-            let widened = widen(seen, tensor.dims(), axes[&value], &data);
-            widened.map_err(|source| numeric(graph, value, source))
+        // The same steps find the same values in the same order.
+        let seen = cx.kept("ranges", || {
+            watch.each(cx, &mut |_, value, tensor| {
+                let Some(data) = tensor.to_f32s() else { return Ok(()) };
+                let seen = ranges.get_mut(&value).expect("only wanted values are shown");
+                let widened = widen(seen, tensor.dims(), axes[&value], &data);
+                widened.map_err(|source| numeric(graph, value, source))
+            })?;
+            Ok(ranges.into_values().collect::<Vec<_>>())
         })?;
-        Ok((ranges, total))
+        Ok((wanted.into_iter().zip(seen).collect(), total))
     }
 
     /// The divisor of every channel; none where the pair is better left alone: where it is dead, holds

@@ -1,8 +1,8 @@
 //! Export: what users take away.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use marquetry_ir::infer;
+use marquetry_ir::{ValueId, infer};
 use serde::{Deserialize, Serialize};
 
 use super::{Content, Context, Fact, Output, Pass, PassError, State, Summary};
@@ -78,6 +78,15 @@ impl Pass for Export {
 
     fn provides(&self) -> &[Fact] {
         &[]
+    }
+
+    fn writes(&self) -> Vec<&Path> {
+        let encodings = self.encodings.as_ref().map(|file| file.path.as_path());
+        self.qdq.as_deref().into_iter().chain(encodings).collect()
+    }
+
+    fn touches(&self, state: &State) -> Vec<ValueId> {
+        state.plan.enabled().map(|(value, _)| value).collect()
     }
 
     fn run(&self, state: &mut State, _: &Context<'_>) -> Result<Summary, PassError> {

@@ -1,8 +1,9 @@
 //! Gptq: weights are rounded so that each element makes up for what those before it lost.
 
+use marquetry_ir::ValueId;
 use serde::{Deserialize, Serialize};
 
-use super::layers::{Decision, Seen, Subject, Walk, Wants, whole_range};
+use super::layers::{self, Decision, Seen, Subject, Walk, Wants, whole_range};
 use super::weights::numeric;
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::label;
@@ -11,7 +12,7 @@ use crate::layerwise::search::{losses, parts};
 use crate::layerwise::{Checkpoints, Layer, Squared};
 use crate::points::Points;
 use crate::qdq::{Rounding, fake_quantize};
-use crate::{Compat, Encoding, Granularity, NumericError};
+use crate::{Compat, Encoding, Granularity, NumericError, Selector};
 
 /// One sample in so many is kept apart to judge by.
 const APART: usize = 4;
@@ -54,6 +55,9 @@ pub struct Gptq {
     /// among processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoints: Option<Checkpoints>,
+    /// The layers to look at; all where left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub select: Option<Selector>,
 }
 
 impl Default for Gptq {
@@ -65,12 +69,13 @@ impl Default for Gptq {
             samples: None,
             exclude: Vec::new(),
             checkpoints: None,
+            select: None,
         }
     }
 }
 
-/// What became of a layer, or of all of them.
-#[derive(Default)]
+/// What became of a layer.
+#[derive(Default, Serialize, Deserialize)]
 struct Tally {
     /// The error of the nearest grid points, by the samples to judge by.
     nearest: f64,
@@ -95,6 +100,14 @@ impl Pass for Gptq {
         &[]
     }
 
+    fn runs_samples(&self) -> bool {
+        true
+    }
+
+    fn touches(&self, state: &State) -> Vec<ValueId> {
+        layers::weights(state, &self.exclude, self.select.as_ref())
+    }
+
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
         if !(self.damping.is_finite() && self.damping > 0.0) {
             return Err(PassError::Parameter {
@@ -116,6 +129,7 @@ impl Pass for Gptq {
             pass: self.name(),
             samples: self.samples,
             exclude: &self.exclude,
+            select: self.select.as_ref(),
             wants: Wants::Gram { apart: APART },
             replaces: true,
             checkpoints: self.checkpoints.as_ref(),

@@ -2,6 +2,7 @@
 
 use marquetry_ir::Model;
 use marquetry_matcher::Groups;
+use marquetry_matcher::rewrite::{Rewritten, Until};
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Fact, Pass, PassError, State, Summary};
@@ -19,6 +20,16 @@ pub trait FindGroups: Sync {
 
     /// Whether the library has a pattern of this name.
     fn knows(&self, pattern: &str) -> bool;
+
+    /// Replaces what rules of the library find; a name is that of a rule or of a file of rules.
+    ///
+    /// # Errors
+    ///
+    /// A message where a name is unknown, where rewriting comes to no end, or where the library has no
+    /// rules.
+    fn rewrite(&self, _: &mut Model, rules: &[String], _: Until) -> Result<Rewritten, String> {
+        Err(format!("this library has no rules, and `{}` are asked for", rules.join("`, `")))
+    }
 }
 
 /// Finds the groups that placement respects.

@@ -12,6 +12,7 @@ use super::{Context, Curve, PassError, Paused, State};
 use crate::kernel::label;
 use crate::layerwise::{Checkpoints, Entry, Gram, Layer, Store, levels, search};
 use crate::plan::{Reason, Role};
+use crate::select::Selector;
 use crate::{Compat, Encoding, Granularity, Scheme, Spec, statistics};
 
 /// The most columns that are rounded together: a Gram matrix of n columns takes 8·n² bytes, and taking
@@ -82,6 +83,8 @@ pub(super) struct Walk<'a> {
     pub(super) pass: &'a str,
     pub(super) samples: Option<usize>,
     pub(super) exclude: &'a [String],
+    /// The layers to look at, by their weights and nodes; all without one.
+    pub(super) select: Option<&'a Selector>,
     pub(super) wants: Wants,
     /// Whether the model is to hold weights on their grids afterwards. Encodings are given then, and may
     /// be frozen.
@@ -133,7 +136,10 @@ impl Walk<'_> {
                 fresh.filter(|layer| read.insert(layer.weight)).collect()
             })
             .collect();
-        let store = self.checkpoints.map(|checkpoints| self.store(checkpoints, state, samples));
+        // Where nobody says where levels are kept, a journal has a place for them.
+        let own = cx.folder("levels").map(|folder| Checkpoints { folder, shard: None });
+        let checkpoints = self.checkpoints.or(own.as_ref());
+        let store = checkpoints.map(|checkpoints| self.store(checkpoints, state, samples));
         let store = store.transpose()?;
 
         // Levels that were decided before, here or from what other processes saw.
@@ -367,6 +373,9 @@ impl Walk<'_> {
         let graph = &state.model.graph;
         let mut layers = Vec::new();
         let mut left = Vec::new();
+        let selection = self.select.map(|select| select.of(state)).transpose();
+        let selection = selection.map_err(PassError::Select)?;
+        let mut selected = 0;
         let mut excluded: BTreeSet<&str> = BTreeSet::new();
         for node in graph.nodes() {
             let called = graph.node(node).name.as_str();
@@ -375,6 +384,13 @@ impl Walk<'_> {
                 continue;
             }
             let Some(layer) = Layer::of(graph, types, &state.plan, node) else { continue };
+            let weight = graph.input(node, crate::kernel::WEIGHT);
+            if let (Some(selection), Some(weight)) = (&selection, weight) {
+                if !selection.has(weight, Some(node)) {
+                    continue;
+                }
+                selected += 1;
+            }
             let layer = match layer {
                 Ok(layer) => layer,
                 Err(why) => {
@@ -395,6 +411,9 @@ impl Walk<'_> {
                 layers.push(layer);
             }
         }
+        if let Some(selection) = &selection {
+            selection.enough(selected).map_err(PassError::Select)?;
+        }
         if let Some(name) = self.exclude.iter().find(|name| !excluded.contains(name.as_str())) {
             return Err(PassError::NoNode { pass: self.pass.to_owned(), node: name.clone() });
         }
@@ -406,6 +425,28 @@ impl Walk<'_> {
         }
         Ok(layers)
     }
+}
+
+/// The weights of kernels that are not excluded, and are selected, in the order of the graph.
+pub(super) fn weights(
+    state: &State,
+    exclude: &[String],
+    select: Option<&Selector>,
+) -> Vec<ValueId> {
+    let graph = &state.model.graph;
+    let selection = select.and_then(|select| select.of(state).ok());
+    let nodes = graph.nodes().filter(|&node| {
+        let content = graph.node(node);
+        crate::kernel::SUMS.iter().any(|op| content.is_onnx(op)) && !exclude.contains(&content.name)
+    });
+    let weights = nodes.filter_map(|node| {
+        let weight = graph.input(node, crate::kernel::WEIGHT)?;
+        let site = state.plan.get(weight).filter(|site| site.enabled)?;
+        let wanted = selection.as_ref().is_none_or(|select| select.has(weight, Some(node)));
+        (site.role == crate::Role::Weight && wanted).then_some(weight)
+    });
+    let mut seen = BTreeSet::new();
+    weights.filter(|weight| seen.insert(*weight)).collect()
 }
 
 impl Walk<'_> {

@@ -1,13 +1,13 @@
 //! Observe: runs samples and collects statistics, without choosing ranges yet.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use marquetry_engine::SampleError;
 use marquetry_ir::{Graph, Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
-use super::watch::Watch;
+use super::watch::{Look, Watch};
 use super::weights::{name, numeric};
 use super::{Content, Context, Fact, Output, Pass, PassError, State, Summary};
 use crate::observer::{Observer, Statistics, View};
@@ -90,6 +90,18 @@ impl Pass for Observe {
         &[]
     }
 
+    fn writes(&self) -> Vec<&Path> {
+        vec![&self.statistics]
+    }
+
+    fn runs_samples(&self) -> bool {
+        true
+    }
+
+    fn touches(&self, state: &State) -> Vec<ValueId> {
+        observed(state).into_iter().collect()
+    }
+
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
         let total = cx.samples.count().min(self.samples.unwrap_or(usize::MAX));
         let shard = self.shard.unwrap_or(Shard { index: 1, of: 1 });
@@ -133,6 +145,7 @@ pub(super) fn observed(state: &State) -> BTreeSet<ValueId> {
 }
 
 /// Samples to run, and who observes which value.
+#[derive(Clone)]
 pub(super) struct Run<'a> {
     pub(super) pass: &'a str,
     pub(super) nan: NanPolicy,
@@ -146,6 +159,19 @@ pub(super) struct Run<'a> {
 /// Statistics by keeper, and values that cannot be observed with the reason.
 type Observed = (BTreeMap<ValueId, Statistics>, BTreeMap<ValueId, String>);
 
+/// What a run has seen so far, for the journal.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// The sample behind the last one that was observed.
+    samples: usize,
+    /// By keeper.
+    statistics: Vec<(usize, Statistics)>,
+    odd: Vec<(usize, String)>,
+}
+
+/// The name of the entry.
+const KEPT: &str = "statistics";
+
 impl Run<'_> {
     /// Observes every value on every sample.
     pub(super) fn observe(
@@ -153,36 +179,85 @@ impl Run<'_> {
         cx: &Context<'_>,
         empty: &dyn Fn() -> Statistics,
     ) -> Result<Observed, PassError> {
-        let graph = self.graph;
         let wanted: BTreeSet<ValueId> = self.keeper.keys().copied().collect();
-        let mut statistics: BTreeMap<ValueId, Statistics> =
+        let statistics: BTreeMap<ValueId, Statistics> =
             self.keeper.values().map(|&first| (first, empty())).collect();
-        let mut odd = BTreeMap::new();
         // A shard may hold no sample at all.
         if wanted.is_empty() || self.span.is_empty() {
-            return Ok((statistics, odd));
+            return Ok((statistics, BTreeMap::new()));
         }
-        let watch = Watch { pass: self.pass, graph, wanted: &wanted, span: self.span.clone() };
-        watch.each(cx, &mut |sample, value, tensor| {
-            let keeper = self.keeper.get(&value);
-            let Some(observer) = keeper.and_then(|first| statistics.get_mut(first)) else {
-                return Ok(());
-            };
-            let Some(data) = tensor.to_f32s().filter(|_| tensor.dtype().is_float()) else {
-                odd.insert(value, format!("it holds `{}`", tensor.dtype()));
-                return Ok(());
-            };
-            let before = observer.range().oddities().0;
-            let updated = observer.update(View { dims: tensor.dims(), data: &data });
-            updated.map_err(|source| numeric(graph, value, source))?;
-            match observer.range().oddities().0 - before {
-                count if count > 0 && self.nan == NanPolicy::Refuse => {
-                    Err(PassError::NotANumber { value: name(graph, value), sample, count })
-                }
-                _ => Ok(()),
+        let mut look = Observing { run: self, cx, statistics, odd: BTreeMap::new() };
+        let start = cx.saved(KEPT).and_then(|kept| look.take(kept)).unwrap_or(self.span.start);
+        if start < self.span.end {
+            let span = start..self.span.end;
+            let watch = Watch { pass: self.pass, graph: self.graph, wanted: &wanted, span };
+            watch.look(cx, &mut look)?;
+        }
+        Ok((look.statistics, look.odd))
+    }
+}
+
+/// A run under way.
+struct Observing<'a> {
+    run: &'a Run<'a>,
+    cx: &'a Context<'a>,
+    statistics: BTreeMap<ValueId, Statistics>,
+    odd: BTreeMap<ValueId, String>,
+}
+
+impl Observing<'_> {
+    /// Goes on from what a journal has; the first sample that is missing there.
+    fn take(&mut self, kept: Kept) -> Option<usize> {
+        // The same steps give the same values the same numbers.
+        let by_number: BTreeMap<usize, ValueId> =
+            self.run.keeper.keys().map(|value| (value.index(), *value)).collect();
+        let named = |number: &usize| by_number.get(number).copied();
+        let fits = self.run.span.contains(&kept.samples) || kept.samples == self.run.span.end;
+        let statistics: Option<BTreeMap<ValueId, Statistics>> =
+            kept.statistics.into_iter().map(|(at, seen)| Some((named(&at)?, seen))).collect();
+        let statistics =
+            statistics.filter(|kept| fits && kept.keys().eq(self.statistics.keys()))?;
+        let odd: Option<BTreeMap<ValueId, String>> =
+            kept.odd.into_iter().map(|(at, why)| Some((named(&at)?, why))).collect();
+        (self.statistics, self.odd) = (statistics, odd?);
+        Some(kept.samples)
+    }
+}
+
+impl Look for Observing<'_> {
+    fn see(&mut self, sample: usize, value: ValueId, tensor: &Tensor) -> Result<(), PassError> {
+        let Run { nan, keeper, graph, .. } = *self.run;
+        let keeper = keeper.get(&value);
+        let Some(observer) = keeper.and_then(|first| self.statistics.get_mut(first)) else {
+            return Ok(());
+        };
+        let Some(data) = tensor.to_f32s().filter(|_| tensor.dtype().is_float()) else {
+            self.odd.insert(value, format!("it holds `{}`", tensor.dtype()));
+            return Ok(());
+        };
+        let before = observer.range().oddities().0;
+        let updated = observer.update(View { dims: tensor.dims(), data: &data });
+        updated.map_err(|source| numeric(graph, value, source))?;
+        match observer.range().oddities().0 - before {
+            count if count > 0 && nan == NanPolicy::Refuse => {
+                Err(PassError::NotANumber { value: name(graph, value), sample, count })
             }
-        })?;
-        Ok((statistics, odd))
+            _ => Ok(()),
+        }
+    }
+
+    fn after(&mut self, samples: usize) -> Result<(), PassError> {
+        if samples < self.run.span.end && !self.cx.due() {
+            return Ok(());
+        }
+        let statistics = self.statistics.iter();
+        let odd = self.odd.iter();
+        let kept = Kept {
+            samples,
+            statistics: statistics.map(|(value, seen)| (value.index(), seen.clone())).collect(),
+            odd: odd.map(|(value, why)| (value.index(), why.clone())).collect(),
+        };
+        self.cx.save(KEPT, &kept)
     }
 }
 

@@ -8,6 +8,8 @@ mod kernels;
 mod overrides;
 mod sites;
 
+use std::fmt;
+
 use marquetry_ir::infer;
 use marquetry_ir::{DType as ElementType, ValueId};
 use marquetry_matcher::{Hint, PlaceId};
@@ -116,6 +118,17 @@ impl WeightGranularity {
                 "channel" => Some(WeightGranularity::PerChannel),
                 _ => None,
             },
+        }
+    }
+}
+
+impl fmt::Display for WeightGranularity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WeightGranularity::PerTensor => f.write_str("per tensor"),
+            WeightGranularity::PerChannel => f.write_str("per channel"),
+            WeightGranularity::PerBlock(size) => write!(f, "per block of {size}"),
+            WeightGranularity::Lpbq(size) => write!(f, "in low-power blocks of {size}"),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! QuantizeBias: biases as int32, on the grid of the products they are added to.
 
+use std::collections::BTreeSet;
+
 use marquetry_ir::infer::{self, Types};
 use marquetry_ir::{Graph, NodeId, Slot, Use, ValueId};
 
 use super::weights::{name, numeric, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::effective::Path;
-use crate::kernel::{self, BIAS, DATA, WEIGHT, label};
+use crate::kernel::{self, BIAS, DATA, WEIGHT, has_bias, label};
 use crate::plan::{Plan, Quantizer, Reason, Role};
 use crate::policy::Biases;
 use crate::range::bias_cell;
@@ -34,6 +36,15 @@ impl Pass for QuantizeBias {
 
     fn provides(&self) -> &[Fact] {
         &[]
+    }
+
+    fn touches(&self, state: &State) -> Vec<ValueId> {
+        let graph = &state.model.graph;
+        let weights = super::layers::weights(state, &[], None);
+        let readers = weights.into_iter().flat_map(|weight| graph.uses(weight));
+        let kernels: BTreeSet<_> =
+            readers.map(|reader| reader.node).filter(|&node| has_bias(graph.node(node))).collect();
+        kernels.into_iter().filter_map(|node| graph.input(node, BIAS)).collect()
     }
 
     fn run(&self, state: &mut State, _: &Context<'_>) -> Result<Summary, PassError> {

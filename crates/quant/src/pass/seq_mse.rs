@@ -3,14 +3,14 @@
 use marquetry_ir::ValueId;
 use serde::{Deserialize, Serialize};
 
-use super::layers::{Decision, Seen, Subject, Walk, Wants, whole_range};
+use super::layers::{self, Decision, Seen, Subject, Walk, Wants, whole_range};
 use super::weights::{numeric, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::BIAS;
 use crate::layerwise::search::{Chosen, Cost, Search, search};
 use crate::layerwise::{Checkpoints, Direct, Loss, Squared};
 use crate::qdq::{Rounding, fake_quantize};
-use crate::{Compat, NumericError};
+use crate::{Compat, NumericError, Selector};
 
 /// Chooses for every weight of a Conv, Gemm or MatMul the part of its range that costs the outputs
 /// of the layer least, where earlier layers are quantized already.
@@ -21,7 +21,7 @@ use crate::{Compat, NumericError};
 /// are run once whatever the number of candidates.
 ///
 /// Encodings that it chooses are frozen: `Calibrate` behind it leaves them.
-/// In RON: `SeqMse()`, `SeqMse(candidates: 50, loss: L1, samples: 64, exclude: ["/head/MatMul"])`.
+/// In RON: `SeqMse()`, `SeqMse(select: "group:Linear or op:Conv")`, `SeqMse(candidates: 50, loss: L1, samples: 64, exclude: ["/head/MatMul"])`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SeqMse {
@@ -42,6 +42,9 @@ pub struct SeqMse {
     /// among processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoints: Option<Checkpoints>,
+    /// The layers to look at; all where left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub select: Option<Selector>,
 }
 
 impl Default for SeqMse {
@@ -53,6 +56,7 @@ impl Default for SeqMse {
             samples: None,
             exclude: Vec::new(),
             checkpoints: None,
+            select: None,
         }
     }
 }
@@ -82,6 +86,14 @@ impl Pass for SeqMse {
         &[]
     }
 
+    fn runs_samples(&self) -> bool {
+        true
+    }
+
+    fn touches(&self, state: &State) -> Vec<ValueId> {
+        layers::weights(state, &self.exclude, self.select.as_ref())
+    }
+
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
         if !(1..=10_000).contains(&self.candidates) {
             return Err(PassError::Parameter {
@@ -108,6 +120,7 @@ impl Pass for SeqMse {
             pass: self.name(),
             samples: self.samples,
             exclude: &self.exclude,
+            select: self.select.as_ref(),
             wants,
             replaces: false,
             checkpoints: self.checkpoints.as_ref(),

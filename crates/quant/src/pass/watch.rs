@@ -18,6 +18,28 @@ pub(super) struct Watch<'a> {
     pub(super) span: Range<usize>,
 }
 
+/// Looks at what flows.
+pub(super) trait Look {
+    /// A wanted value of a sample.
+    fn see(&mut self, sample: usize, value: ValueId, tensor: &Tensor) -> Result<(), PassError>;
+
+    /// All wanted values of so many samples were shown, those before the span included.
+    fn after(&mut self, samples: usize) -> Result<(), PassError>;
+}
+
+/// Sees, and does nothing in between.
+struct Sees<F>(F);
+
+impl<F: FnMut(usize, ValueId, &Tensor) -> Result<(), PassError>> Look for Sees<F> {
+    fn see(&mut self, sample: usize, value: ValueId, tensor: &Tensor) -> Result<(), PassError> {
+        (self.0)(sample, value, tensor)
+    }
+
+    fn after(&mut self, _: usize) -> Result<(), PassError> {
+        Ok(())
+    }
+}
+
 impl Watch<'_> {
     /// Shows every wanted value of every sample once, with the number of the sample.
     ///
@@ -30,6 +52,11 @@ impl Watch<'_> {
         cx: &Context<'_>,
         see: &mut dyn FnMut(usize, ValueId, &Tensor) -> Result<(), PassError>,
     ) -> Result<(), PassError> {
+        self.look(cx, &mut Sees(see))
+    }
+
+    /// The same for what also wants to know where a sample ends.
+    pub(super) fn look(&self, cx: &Context<'_>, look: &mut dyn Look) -> Result<(), PassError> {
         if self.span.is_empty() {
             return Err(PassError::NoSamples);
         }
@@ -39,7 +66,7 @@ impl Watch<'_> {
         for (done, index) in self.span.clone().enumerate() {
             let sample = cx.samples.sample(index).map_err(PassError::Sample)?;
             let mut failure = None;
-            let mut show = |value: ValueId, tensor: &Tensor| match see(index, value, tensor) {
+            let mut show = |value: ValueId, tensor: &Tensor| match look.see(index, value, tensor) {
                 Ok(()) => Flow::Continue,
                 Err(error) => {
                     failure = Some(error);
@@ -51,6 +78,7 @@ impl Watch<'_> {
             if let Some(failure) = failure {
                 return Err(failure);
             }
+            look.after(index + 1)?;
             (cx.progress)(Progress { pass: self.pass, done: done + 1, total: Some(total) });
         }
         Ok(())

@@ -73,6 +73,10 @@ pub(crate) struct Choices {
     pub(crate) samples: Samples,
     #[command(flatten)]
     pub(crate) numbers: Numbers,
+    /// Quantizes only what the selected operators read: a selector such as "op:Conv", "group:Attention",
+    /// "not name:/head/*", "from:A..to:B". May be repeated: what any of them selects.
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) select: Vec<String>,
     /// Raises scales of weights where a 32-bit accumulator needs it, as `--compat aimet` always does.
     #[arg(long)]
     pub(crate) adjust_weights: bool,

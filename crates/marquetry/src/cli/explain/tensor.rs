@@ -47,6 +47,7 @@ pub(crate) fn run(args: &ExplainTensor, cli: &Cli) -> Result<Answer, Failure> {
         outputs: Vec::new(),
         instead: None,
         report: None,
+        journal: None,
     };
     let state = job.ran(&pipeline, cli)?.state;
     let mut answer = match state.model.graph.find(&args.name) {

@@ -1,5 +1,7 @@
 //! How much noise rounding is expected to leave behind a layer, for scales between two layers.
 
+use serde::{Deserialize, Serialize};
+
 use crate::encoding::steps;
 use crate::{DType, NumericError};
 
@@ -8,7 +10,7 @@ use super::pairs::Layer;
 use crate::Granularity;
 
 /// What was seen of one channel.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Channel {
     low: f64,
     high: f64,

@@ -1,0 +1,238 @@
+//! `marquetry run`, `plan` and `config`: pipelines from files.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use marquetry_quant::forecast::Forecast;
+use marquetry_quant::recipe::{self, Step};
+use marquetry_quant::{Pipeline, Recipe, RecipeError, Registry};
+use serde_json::{Value, json};
+
+use super::answer::{Answer, bytes, plural};
+use super::args::{Cli, Config, Plan, Run};
+use super::failure::{Exit, Failure};
+use super::job::Job;
+use super::journal::{self, Place};
+use super::outputs;
+use super::quantize::refused;
+
+/// Runs a pipeline from a file.
+pub(crate) fn run(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
+    let (recipe, pipeline) = read(&args.pipeline)?;
+    let text = recipe.to_ron();
+    let patterns = patterns(&args.patterns.files, &recipe, &args.pipeline);
+    let instead = args.output.as_deref();
+    let written = written(&recipe, instead);
+    let path = args
+        .journal
+        .clone()
+        .or_else(|| Some(journal::beside(instead.or(written.first().copied())?)));
+    let place = path.filter(|_| !args.no_journal).map(|path| Place {
+        path,
+        resume: args.resume,
+        keep: args.keep_journal,
+        every: Duration::from_secs(args.save_every),
+    });
+    Job {
+        model: &args.model,
+        samples: &args.samples,
+        samples_needed: pipeline.passes().any(|pass| pass.runs_samples()),
+        patterns: &patterns,
+        reads: [args.pipeline.as_path()].into_iter().chain(pipeline.reads()).collect(),
+        outputs: written,
+        instead,
+        report: (!args.report.is_empty()).then_some((&*args.report, &*text)),
+        journal: place.as_ref(),
+    }
+    .run(&pipeline, cli)
+}
+
+/// Says what a pipeline would do.
+pub(crate) fn plan(args: &Plan, cli: &Cli) -> Result<Answer, Failure> {
+    let (recipe, pipeline) = read(&args.pipeline)?;
+    let patterns = patterns(&args.patterns.files, &recipe, &args.pipeline);
+    let instead = args.output.as_deref();
+    let written = written(&recipe, instead);
+    let samples = super::args::Samples { calib: None, samples: None, batch: 1 };
+    let job = Job {
+        model: &args.model,
+        samples: &samples,
+        samples_needed: false,
+        patterns: &patterns,
+        reads: vec![&args.pipeline],
+        outputs: Vec::new(),
+        instead: None,
+        report: None,
+        journal: None,
+    };
+    let forecast = job.forecast(&pipeline, cli)?;
+    let journal = instead.or(written.first().copied()).map(journal::beside);
+    let first: Vec<&Path> = instead.into_iter().chain(written).collect();
+    let mut json = serde_json::to_value(&forecast).expect("a forecast is plain data");
+    json["schema_version"] = Value::from(1);
+    json["memory"]["total"] = Value::from(forecast.memory.total());
+    json["writes"] = json!(first.iter().map(|path| path.display().to_string()).collect::<Vec<_>>());
+    json["journal"] = json!(journal.as_ref().map(|path| path.display().to_string()));
+    let mut answer = Answer::new(text(&forecast, &first, journal.as_deref()), json);
+    for step in &forecast.steps {
+        step.notes.iter().for_each(|note| answer.note(format!("{}: {note}", step.pass)));
+    }
+    Ok(answer)
+}
+
+fn text(forecast: &Forecast, written: &[&Path], journal: Option<&Path>) -> String {
+    let mut text = format!("for {}\n", forecast.target);
+    let mut line = |content: std::fmt::Arguments<'_>| {
+        text.write_fmt(content).expect("a string takes any text");
+    };
+    let width = forecast.steps.iter().map(|step| step.pass.len()).max().unwrap_or(0);
+    for (at, step) in forecast.steps.iter().enumerate() {
+        let told = match &step.done {
+            Some(done) => done.clone(),
+            None => {
+                let runs = if step.runs_samples { "runs samples, " } else { "" };
+                format!("{runs}works on {}", plural(step.touches.len(), "value"))
+            }
+        };
+        line(format_args!("{:>3}  {:width$}  {told}\n", at + 1, step.pass));
+    }
+    let memory = &forecast.memory;
+    let bound = if memory.unknown_shapes > 0 { "at least" } else { "about" };
+    line(format_args!("\nmemory: {bound} {}\n", bytes(memory.total())));
+    let parts = [
+        ("constants of the model", memory.model),
+        ("what flows on one sample", memory.activations),
+        ("statistics", memory.statistics),
+        ("Gram matrices of one level", memory.gram),
+    ];
+    for (name, size) in parts.iter().filter(|(_, size)| *size > 0) {
+        line(format_args!("  {:>9}  {name}\n", bytes(*size)));
+    }
+    if memory.unknown_shapes > 0 {
+        let count = plural(memory.unknown_shapes, "value");
+        line(format_args!("  {count} have dimensions that only samples tell: they count as one\n"));
+    }
+    line(format_args!("\nfiles:\n"));
+    for path in written {
+        line(format_args!("  {}\n", path.display()));
+    }
+    if let Some(path) = journal {
+        line(format_args!("  {}/ while it runs\n", path.display()));
+    }
+    text
+}
+
+/// Says what a pipeline may be, or writes one in the other form.
+pub(crate) fn config(args: &Config) -> Result<Answer, Failure> {
+    match args {
+        Config::Schema => {
+            let schema = recipe::schema();
+            let mut text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
+            text.push('\n');
+            Ok(Answer::new(text, schema))
+        }
+        Config::Convert { from, to, .. } => {
+            outputs::is_file(to)?;
+            outputs::apart(&[to], std::slice::from_ref(from))?;
+            let recipe = parse(from)?;
+            let text = match is_json(to)? {
+                true => {
+                    let mut text = serde_json::to_string_pretty(&recipe.to_json())
+                        .expect("a recipe is plain data");
+                    text.push('\n');
+                    text
+                }
+                false => recipe.to_ron(),
+            };
+            outputs::write_text(to, &text).map_err(|error| Failure::writing(to, &error))?;
+            let count = recipe.passes.len();
+            let said = format!("{}: {}\n", to.display(), plural(count, "step"));
+            let json = json!({
+                "schema_version": 1,
+                "output": to.display().to_string(),
+                "steps": count,
+            });
+            Ok(Answer::new(said, json))
+        }
+    }
+}
+
+/// Whether a file is one of JSON, by its name.
+fn is_json(path: &Path) -> Result<bool, Failure> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("json") => Ok(true),
+        Some("ron") => Ok(false),
+        _ => Err(Failure::new(
+            Exit::Usage,
+            "unknown_form",
+            "pipelines are files that end in `.ron` or `.json`",
+        )
+        .at(path.display())
+        .hint("give it one of these names")),
+    }
+}
+
+/// The recipe in a file.
+fn parse(path: &Path) -> Result<Recipe, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| Failure::reading(path, &error))?;
+    let recipe = match path.extension().is_some_and(|extension| extension == "json") {
+        true => Recipe::from_json(&text, &Registry::builtin()),
+        false => Recipe::parse(&text),
+    };
+    recipe.map_err(|error| located(path, error))
+}
+
+/// The recipe in a file, and its pipeline.
+fn read(path: &Path) -> Result<(Recipe, Pipeline), Failure> {
+    let recipe = parse(path)?;
+    let pipeline = match path.extension().is_some_and(|extension| extension == "json") {
+        true => recipe.clone().pipeline(),
+        // Read once more, for the places of its steps.
+        false => {
+            let text = fs::read_to_string(path).map_err(|error| Failure::reading(path, &error))?;
+            Pipeline::parse(&text)
+        }
+    };
+    Ok((recipe, pipeline.map_err(|error| located(path, error))?))
+}
+
+/// An error with its file, line and column.
+fn located(path: &Path, error: RecipeError) -> Failure {
+    match error {
+        RecipeError::InFile { .. } => refused(Exit::Invalid, &error),
+        error => refused(Exit::Invalid, &error.in_file(&path.display().to_string())),
+    }
+}
+
+/// The pattern files: those of the command line, or those of the recipe, beside its file.
+fn patterns(given: &[PathBuf], recipe: &Recipe, file: &Path) -> Vec<PathBuf> {
+    if !given.is_empty() {
+        return given.to_vec();
+    }
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let place = |path: &String| match path.as_str() {
+        "std" => PathBuf::from(path),
+        _ => folder.join(path),
+    };
+    recipe.patterns.iter().map(place).collect()
+}
+
+/// What a recipe writes; without its first model, where that goes elsewhere.
+fn written<'a>(recipe: &'a Recipe, instead: Option<&Path>) -> Vec<&'a Path> {
+    let mut elsewhere = instead.is_some();
+    let mut written: Vec<&Path> = Vec::new();
+    for step in &recipe.passes {
+        match step {
+            Step::Export(export) => {
+                let qdq = export.qdq.as_deref();
+                written.extend(qdq.filter(|_| !std::mem::take(&mut elsewhere)));
+                written.extend(export.encodings.as_ref().map(|file| file.path.as_path()));
+            }
+            Step::Observe(observe) => written.push(&observe.statistics),
+            _ => {}
+        }
+    }
+    written
+}

@@ -1,0 +1,195 @@
+//! A run that is killed goes on where it was: real processes, killed at ten moments of a pipeline, must
+//! leave no output half-written, and what they write in the end must be what an undisturbed run writes.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// Every kind of step that runs samples.
+const PIPELINE: &str = r#"Pipeline(
+    passes: [
+        FoldConstants,
+        FoldBatchNorm,
+        Equalize(samples: 16),
+        Group,
+        Place(weights: (dtype: Int4)),
+        SeqMse(samples: 8),
+        Gptq(samples: 8),
+        Calibrate(scheme: TfEnhanced, samples: 48),
+        BiasCorrection(samples: 8),
+        QuantizeBias,
+        Check,
+        Export(qdq: "out.onnx", encodings: (path: "out.encodings")),
+    ],
+)"#;
+
+/// How many moments.
+const KILLS: usize = 10;
+const OUTPUTS: [&str; 2] = ["out.onnx", "out.encodings"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A folder with a model, samples and the pipeline.
+fn prepared() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["cnn.onnx", "calib.npz"] {
+        fs::copy(root().join("examples/digits").join(file), folder.path().join(file)).unwrap();
+    }
+    fs::write(folder.path().join("p.ron"), PIPELINE).unwrap();
+    folder
+}
+
+fn command(folder: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_marquetry"));
+    command
+        .args(["run", "p.ron", "cnn.onnx", "--calib", "calib.npz", "--save-every", "0"])
+        .args(more)
+        .current_dir(folder)
+        .env_clear();
+    command
+}
+
+fn ran(folder: &Path, more: &[&str]) -> Output {
+    command(folder, more).output().unwrap()
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What the outputs hold, as far as they are there.
+fn outputs(folder: &Path) -> BTreeMap<&'static str, Vec<u8>> {
+    let read = |name: &'static str| Some((name, fs::read(folder.join(name)).ok()?));
+    OUTPUTS.into_iter().filter_map(read).collect()
+}
+
+/// How many complete files a journal has.
+fn entries(folder: &Path) -> usize {
+    let mut found = 0;
+    let mut waiting = vec![folder.join("out.onnx.journal")];
+    while let Some(at) = waiting.pop() {
+        for entry in fs::read_dir(at).into_iter().flatten().filter_map(Result::ok) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if entry.path().is_dir() {
+                waiting.push(entry.path());
+            } else if name.ends_with(".entry")
+                || name.contains(".level-") && name.ends_with(".onnx")
+            {
+                found += 1;
+            }
+        }
+    }
+    found
+}
+
+/// Waits until a journal has so much, or the run is through.
+fn wait_for(folder: &Path, child: &mut Child, wanted: usize) {
+    while entries(folder) < wanted && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn killed_runs_go_on_to_the_same_bytes() {
+    let folder = prepared();
+    let folder = folder.path();
+    let undisturbed = ran(folder, &["--keep-journal"]);
+    assert!(undisturbed.status.success(), "{}", told(&undisturbed));
+    let all = entries(folder);
+    assert!(all >= 8, "the journal has {all} entries");
+    fs::remove_dir_all(folder.join("out.onnx.journal")).unwrap();
+    let expected = outputs(folder);
+    assert_eq!(expected.len(), OUTPUTS.len());
+
+    let mut resumed = 0;
+    for at in 0..KILLS {
+        OUTPUTS.iter().for_each(|name| fs::remove_file(folder.join(name)).unwrap_or_default());
+        let mut child =
+            command(folder, &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // From the first entry to the last, and each time a little later.
+        wait_for(folder, &mut child, 1 + at * all / KILLS);
+        std::thread::sleep(Duration::from_millis(3 * at as u64));
+        // On Unix this is SIGKILL.
+        child.kill().unwrap();
+        let was_through = child.wait().unwrap().success();
+        for (name, found) in outputs(folder) {
+            assert_eq!(found, expected[name], "kill {at}: `{name}` is half-written");
+        }
+        let had = entries(folder);
+        let output = ran(folder, &["--resume"]);
+        let said = told(&output);
+        assert!(output.status.success(), "kill {at}: {said}");
+        assert_eq!(outputs(folder), expected, "kill {at}");
+        assert!(!folder.join("out.onnx.journal").exists(), "kill {at}");
+        let taken = said.contains("the journal had what these steps found");
+        assert_eq!(taken, had > 0, "kill {at}: {had} entries, {said}");
+        resumed += usize::from(taken);
+        eprintln!("killed with {had} of {all} entries, through: {was_through}");
+    }
+    assert!(resumed >= KILLS / 2, "{resumed} of {KILLS} kills left something to go on with");
+}
+
+/// Runs until a journal has something, and kills the run.
+fn interrupted(folder: &Path) {
+    let mut child =
+        command(folder, &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(folder, &mut child, 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(entries(folder) > 0, "the run was killed while it had something to lose");
+}
+
+#[test]
+fn journals_of_other_runs_are_refused() {
+    let folder = prepared();
+    let folder = folder.path();
+    interrupted(folder);
+    let refused = |more: &[&str], code: &str| {
+        let output = ran(folder, more);
+        let said = told(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.starts_with(&format!("error[{code}]: out.onnx.journal: ")), "{said}");
+        assert!(said.contains("help: "), "{said}");
+    };
+    // Nobody loses hours of work by forgetting an option.
+    refused(&[], "journal_exists");
+    refused(&["--resume", "--batch", "2"], "journal_mismatch");
+    let model = folder.join("cnn.onnx");
+    let kept = fs::read(&model).unwrap();
+    fs::copy(root().join("examples/digits/vit.onnx"), &model).unwrap();
+    refused(&["--resume"], "journal_mismatch");
+    fs::write(&model, kept).unwrap();
+    let header = folder.join("out.onnx.journal/journal.json");
+    let text = fs::read_to_string(&header).unwrap();
+    let tool = format!("\"tool\": \"{}\"", env!("CARGO_PKG_VERSION"));
+    assert!(text.contains(&tool), "{text}");
+    fs::write(&header, text.replace(&tool, "\"tool\": \"0.0.1\"")).unwrap();
+    refused(&["--resume"], "journal_mismatch");
+    fs::write(&header, text).unwrap();
+    assert!(ran(folder, &["--resume"]).status.success());
+}
+
+/// A pipeline that was changed behind a step goes on behind it, and gives what a run of it gives.
+#[test]
+fn a_changed_pipeline_goes_on_behind_the_steps_that_stayed() {
+    let folder = prepared();
+    let folder = folder.path();
+    interrupted(folder);
+    let changed = PIPELINE.replace("QuantizeBias,", "").replace("samples: 48", "samples: 24");
+    assert_ne!(changed, PIPELINE);
+    fs::write(folder.join("p.ron"), changed).unwrap();
+    let output = ran(folder, &["--resume"]);
+    assert!(output.status.success(), "{}", told(&output));
+    assert!(told(&output).contains("`03-Equalize`"), "{}", told(&output));
+    let resumed = outputs(folder);
+    let output = ran(folder, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    assert_eq!(outputs(folder), resumed);
+}

@@ -1,0 +1,169 @@
+//! What can be wrong with pipelines and policies.
+
+use crate::{Policy, suggest};
+
+/// Why a pipeline or a policy cannot be used as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecipeError {
+    /// The text is not what it should be.
+    #[error("{line}:{column}: {message}")]
+    Syntax {
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// A name that stands for nothing.
+    #[error("there is no {kind} `{name}`")]
+    UnknownName {
+        /// What it should name.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// A rule of a policy that has no meaning.
+    #[error("{place}: {what}")]
+    BadRule {
+        /// Where it stands: the keys on the way to it.
+        place: String,
+        /// What is wrong.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// A policy that cannot be read.
+    #[error("`{path}` cannot be read: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// Something wrong in a file of its own.
+    #[error("{path}:{}{error}", if error.is_placed() { "" } else { " " })]
+    InFile {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        error: Box<RecipeError>,
+    },
+    /// A pass before what it works on.
+    #[error("{}`{pass}` needs a `{step}` before it", prefix(places, *index))]
+    MissingStep {
+        /// The pass.
+        pass: String,
+        /// Its number among the passes, from 0.
+        index: usize,
+        /// The step that is missing.
+        step: &'static str,
+        /// The number of a pass behind it that could be that step.
+        later: Option<usize>,
+        /// Where the passes stand in the text: lines and columns from 1; none where there is no text.
+        places: Vec<(usize, usize)>,
+    },
+}
+
+/// `3:5: `, where that is known.
+fn prefix(places: &[(usize, usize)], index: usize) -> String {
+    places.get(index).map_or_else(String::new, |(line, column)| format!("{line}:{column}: "))
+}
+
+impl RecipeError {
+    /// Whether it begins with a line and a column.
+    fn is_placed(&self) -> bool {
+        match self {
+            RecipeError::Syntax { .. } => true,
+            RecipeError::MissingStep { index, places, .. } => places.len() > *index,
+            _ => false,
+        }
+    }
+
+    /// The stable name of the error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            RecipeError::Syntax { .. } => "recipe_syntax",
+            RecipeError::UnknownName { .. } => "unknown_name",
+            RecipeError::BadRule { .. } => "bad_rule",
+            RecipeError::Unreadable { .. } => "policy_unreadable",
+            RecipeError::InFile { error, .. } => error.code(),
+            RecipeError::MissingStep { .. } => "missing_step",
+        }
+    }
+
+    /// One sentence that can be acted upon.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            RecipeError::Syntax { hint, .. } => hint.clone(),
+            RecipeError::UnknownName { hint, .. } => Some(hint.clone()),
+            RecipeError::BadRule { hint, .. } => Some(hint.clone()),
+            RecipeError::Unreadable { .. } => Some(format!(
+                "give a file, or one of `{}`",
+                Policy::presets().collect::<Vec<_>>().join("`, `")
+            )),
+            RecipeError::InFile { error, .. } => error.hint(),
+            RecipeError::MissingStep { step, index, later, places, .. } => {
+                let here = match places.get(*index) {
+                    Some((line, column)) => format!("at line {line}, column {column}"),
+                    None => format!("before pass {}", index + 1),
+                };
+                let line = |at: &usize| places.get(*at).map(|(line, _)| format!(" of line {line}"));
+                Some(match later {
+                    Some(at) => format!(
+                        "move the `{step}`{} to the passes before it, {here}",
+                        line(at).unwrap_or_default()
+                    ),
+                    None => format!("insert `{step}(…),` {here}"),
+                })
+            }
+        }
+    }
+
+    pub(crate) fn unknown_name(kind: &'static str, name: &str, known: &[&str]) -> RecipeError {
+        let hint = suggest::hint(name, known);
+        RecipeError::UnknownName { kind, name: name.to_owned(), hint }
+    }
+
+    /// The same with the places of the passes in the text.
+    pub(crate) fn placed(self, at: &[(usize, usize)]) -> RecipeError {
+        match self {
+            RecipeError::MissingStep { pass, index, step, later, .. } => {
+                RecipeError::MissingStep { pass, index, step, later, places: at.to_vec() }
+            }
+            other => other,
+        }
+    }
+
+    /// Says where a text is that an error is about.
+    pub fn in_file(self, path: &str) -> RecipeError {
+        RecipeError::InFile { path: path.to_owned(), error: Box::new(self) }
+    }
+
+    pub(crate) fn from_ron(error: ron::error::SpannedError) -> RecipeError {
+        use ron::Error;
+        let (message, hint) = match &error.code {
+            Error::NoSuchStructField { expected, found, outer } => {
+                let place = outer.as_ref().map(|outer| format!(" of `{outer}`"));
+                (
+                    format!("there is no field `{found}`{}", place.unwrap_or_default()),
+                    Some(suggest::hint(found, expected)),
+                )
+            }
+            Error::NoSuchEnumVariant { expected, found, .. } => {
+                (format!("there is no `{found}` here"), Some(suggest::hint(found, expected)))
+            }
+            other => {
+                let text = other.to_string();
+                (text.trim_end_matches('.').to_owned(), None)
+            }
+        };
+        let at = error.span.start;
+        RecipeError::Syntax { line: at.line, column: at.col, message, hint }
+    }
+}

@@ -1,0 +1,175 @@
+//! Recipes in JSON, for programs that write them: the same names and values as in RON.
+//!
+//! `FoldConstants` is a string, `Place(activations: UInt8)` is `{"Place": {"activations": "UInt8"}}`.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Recipe, RecipeError, Registry, Step, default_target};
+use crate::suggest;
+
+impl Recipe {
+    /// Reads the JSON form of a recipe.
+    ///
+    /// # Errors
+    ///
+    /// `Syntax` for what is no JSON, `BadRule` with the keys on the way to what makes no sense.
+    pub fn from_json(text: &str, registry: &Registry) -> Result<Recipe, RecipeError> {
+        let value: Value = serde_json::from_str(text).map_err(|error| {
+            let told = error.to_string();
+            let message = told.split(" at line ").next().unwrap_or(&told).to_owned();
+            let (line, column) = (error.line(), error.column());
+            RecipeError::Syntax { line, column, message, hint: None }
+        })?;
+        let Value::Object(mut fields) = value else {
+            return Err(bad("the recipe", "it is no object".to_owned(), HINT));
+        };
+        let mut take = |key: &str| fields.remove(key);
+        let target = match take("target") {
+            None => default_target(),
+            Some(target) => read::<String>("target", target)?,
+        };
+        let patterns = match take("patterns") {
+            None => Vec::new(),
+            Some(patterns) => read::<Vec<String>>("patterns", patterns)?,
+        };
+        let passes = match take("passes") {
+            Some(passes) => read::<Vec<Value>>("passes", passes)?,
+            None => return Err(bad("the recipe", "it has no `passes`".to_owned(), HINT)),
+        };
+        fields.remove("$schema");
+        if let Some(key) = fields.keys().next() {
+            let hint = suggest::hint(key, &["passes", "patterns", "target"]);
+            return Err(bad("the recipe", format!("there is no field `{key}`"), &hint));
+        }
+        let passes = passes.into_iter().enumerate();
+        let passes = passes.map(|(at, value)| step(&format!("passes[{at}]"), value, registry));
+        Ok(Recipe { target, patterns, passes: passes.collect::<Result<_, _>>()? })
+    }
+
+    /// The JSON form, which reads as this recipe.
+    pub fn to_json(&self) -> Value {
+        let mut fields = Map::new();
+        fields.insert("target".to_owned(), json!(self.target));
+        if !self.patterns.is_empty() {
+            fields.insert("patterns".to_owned(), json!(self.patterns));
+        }
+        let passes = self.passes.iter().map(|step| match step {
+            Step::Custom(custom) if custom.json().is_null() => json!(custom.name()),
+            Step::Custom(custom) => json!({ custom.name(): custom.json() }),
+            step => serde_json::to_value(step).expect("a step is plain data"),
+        });
+        fields.insert("passes".to_owned(), passes.collect());
+        Value::Object(fields)
+    }
+}
+
+const HINT: &str = "write `{\"target\": \"ort-cpu\", \"passes\": [..]}`";
+
+fn bad(place: &str, what: String, hint: &str) -> RecipeError {
+    RecipeError::BadRule { place: place.to_owned(), what, hint: hint.to_owned() }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(place: &str, value: Value) -> Result<T, RecipeError> {
+    T::deserialize(value).map_err(|error| wrong(place, &error))
+}
+
+/// What the reader of JSON says, with a suggestion where it lists what there is.
+fn wrong(place: &str, error: &serde_json::Error) -> RecipeError {
+    let what = error.to_string();
+    let mut names = quoted(&what);
+    let hint = match (what.starts_with("unknown "), names.next()) {
+        (true, Some(found)) => suggest::hint(found, &names.collect::<Vec<_>>()),
+        _ => "`marquetry config schema` says what there is".to_owned(),
+    };
+    bad(place, what.split(", expected ").next().unwrap_or(&what).to_owned(), &hint)
+}
+
+/// What stands in backquotes.
+pub(super) fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+fn step(place: &str, value: Value, registry: &Registry) -> Result<Step, RecipeError> {
+    let (name, fields) = match &value {
+        Value::String(name) => (name.clone(), None),
+        Value::Object(object) if object.len() == 1 => {
+            let (name, fields) = object.iter().next().expect("it has one");
+            (name.clone(), Some(fields.clone()))
+        }
+        _ => {
+            let hint = "write `\"Check\"` or `{\"Place\": {\"activations\": \"UInt8\"}}`";
+            return Err(bad(place, "it is no step".to_owned(), hint));
+        }
+    };
+    let error = match Step::deserialize(&value) {
+        Ok(step) => return Ok(step),
+        Err(error) => error,
+    };
+    let told = error.to_string();
+    if told.starts_with(&format!("unknown variant `{name}`")) {
+        let empty = Value::Object(Map::new());
+        let custom = registry.json(&name, fields.as_ref().unwrap_or(&empty));
+        if let Some(custom) = custom {
+            return custom
+                .map(Step::Custom)
+                .map_err(|error| wrong(&format!("{place}.{name}"), &error));
+        }
+        let known: Vec<&str> = quoted(&told).skip(1).chain(registry.names()).collect();
+        let hint = suggest::hint(&name, &known);
+        return Err(bad(place, format!("there is no pass `{name}`"), &hint));
+    }
+    // As in RON, a name stands for itself with nothing in brackets, and the other way round.
+    let other = match &fields {
+        None => Some(json!({ name.as_str(): {} })),
+        Some(Value::Object(fields)) if fields.is_empty() => Some(json!(name)),
+        Some(_) => None,
+    };
+    match other.and_then(|other| Step::deserialize(other).ok()) {
+        Some(step) => Ok(step),
+        None => Err(wrong(&format!("{place}.{name}"), &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> (String, String) {
+        let error = Recipe::from_json(text, &Registry::builtin()).unwrap_err();
+        (error.to_string(), error.hint().unwrap_or_default())
+    }
+
+    #[test]
+    fn both_forms_say_the_same() {
+        let ron = r#"Pipeline(target: "tensorrt", patterns: ["std", "mine.pat"], passes: [
+            FoldConstants, Rewrite(rules: ["cleanup"]), Group(patterns: ["Gelu"]),
+            Place(weights: (dtype: Int4, granularity: PerBlock(32))),
+            Override(select: "op:Conv", with: Spec(dtype: UInt16, range: (min: 0))),
+            SeqMse(select: "maybe group:Linear"), Calibrate(scheme: Percentile(99.9)), Gptq,
+            Export(qdq: "out.onnx", encodings: (path: "e", version: "0.6.1"))])"#;
+        let recipe = Recipe::parse(ron).unwrap();
+        let json = serde_json::to_string(&recipe.to_json()).unwrap();
+        let back = Recipe::from_json(&json, &Registry::builtin()).unwrap();
+        assert_eq!(back.to_ron(), recipe.to_ron());
+        assert_eq!(serde_json::to_string(&back.to_json()).unwrap(), json);
+        assert_eq!(Recipe::parse(&back.to_ron()).unwrap().to_ron(), back.to_ron());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_with_its_place() {
+        let (message, hint) = error(r#"{"passes": ["Check", "Grup"]}"#);
+        assert_eq!(message, "passes[1]: there is no pass `Grup`");
+        assert_eq!(hint, "did you mean `Group`?");
+        let (message, hint) = error(r#"{"passes": [{"Place": {"activation": "UInt8"}}]}"#);
+        assert_eq!(message, "passes[0].Place: unknown field `activation`");
+        assert_eq!(hint, "did you mean `activations`?");
+        let (message, hint) = error(r#"{"pases": [], "passes": []}"#);
+        assert_eq!(
+            (&*message, &*hint),
+            ("the recipe: there is no field `pases`", "did you mean `passes`?")
+        );
+        assert_eq!(error("{\n\"passes\" 1}").0, "2:10: expected `:`");
+        assert_eq!(error("[]").0, "the recipe: it is no object");
+    }
+}
