@@ -52,7 +52,8 @@ fn run_within(
         ])"
     );
     let engine = Embedded::new(&Options::default());
-    let cx = Context { memory, ..Context::new(&engine, &samples, &Shipped, &|_| {}) };
+    let mut cx = Context::new(&engine, &samples, &Shipped, &|_| {});
+    cx.memory = memory;
     Pipeline::parse(&pipeline).unwrap().run(model, &cx)
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn plan(args: &Plan, cli: &Cli) -> Result<Answer, Failure> {
     let patterns = patterns(&args.patterns.files, &recipe, &args.pipeline);
     let instead = args.output.as_deref();
     let written = written(&recipe, instead);
-    let samples = super::args::Samples { calib: None, samples: None, batch: 1 };
+    let samples = super::args::Samples { calib: None, samples: None, batch: 1, map: Vec::new() };
     let job = Job {
         model: &args.model,
         samples: &samples,
