@@ -388,9 +388,15 @@ fn rounding_for_outputs_leaves_less_noise_in_them() {
     let pipeline = pipeline.replace("dtype: Int8", "dtype: Int4");
     let nearest = pipeline.replace("Gptq(),", "");
     assert_ne!(nearest, pipeline);
-    let (before, after) = (noise(&case, &nearest), noise(&case, &pipeline));
-    eprintln!("{before:?} became {after:?}");
-    assert!(before.iter().zip(&after).all(|(before, after)| *after < 0.8 * before), "{after:?}");
+    let before = noise(&case, &nearest);
+    let becomes = |pipeline: &str, most: f64| {
+        let after = noise(&case, pipeline);
+        eprintln!("{before:?} became {after:?}");
+        assert!(before.iter().zip(&after).all(|(before, after)| *after < most * before));
+    };
+    becomes(&pipeline.replace("Gptq()", "Gptq(candidates: 1)"), 0.8);
+    // Five samples tell little of which of many grids is better for others, but none may be worse.
+    becomes(&pipeline, 1.0);
 }
 
 #[test]

@@ -52,13 +52,15 @@ fn run_within(
         ])"
     );
     let engine = Embedded::new(&Options::default());
-    let mut cx = Context::new(&engine, &samples, &Shipped, &|_| {});
-    cx.memory = memory;
+    let cx = Context::new(&engine, &samples, &Shipped, &|_| {}).with_memory(memory);
     Pipeline::parse(&pipeline).unwrap().run(model, &cx)
 }
 
-/// The encodings and the weights that a run left.
-fn left(state: &State) -> (Vec<(ValueId, Option<Encoding>)>, Vec<Vec<f32>>) {
+/// The encodings of sites, and the weights.
+type Left = (Vec<(ValueId, Option<Encoding>)>, Vec<Vec<f32>>);
+
+/// What a run left.
+fn left(state: &State) -> Left {
     let sites = state.plan.sites().map(|(value, site)| (value, site.encoding.clone())).collect();
     let weights = state.plan.sites().filter_map(|(value, _)| {
         let constant = state.model.graph.value(value).constant.as_ref()?;

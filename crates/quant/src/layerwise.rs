@@ -20,7 +20,7 @@ pub(crate) mod search;
 mod squared;
 
 pub use checkpoint::Checkpoints;
-pub(crate) use checkpoint::{Entry, Store};
+pub(crate) use checkpoint::{Entries, Entry, Store};
 pub(crate) use direct::Direct;
 pub use direct::Loss;
 pub(crate) use gram::Gram;

@@ -209,10 +209,10 @@ impl Standard {
         };
         let gptq = self.gptq.unwrap_or(few && own);
         // Rounding with feedback tries candidates itself, but for scales of blocks.
-        let apart = match self.granularity {
-            WeightGranularity::PerTensor | WeightGranularity::PerChannel => false,
-            _ => true,
-        };
+        let apart = !matches!(
+            self.granularity,
+            WeightGranularity::PerTensor | WeightGranularity::PerChannel
+        );
         match self.seq_mse {
             Some(0) => {}
             Some(candidates) => passes.push(Step::SeqMse(SeqMse { candidates, ..seq_mse })),

@@ -321,8 +321,8 @@ fn sum<I: Isa, const R: usize, const V: usize>(isa: I, this: &mut Shifted<'_>, a
     let ops = isa.f32();
     let lanes = ops.len();
     let mut sums = [[ops.zero(); V]; R];
-    for row in 0..R {
-        sums[row] = [ops.splat(this.bias[row]); V];
+    for (sums, &bias) in sums.iter_mut().zip(&this.bias[..R]) {
+        *sums = [ops.splat(bias); V];
     }
     for (&offset, weights) in this.offsets.iter().zip(this.weights.as_chunks::<R>().0) {
         let planes = &this.planes[offset + at..][..V * lanes];
@@ -337,9 +337,9 @@ fn sum<I: Isa, const R: usize, const V: usize>(isa: I, this: &mut Shifted<'_>, a
             }
         }
     }
-    for row in 0..R {
-        for vector in 0..V {
-            ops.store(sums[row][vector], &mut this.sums[row * this.stride + at + vector * lanes..]);
+    for (row, sums) in sums.into_iter().enumerate() {
+        for (vector, sum) in sums.into_iter().enumerate() {
+            ops.store(sum, &mut this.sums[row * this.stride + at + vector * lanes..]);
         }
     }
     V

@@ -62,6 +62,9 @@ pub(crate) struct Entry<T> {
     pub(crate) decision: T,
 }
 
+/// Layers that were decided, with their weights on their grids.
+pub(crate) type Entries<T> = Vec<(Entry<T>, Tensor)>;
+
 #[derive(Serialize, Deserialize)]
 struct Rows {
     rows: Vec<u64>,
@@ -88,7 +91,7 @@ impl<'a> Store<'a> {
     pub(crate) fn read<T: DeserializeOwned>(
         &self,
         level: usize,
-    ) -> Result<Option<Vec<(Entry<T>, Tensor)>>, PassError> {
+    ) -> Result<Option<Entries<T>>, PassError> {
         let path = self.decisions(level);
         let Some((entries, graph)) = self.load::<Vec<Entry<T>>>(&path)? else { return Ok(None) };
         let with = entries.into_iter().map(|entry| {

@@ -3,7 +3,7 @@
 use marquetry_ir::ValueId;
 use serde::{Deserialize, Serialize};
 
-use super::layers::{self, Decision, Seen, Subject, Walk, Wants, whole_range};
+use super::layers::{self, Candidates, Decision, Seen, Subject, Walk, Wants, whole_range};
 use super::weights::numeric;
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::label;
@@ -85,6 +85,8 @@ struct Tally {
     signal: f64,
     /// Output channels that were rounded with feedback.
     channels: usize,
+    /// What candidates cost, and which were chosen, where some were tried.
+    curve: Option<Candidates>,
 }
 
 impl Pass for Gptq {
@@ -154,7 +156,7 @@ impl Pass for Gptq {
                 true => (tally.nearest / tally.signal, tally.chosen / tally.signal),
                 false => (0.0, 0.0),
             };
-            Ok((Decision { encoding, freeze: true, reason, off, curve: None }, back))
+            Ok((Decision { encoding, freeze: true, reason, off, curve: tally.curve }, back))
         })?;
         if let Some(paused) = state.paused.as_ref().filter(|paused| !paused.decided) {
             return Ok(Summary::new(self, paused.to_string()));
@@ -212,11 +214,12 @@ impl Gptq {
         // Fewer rows than elements are fitted by many a grid, and say nothing of other rows.
         let candidates = if gram.rows() >= layer.depth as u64 { self.candidates } else { 1 };
         let mut tried = vec![self.round(subject, &feedback, given.clone(), candidates)?];
-        if tried[0].0 != given {
+        let curve = tried[0].curve.take();
+        if tried[0].encoding != given {
             tried.push(self.round(subject, &feedback, given, 1)?);
         }
         let mut attempts = Vec::new();
-        for (encoding, fed) in tried {
+        for Fed { encoding, rows: fed, .. } in tried {
             let nearest =
                 fake_quantize(subject.weight, &layer.dims, &encoding, Rounding::HalfEven)?;
             let nearest = layer.to_rows(&nearest);
@@ -225,7 +228,7 @@ impl Gptq {
         }
         let signal = losses(layer, &judge, &weight).iter().sum();
         let (encoding, rows, tally) = best(layer, attempts, signal)?;
-        Ok((encoding, layer.to_constant(&rows), tally))
+        Ok((encoding, layer.to_constant(&rows), Tally { curve, ..tally }))
     }
 
     fn how(&self) -> How {
@@ -240,7 +243,7 @@ impl Gptq {
         feedback: &Feedback,
         given: Encoding,
         candidates: u32,
-    ) -> Result<(Encoding, Vec<f32>), NumericError> {
+    ) -> Result<Fed, NumericError> {
         let layer = subject.layer;
         let cells = layer.cells(given.granularity)?;
         let mut tried = match given.granularity {
@@ -256,6 +259,7 @@ impl Gptq {
             tried.iter().map(|encoding| Points::of(encoding, Rounding::HalfEven)).collect()
         };
         let mut rounded = feedback.round(layer, subject.weight, &cells, &points(&tried)?)?;
+        let mut curve = None;
         if tried.len() > 1 && subject.spec.granularity == Granularity::PerTensor {
             // One scale for all outputs: the one of the least sum.
             let sum = |losses: &Vec<f64>| losses.iter().sum::<f64>();
@@ -263,6 +267,8 @@ impl Gptq {
                 sum(&rounded.losses[a]).total_cmp(&sum(&rounded.losses[b]))
             };
             let best = (0..tried.len()).min_by(of).unwrap_or(0);
+            curve =
+                Some((rounded.losses.iter().map(|losses| vec![sum(losses)]).collect(), vec![best]));
             tried = vec![tried.swap_remove(best)];
             rounded = feedback.round(layer, subject.weight, &cells, &points(&tried)?)?;
         }
@@ -272,9 +278,18 @@ impl Gptq {
                 let cell = cells[output * layer.depth] as usize;
                 encoding.cells[cell] = tried[best].cells[cell];
             }
+            curve = Some((rounded.losses, rounded.best));
         }
-        Ok((encoding, rounded.rows))
+        Ok(Fed { encoding, rows: rounded.rows, curve })
     }
+}
+
+/// A weight that was rounded with feedback.
+struct Fed {
+    encoding: Encoding,
+    rows: Vec<f32>,
+    /// What candidates cost, and which were chosen, where some were tried.
+    curve: Option<Candidates>,
 }
 
 /// A weight on one grid, each output to the nearest points and with feedback, in rows, and what either

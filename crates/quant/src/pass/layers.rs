@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::weights::{name, numeric, read};
 use super::{Context, Curve, PassError, Paused, State};
 use crate::kernel::label;
-use crate::layerwise::{Checkpoints, Entry, Gram, Layer, Store, levels, search};
+use crate::layerwise::{Checkpoints, Entries, Entry, Gram, Layer, Store, levels, search};
 use crate::plan::{Reason, Role};
 use crate::select::Selector;
 use crate::{Compat, Encoding, Granularity, Scheme, Spec, statistics};
@@ -50,9 +50,11 @@ pub(super) struct Decision {
     pub(super) reason: String,
     /// How far outputs are off without the pass, and with it.
     pub(super) off: (f64, f64),
-    /// What candidates cost, and which were chosen.
-    pub(super) curve: Option<(Vec<Vec<f64>>, Vec<usize>)>,
+    pub(super) curve: Option<Candidates>,
 }
+
+/// What each candidate costs every channel or block, and the candidate that was chosen for it.
+pub(super) type Candidates = (Vec<Vec<f64>>, Vec<usize>);
 
 /// A layer with its weight.
 pub(super) struct Subject<'a> {
@@ -99,7 +101,7 @@ pub(super) type Decide<'d> =
     dyn FnMut(&Subject<'_>, &Seen) -> Result<(Decision, Vec<f32>), PassError> + 'd;
 
 /// Decisions about a level, each with the weight that later levels are computed with.
-type Decided = Vec<(Entry<Decision>, Tensor)>;
+type Decided = Entries<Decision>;
 
 impl Walk<'_> {
     /// Shows every layer, behind earlier layers whose weights are on their grids already, and takes the
@@ -172,9 +174,13 @@ impl Walk<'_> {
             // Only this level is looked at, and nothing is decided.
             wanted.truncate(first + 1);
             let span = shard.span(samples).map_err(PassError::Statistics)?;
-            let mut sweep = levels::Levels::new(self.pass, cx, &graph, order, wanted, first, span)?;
             let mut gathered = self.gathered(state, &levels[first], samples);
-            sweep.advance(&graph, false, &mut see(&state.model.graph, &mut gathered))?;
+            // There may be more parts than samples.
+            if !span.is_empty() {
+                let mut sweep =
+                    levels::Levels::new(self.pass, cx, &graph, order, wanted, first, span)?;
+                sweep.advance(&graph, false, &mut see(&state.model.graph, &mut gathered))?;
+            }
             let grams: Vec<&mut Gram> =
                 gathered.iter_mut().flat_map(|(_, seen)| seen.grams()).collect();
             let grams: Vec<&Gram> = grams.into_iter().map(|gram| &*gram).collect();
