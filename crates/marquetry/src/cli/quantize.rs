@@ -20,6 +20,13 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
         return Ok(Answer::new(recipe, json));
     }
     let pipeline = Pipeline::parse(&recipe).map_err(|error| refused(Exit::Usage, &error))?;
+    // Whoever drives the parts would wait for ever for a level that is decided.
+    let goes_by_levels = pipeline.names().any(|name| ["SeqMse", "Gptq"].contains(&name));
+    if args.choices.shard.is_some() && !goes_by_levels {
+        let what = "nothing goes level by level here, so that there is nothing to share";
+        return Err(Failure::new(Exit::Usage, "bad_shard", what)
+            .hint("add `--gptq` or `--seq-mse`, or ask for weights of four bits"));
+    }
     let encodings = encodings(args.encodings.as_deref()).map(|file| file.path);
     let outputs = [&args.output].into_iter().chain(&encodings).map(PathBuf::as_path).collect();
     let Choices { samples, patterns, stats, seq_mse, bias_correction, .. } = &args.choices;
