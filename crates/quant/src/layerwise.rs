@@ -7,6 +7,7 @@
 //! [`levels::sweep`] goes through the model once: the layers of a level depend on earlier levels only.
 
 mod checkpoint;
+mod descent;
 mod direct;
 mod exact;
 mod factor;
@@ -21,6 +22,7 @@ mod squared;
 
 pub use checkpoint::Checkpoints;
 pub(crate) use checkpoint::{Entries, Entry, Store};
+pub(crate) use descent::Descent;
 pub(crate) use direct::Direct;
 pub use direct::Loss;
 pub(crate) use gram::Gram;

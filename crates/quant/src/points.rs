@@ -71,6 +71,17 @@ impl Points {
         }
     }
 
+    /// The point of another cell that the same integer means as `x` here.
+    pub(crate) fn on(self, x: f32, other: Points) -> f32 {
+        match (self, other) {
+            (Points::Even { scale, .. }, Points::Even { scale: to, .. })
+            | (Points::Wide { scale, .. }, Points::Wide { scale: to, .. }) => {
+                other.nearest(x / scale * to)
+            }
+            _ => other.nearest(x),
+        }
+    }
+
     /// What each element loses.
     pub(crate) fn lost(self, elements: &[f32], lost: &mut Vec<f32>) {
         match self {

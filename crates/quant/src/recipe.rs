@@ -120,8 +120,9 @@ pub struct Standard {
     /// Whether weights are rounded so that outputs change least, which runs the samples once more; where
     /// left out, where they have at most four bits, samples are run, and the numbers are ours.
     pub gptq: Option<bool>,
-    /// Whether biases make up for what rounding weights adds to the means of outputs.
-    pub bias_correction: bool,
+    /// Whether biases make up for what rounding weights adds to the means of outputs; where left out,
+    /// where weights have at most four bits, samples are run, and the numbers are ours.
+    pub bias_correction: Option<bool>,
     /// Where levels of `SeqMse` and `Gptq` are kept that are decided.
     pub checkpoints: Option<Checkpoints>,
     /// A file of statistics to take the ranges from.
@@ -150,7 +151,7 @@ impl Standard {
             adjust_weights: false,
             seq_mse: None,
             gptq: None,
-            bias_correction: false,
+            bias_correction: None,
             checkpoints: None,
             statistics: None,
             qdq: qdq.into(),
@@ -236,7 +237,8 @@ impl Standard {
             ..Calibrate::default()
         }));
         let correction = BiasCorrection { samples: self.samples };
-        passes.extend(self.bias_correction.then_some(Step::BiasCorrection(correction)));
+        let correct = self.bias_correction.unwrap_or(few && own);
+        passes.extend(correct.then_some(Step::BiasCorrection(correction)));
         passes.extend([Step::QuantizeBias, Step::Check, Step::Export(export)]);
         Recipe { target: self.target.clone(), patterns: Vec::new(), passes }
     }

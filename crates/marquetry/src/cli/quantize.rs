@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
     let encodings = encodings(args.encodings.as_deref()).map(|file| file.path);
     let outputs = [&args.output].into_iter().chain(&encodings).map(PathBuf::as_path).collect();
     let Choices { samples, patterns, stats, seq_mse, bias_correction, .. } = &args.choices;
-    let again = *bias_correction
+    let again = *bias_correction == Some(true)
         || seq_mse.is_some_and(|candidates| candidates > 0)
         || gptq(&args.choices) == Some(true);
     let reads = stats.iter().map(PathBuf::as_path).collect();

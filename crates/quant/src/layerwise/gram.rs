@@ -125,6 +125,14 @@ impl Gram {
         numbers
     }
 
+    /// Adds the rows of another one of the same columns and blocks.
+    pub(crate) fn merge(&mut self, other: &Gram) {
+        let tiles = self.blocks.iter_mut().flat_map(|block| &mut block.tiles);
+        let others = other.blocks.iter().flat_map(|block| &block.tiles);
+        tiles.zip(others).for_each(|(tile, other)| tile.sums.merge(&other.sums));
+        self.rows += other.rows;
+    }
+
     /// Adds what another one of the same columns and blocks holds; `None` if it cannot be of these.
     pub(crate) fn merge_numbers(&mut self, numbers: &Numbers, rows: u64) -> Option<()> {
         let tiles = || self.blocks.iter().flat_map(|block| &block.tiles);

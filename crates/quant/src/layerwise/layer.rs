@@ -152,6 +152,28 @@ impl Layer {
         constant
     }
 
+    /// A product with a transposed matrix, for tests of what is done with its numbers.
+    #[cfg(test)]
+    pub(crate) fn of_matrix(outputs: usize, depth: usize) -> Layer {
+        let mut graph = Graph::new("test", marquetry_ir::Opsets::default());
+        let input = graph.add_value("x", None).unwrap();
+        let weight = graph.add_value("w", None).unwrap();
+        let node = Node::new("", "Gemm");
+        let node = graph.add_node(node, &[Some(input), Some(weight)], &[]).unwrap();
+        Layer {
+            node,
+            input,
+            weight,
+            dims: vec![outputs, depth],
+            groups: 1,
+            outputs,
+            depth,
+            output_stride: depth,
+            depth_stride: 1,
+            reads: Reads::Rows,
+        }
+    }
+
     /// The cell of the scale grid of every element, in rows.
     pub(crate) fn cells(&self, granularity: Granularity) -> Result<Vec<u32>, NumericError> {
         let grid = Grid::new(&self.dims, granularity)?;

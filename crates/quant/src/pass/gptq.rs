@@ -1,16 +1,17 @@
 //! Gptq: weights are rounded so that each element makes up for what those before it lost.
 
+mod fit;
+
 use marquetry_ir::ValueId;
 use serde::{Deserialize, Serialize};
 
+use self::fit::{Fit, Way, choose};
 use super::layers::{self, Candidates, Decision, Seen, Subject, Walk, Wants, whole_range};
 use super::weights::numeric;
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::label;
-use crate::layerwise::feedback::{Feedback, How};
-use crate::layerwise::search::{losses, parts};
-use crate::layerwise::{Checkpoints, Layer, Squared};
-use crate::points::Points;
+use crate::layerwise::search::losses;
+use crate::layerwise::{Checkpoints, Squared};
 use crate::qdq::{Rounding, fake_quantize};
 use crate::{Compat, Encoding, Granularity, NumericError, Selector};
 
@@ -25,8 +26,9 @@ const APART: usize = 4;
 /// and what rounding one does to the output is taken back by those that follow (Frantar et al.,
 /// "GPTQ", 2023; Chee et al., "QuIP", 2023, for the form with G = R·D·Rᵀ).
 ///
-/// Every fourth sample is kept apart: an output channel whose error there does not fall keeps the
-/// nearest grid points. The model holds the rounded weights afterwards: what it was is in
+/// Every fourth sample is kept apart, and says for each output channel which scale, and whether
+/// rounding with feedback or to the nearest grid points is best. What was chosen is then fitted to all
+/// samples. The model holds the rounded weights afterwards: what it was is in
 /// [`State::original`].
 ///
 /// It stands before `Calibrate`, which then leaves these weights, or behind it, and before
@@ -35,16 +37,19 @@ const APART: usize = 4;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gptq {
-    /// What is added to the diagonal of G, as a share of its mean: the more, the less rounding trusts
-    /// that other samples are like these.
+    /// The least that is added to the diagonal of G, as a share of its mean: the more, the less rounding
+    /// trusts that other samples are like these. Where samples kept apart are better off with ten, a
+    /// hundred or a thousand times as much, that is taken.
     pub damping: f64,
     /// Whether inputs with much energy are rounded first (`act_order` elsewhere).
     pub by_energy: bool,
     /// How many parts of the range are tried for each weight with a scale per tensor or channel; the one
     /// whose rounded weight costs least is taken, if it does so on the samples kept apart, too. 1 keeps
-    /// the scales that there are, and so do an encoding that is frozen and fewer rows than the weight
-    /// has.
+    /// the scales that there are, and so does an encoding that is frozen.
     pub candidates: u32,
+    /// How many rounds of refinement follow, over all elements and, between two of them, over all scales;
+    /// 0 for none.
+    pub refine: u32,
     /// How many samples are run; all where left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<usize>,
@@ -66,6 +71,7 @@ impl Default for Gptq {
             damping: 0.01,
             by_energy: true,
             candidates: 20,
+            refine: 4,
             samples: None,
             exclude: Vec::new(),
             checkpoints: None,
@@ -204,149 +210,50 @@ impl Gptq {
             return Ok((given, back, Tally::default()));
         }
         let Seen::Gram(gram, apart) = seen else { unreachable!("a Gram matrix was asked for") };
-        let judge = Squared::new(layer, apart.as_ref().unwrap_or(gram));
         let weight = layer.to_rows(subject.weight);
+        let judge = Squared::new(layer, apart.as_ref().unwrap_or(gram));
         let lost = |rows: &[f32]| {
             let error: Vec<f32> = weight.iter().zip(rows).map(|(w, back)| w - back).collect();
             losses(layer, &judge, &error)
         };
-        let feedback = Feedback::new(gram, self.how());
-        // Fewer rows than elements are fitted by many a grid, and say nothing of other rows.
-        let candidates = if gram.rows() >= layer.depth as u64 { self.candidates } else { 1 };
-        let mut tried = vec![self.round(subject, &feedback, given.clone(), candidates)?];
-        let curve = tried[0].curve.take();
-        if tried[0].encoding != given {
-            tried.push(self.round(subject, &feedback, given, 1)?);
-        }
-        let mut attempts = Vec::new();
-        for Fed { encoding, rows: fed, .. } in tried {
-            let nearest =
-                fake_quantize(subject.weight, &layer.dims, &encoding, Rounding::HalfEven)?;
-            let nearest = layer.to_rows(&nearest);
-            let (of_nearest, of_fed) = (lost(&nearest), lost(&fed));
-            attempts.push(Attempt { encoding, nearest, fed, of_nearest, of_fed });
-        }
-        let signal = losses(layer, &judge, &weight).iter().sum();
-        let (encoding, rows, tally) = best(layer, attempts, signal)?;
-        Ok((encoding, layer.to_constant(&rows), Tally { curve, ..tally }))
-    }
-
-    fn how(&self) -> How {
-        How { damping: self.damping, by_energy: self.by_energy }
-    }
-
-    /// Rounds with feedback, onto the grid that is given or, if candidates are to be tried, onto the one
-    /// that costs least.
-    fn round(
-        &self,
-        subject: &Subject<'_>,
-        feedback: &Feedback,
-        given: Encoding,
-        candidates: u32,
-    ) -> Result<Fed, NumericError> {
-        let layer = subject.layer;
-        let cells = layer.cells(given.granularity)?;
-        let mut tried = match given.granularity {
-            Granularity::PerTensor | Granularity::PerChannel(_)
-                if candidates > 1 && !subject.frozen =>
-            {
-                parts(subject.spec, &given, candidates)
-            }
-            // Scales of blocks depend on each other, as each takes over what those before it lost.
-            _ => vec![given],
+        let ways = Fit::ways(self, subject, &given);
+        let fit = match apart {
+            Some(_) => Fit::damped(self, subject, &weight, gram, &given, &lost)?,
+            None => Fit::new(self, subject, &weight, gram, self.damping),
         };
-        let points = |tried: &[Encoding]| -> Result<Vec<Vec<Points>>, NumericError> {
-            tried.iter().map(|encoding| Points::of(encoding, Rounding::HalfEven)).collect()
+        let rounded: Result<Vec<_>, _> = ways.iter().map(|&way| fit.round(way, &given)).collect();
+        let mut rounded = rounded?;
+        let judged: Vec<Vec<f64>> = rounded.iter().map(|one| lost(&one.rows)).collect();
+        let chosen = choose(layer, given.is_per_tensor(), &judged);
+        let mut tally = Tally {
+            nearest: judged[0].iter().sum(),
+            chosen: chosen.iter().enumerate().map(|(output, &at)| judged[at][output]).sum(),
+            signal: losses(layer, &judge, &weight).iter().sum(),
+            channels: chosen.iter().filter(|&&at| ways[at] != Way::Plain).count(),
+            curve: rounded.last_mut().and_then(|last| last.curve.take()),
         };
-        let mut rounded = feedback.round(layer, subject.weight, &cells, &points(&tried)?)?;
-        let mut curve = None;
-        if tried.len() > 1 && subject.spec.granularity == Granularity::PerTensor {
-            // One scale for all outputs: the one of the least sum.
-            let sum = |losses: &Vec<f64>| losses.iter().sum::<f64>();
-            let of = |&a: &usize, &b: &usize| {
-                sum(&rounded.losses[a]).total_cmp(&sum(&rounded.losses[b]))
-            };
-            let best = (0..tried.len()).min_by(of).unwrap_or(0);
-            curve =
-                Some((rounded.losses.iter().map(|losses| vec![sum(losses)]).collect(), vec![best]));
-            tried = vec![tried.swap_remove(best)];
-            rounded = feedback.round(layer, subject.weight, &cells, &points(&tried)?)?;
-        }
-        let mut encoding = tried.last().cloned().expect("something is tried");
-        if tried.len() > 1 {
-            for (output, &best) in rounded.best.iter().enumerate() {
-                let cell = cells[output * layer.depth] as usize;
-                encoding.cells[cell] = tried[best].cells[cell];
+        tally.curve = tally.curve.filter(|_| ways.last() == Some(&Way::Fed));
+        if let Some(apart) = apart {
+            // Whose word was needed to choose is as good as the others to round by.
+            let mut all = gram.clone();
+            all.merge(apart);
+            let fit = Fit::new(self, subject, &weight, &all, fit.damping);
+            for (at, &way) in ways.iter().enumerate().filter(|(at, _)| chosen.contains(at)) {
+                rounded[at] = fit.round(way, &given)?;
             }
-            curve = Some((rounded.losses, rounded.best));
         }
-        Ok(Fed { encoding, rows: rounded.rows, curve })
-    }
-}
-
-/// A weight that was rounded with feedback.
-struct Fed {
-    encoding: Encoding,
-    rows: Vec<f32>,
-    /// What candidates cost, and which were chosen, where some were tried.
-    curve: Option<Candidates>,
-}
-
-/// A weight on one grid, each output to the nearest points and with feedback, in rows, and what either
-/// costs on samples that are kept apart.
-struct Attempt {
-    encoding: Encoding,
-    nearest: Vec<f32>,
-    fed: Vec<f32>,
-    of_nearest: Vec<f64>,
-    of_fed: Vec<f64>,
-}
-
-impl Attempt {
-    /// The least loss of an output.
-    fn least(&self, output: usize) -> f64 {
-        self.of_nearest[output].min(self.of_fed[output])
-    }
-}
-
-/// What is best, output by output where outputs have scales of their own. The last attempt is the one
-/// on the grid that was given.
-fn best(
-    layer: &Layer,
-    mut attempts: Vec<Attempt>,
-    signal: f64,
-) -> Result<(Encoding, Vec<f32>, Tally), NumericError> {
-    let given = attempts.last().expect("something was tried");
-    let nearest = given.of_nearest.iter().sum();
-    let mut tally = Tally { signal, nearest, ..Tally::default() };
-    let mut encoding = given.encoding.clone();
-    if encoding.is_per_tensor() {
-        let sum = |attempt: &Attempt| (0..layer.outputs).map(|at| attempt.least(at)).sum::<f64>();
-        attempts.sort_by(|a, b| sum(a).total_cmp(&sum(b)));
-        attempts.truncate(1);
-        encoding = attempts[0].encoding.clone();
-    }
-    let cells = layer.cells(encoding.granularity)?;
-    let mut rows = Vec::with_capacity(layer.outputs * layer.depth);
-    for output in 0..layer.outputs {
-        let row = output * layer.depth..(output + 1) * layer.depth;
-        // The first of the least.
-        let of = |a: &&Attempt, b: &&Attempt| a.least(output).total_cmp(&b.least(output));
-        let attempt = attempts.iter().min_by(of).expect("something was tried");
-        let fed = attempt.of_fed[output] < attempt.of_nearest[output];
-        rows.extend_from_slice(if fed {
-            &attempt.fed[row.clone()]
-        } else {
-            &attempt.nearest[row.clone()]
-        });
-        if attempts.len() > 1 {
-            let cell = cells[row.start] as usize;
-            encoding.cells[cell] = attempt.encoding.cells[cell];
+        let mut encoding = rounded[chosen.first().copied().unwrap_or(0)].encoding.clone();
+        let cells = layer.cells(encoding.granularity)?;
+        let mut rows = Vec::with_capacity(weight.len());
+        for (output, &at) in chosen.iter().enumerate() {
+            let row = output * layer.depth..(output + 1) * layer.depth;
+            for &cell in &cells[row.clone()] {
+                encoding.cells[cell as usize] = rounded[at].encoding.cells[cell as usize];
+            }
+            rows.extend_from_slice(&rounded[at].rows[row]);
         }
-        tally.chosen += attempt.least(output);
-        tally.channels += usize::from(fed);
+        Ok((encoding, layer.to_constant(&rows), tally))
     }
-    Ok((encoding, rows, tally))
 }
 
 /// The encoding with its low-power scales.
