@@ -212,6 +212,7 @@ fn lost(state: &State, layer: &str, folder: &Path, weight: &[f32]) -> f64 {
 
 #[test]
 fn our_choices_lose_no_more_than_any_candidate() {
+    let mut refined = 0;
     for folder in folders() {
         let name = folder.file_name().unwrap().to_str().unwrap();
         let text = fs::read_to_string(folder.join("result.json")).unwrap();
@@ -230,6 +231,16 @@ fn our_choices_lose_no_more_than_any_candidate() {
         };
         assert!(site.frozen);
         let ours = lost(&state, weight.name(), &folder, &back(&state));
+        let finer = run(&folder, &granularity, 4, "SeqMse(refine: 9)");
+        let finer = lost(&finer, weight.name(), &folder, &back(&finer));
+        match matches!(granularity.as_str(), "PerChannel" | "PerTensor") {
+            true => {
+                assert!(finer <= ours * 1.000_001, "{name}: {finer}, without refinement {ours}");
+                refined += usize::from(finer < 0.99 * ours);
+            }
+            // Blocks are judged alone, and low-power scales are not refined.
+            false => assert!(finer <= ours * 1.05, "{name}: {finer}, without refinement {ours}"),
+        }
         let coarse = run(&folder, &granularity, 4, "Calibrate()");
         let whole = lost(&coarse, weight.name(), &folder, &back(&coarse));
         assert!(ours <= whole * 1.000_001, "{name}: {ours}, the whole range {whole}");
@@ -241,6 +252,7 @@ fn our_choices_lose_no_more_than_any_candidate() {
             assert!((said - ours).abs() < 1e-3 * ours, "{name}: said {said}, run {ours}");
         }
     }
+    assert!(refined > 0, "no model gains from finer parts");
 }
 
 #[test]
@@ -266,6 +278,15 @@ fn feedback_loses_less_than_rounding_to_nearest() {
         let plain = lost(&nearest, layer, &folder, &rounded.unwrap());
         let fed_back = lost(&nearest, layer, &folder, &held);
         assert!(fed_back < plain, "{name}: {fed_back}, to nearest {plain}");
+        // On its own it chooses scales, too, of blocks and low-power blocks as well.
+        let alone = run(&folder, &granularity, 4, "Gptq()");
+        let encoding = alone.plan.get(weight).unwrap().encoding.as_ref().unwrap();
+        let held = alone.model.graph.value(weight).constant.as_ref().unwrap().f32s().unwrap();
+        let again = fake_quantize(&held, original.dims(), encoding, Rounding::HalfEven).unwrap();
+        assert_eq!(again[..], held[..], "{name}");
+        let chosen = lost(&nearest, layer, &folder, &held);
+        assert!(chosen < plain, "{name}: {chosen} alone, to nearest {plain}");
+        assert!(!alone.curves.is_empty(), "{name}: nothing was tried");
     }
 }
 

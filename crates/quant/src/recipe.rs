@@ -113,9 +113,8 @@ pub struct Standard {
     /// Whether scales of weights are raised where a 32-bit accumulator needs it.
     pub adjust_weights: bool,
     /// How many parts of the range of each weight are tried by what its outputs lose, 0 for none; where
-    /// left out, 20 where weights have at most four bits, samples are run, the numbers are ours, and
-    /// rounding that makes up for errors does not choose the range itself, as it does where a scale
-    /// belongs to a channel or a tensor.
+    /// left out, 20 where weights have at most four bits, samples are run, the numbers are ours, and no
+    /// rounding that makes up for errors follows, which chooses ranges itself.
     pub seq_mse: Option<u32>,
     /// Whether weights are rounded so that outputs change least, which runs the samples once more; where
     /// left out, where they have at most four bits, samples are run, and the numbers are ours.
@@ -209,15 +208,10 @@ impl Standard {
             ..SeqMse::default()
         };
         let gptq = self.gptq.unwrap_or(few && own);
-        // Rounding with feedback tries candidates itself, but for scales of blocks.
-        let apart = !matches!(
-            self.granularity,
-            WeightGranularity::PerTensor | WeightGranularity::PerChannel
-        );
         match self.seq_mse {
             Some(0) => {}
             Some(candidates) => passes.push(Step::SeqMse(SeqMse { candidates, ..seq_mse })),
-            None if few && own && (apart || !gptq) => passes.push(Step::SeqMse(seq_mse)),
+            None if few && own && !gptq => passes.push(Step::SeqMse(seq_mse)),
             None => {}
         }
         if gptq {

@@ -44,6 +44,8 @@ fn strips(layer: &Layer) -> Vec<Range<usize>> {
 pub(crate) struct Search {
     /// How many parts of the whole range are tried.
     pub(crate) candidates: u32,
+    /// How many more are tried between the neighbours of the best one.
+    pub(crate) refine: u32,
     /// Whose choices are made where there is more than one opinion.
     pub(crate) compat: Compat,
 }
@@ -59,14 +61,15 @@ pub(crate) struct Chosen {
     pub(crate) losses: Vec<Vec<f64>>,
     /// The candidate of every cell.
     pub(crate) best: Vec<usize>,
+    /// The loss of what was chosen, of all cells together.
+    pub(crate) least: f64,
 }
 
 impl Chosen {
     /// The loss of the whole range and that of what was chosen.
     pub(crate) fn gain(&self) -> (f64, f64) {
         let whole = self.losses.last().map_or(0.0, |losses| losses.iter().sum());
-        let best = self.best.iter().enumerate().map(|(cell, &at)| self.losses[at][cell]).sum();
-        (whole, best)
+        (whole, self.least)
     }
 }
 
@@ -96,17 +99,14 @@ pub(crate) fn search(
         tried.iter().map(|encoding| Points::of(encoding, rounding)).collect();
     let block = layer.block(plain.granularity).max(1);
     let judged = Judged { layer, rows: layer.to_rows(constant), units: &units, block, cost };
-    let losses: Vec<Vec<f64>> = judged
-        .losses(&points?)
-        .into_iter()
-        .map(|unit| {
-            let mut sums = vec![0.0; slots];
-            for (at, loss) in unit.into_iter().enumerate() {
-                sums[if apart { at } else { units[at] }] += loss;
-            }
-            sums
-        })
-        .collect();
+    let summed = |unit: Vec<f64>| {
+        let mut sums = vec![0.0; slots];
+        for (at, loss) in unit.into_iter().enumerate() {
+            sums[if apart { at } else { units[at] }] += loss;
+        }
+        sums
+    };
+    let losses: Vec<Vec<f64>> = judged.losses(&points?).into_iter().map(summed).collect();
     let mut best: Vec<usize> = (0..slots).map(|slot| first_least(&losses, slot)).collect();
     if apart {
         // Each output's choice is shown to the one quantizer, which keeps the widest.
@@ -114,7 +114,31 @@ pub(crate) fn search(
         best.iter_mut().for_each(|choice| *choice = widest);
     }
     let choice = |cell: usize| best.get(if apart { 0 } else { cell }).copied().unwrap_or(0);
-    let cells: Vec<Cell> = (0..count).map(|cell| tried[choice(cell)].cells[cell]).collect();
+    let mut cells: Vec<Cell> = (0..count).map(|cell| tried[choice(cell)].cells[cell]).collect();
+    let mut least: Vec<f64> = best.iter().enumerate().map(|(at, &it)| losses[it][at]).collect();
+    if how.refine > 0 && how.compat == Compat::Default {
+        let finer: Vec<Encoding> = (1..=how.refine)
+            .map(|at| {
+                // From one neighbour to the other.
+                let step = f64::from(2 * at) / f64::from(how.refine + 1) - 1.0;
+                let grid = |cell: usize| {
+                    let part = (choice(cell) as f64 + 1.0 + step) / f64::from(how.candidates);
+                    let end = |end: f64| (end * part) as f32;
+                    grid_of_range(&plain, end(whole.min(cell)), end(whole.max(cell)))
+                };
+                Encoding::new(&plain, whole.shape.clone(), (0..count).map(grid).collect())
+            })
+            .collect();
+        let points: Result<Vec<Vec<Points>>, NumericError> =
+            finer.iter().map(|encoding| Points::of(encoding, rounding)).collect();
+        for (encoding, unit) in finer.iter().zip(judged.losses(&points?)) {
+            for (cell, loss) in summed(unit).into_iter().enumerate() {
+                if loss < least[cell] {
+                    (least[cell], cells[cell]) = (loss, encoding.cells[cell]);
+                }
+            }
+        }
+    }
     let encoding = match (spec.granularity, how.compat) {
         (Granularity::Lpbq { channel, .. }, Compat::Default) => {
             let start = Encoding::new(spec, whole.shape.clone(), whole.cells.clone());
@@ -126,7 +150,7 @@ pub(crate) fn search(
         Compat::Default => encoding.clone(),
         Compat::Aimet => Encoding::new(&plain, whole.shape.clone(), cells),
     };
-    Ok(Chosen { encoding, behind, losses, best })
+    Ok(Chosen { encoding, behind, losses, best, least: least.iter().sum() })
 }
 
 /// Low-power scales: for each channel the step of its integer scales, for each block the integer.

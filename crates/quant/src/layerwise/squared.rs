@@ -29,6 +29,24 @@ impl Squared {
         let blocks = (0..gram.blocks()).map(|at| gram.doubled(at)).collect();
         Squared { per_group, outputs, depth, blocks }
     }
+
+    /// What blocks of so many elements of an output cost, each on its own, from a matrix of all of them.
+    pub(crate) fn of_parts(layer: &Layer, gram: &Gram, block: usize) -> Squared {
+        let whole = Squared::new(layer, gram);
+        let (depth, block) = (layer.depth, block.max(1));
+        if whole.per_group != 1 || block >= depth {
+            return whole;
+        }
+        let part = |matrix: &Array2<f32>, from: usize| {
+            let to = depth.min(from + block);
+            matrix.slice(s![from..to, from..to]).to_owned()
+        };
+        let parts = |matrix: &Array2<f32>| -> Vec<Array2<f32>> {
+            (0..depth).step_by(block).map(|from| part(matrix, from)).collect()
+        };
+        let blocks = whole.blocks.iter().flat_map(parts).collect();
+        Squared { per_group: depth.div_ceil(block), blocks, ..whole }
+    }
 }
 
 impl Cost for Squared {

@@ -5,13 +5,13 @@ mod fit;
 use marquetry_ir::ValueId;
 use serde::{Deserialize, Serialize};
 
-use self::fit::{Fit, Way, choose};
-use super::layers::{self, Candidates, Decision, Seen, Subject, Walk, Wants, whole_range};
+use self::fit::{Fit, Rounded, Task, Way, choose};
+use super::layers::{self, Candidates, Decision, Seen, Walk, Wants, whole_range};
 use super::weights::numeric;
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::label;
 use crate::layerwise::search::losses;
-use crate::layerwise::{Checkpoints, Squared};
+use crate::layerwise::{Checkpoints, Layer, Squared};
 use crate::qdq::{Rounding, fake_quantize};
 use crate::{Compat, Encoding, Granularity, NumericError, Selector};
 
@@ -145,12 +145,14 @@ impl Pass for Gptq {
         };
         let done = walk.run(state, cx, &mut |subject, seen| {
             let at = |source| numeric(subject.graph, subject.layer.weight, source);
-            let encoding = match subject.encoding {
+            let whole = whole_range(subject, Compat::Default)?;
+            let given = match subject.encoding {
                 Some(encoding) => encoding.clone(),
-                None => finished(subject.spec.granularity, whole_range(subject, Compat::Default)?)
-                    .map_err(at)?,
+                None => finished(subject.spec.granularity, whole.clone()).map_err(at)?,
             };
-            let (encoding, back, tally) = self.layer(subject, seen, encoding).map_err(at)?;
+            let weight = subject.layer.to_rows(subject.weight);
+            let task = Task { pass: self, subject, weight, given, whole };
+            let (encoding, back, tally) = layer(&task, seen).map_err(at)?;
             let reason = format!(
                 "rounded for the outputs of {}: {} of {} channels, {} off on samples kept apart",
                 label(subject.graph, subject.layer.node),
@@ -195,65 +197,77 @@ fn times(nearest: f64, chosen: f64) -> String {
     }
 }
 
-impl Gptq {
-    /// The weight on its grid, channel by channel as it is better, and the encoding of that grid.
-    fn layer(
-        &self,
-        subject: &Subject<'_>,
-        seen: &Seen,
-        given: Encoding,
-    ) -> Result<(Encoding, Vec<f32>, Tally), NumericError> {
-        let layer = subject.layer;
-        // A grid of half steps, or of floats, has no integers to round to.
-        if !given.dtype.is_integer() || given.is_shifted() {
-            let back = fake_quantize(subject.weight, &layer.dims, &given, Rounding::HalfEven)?;
-            return Ok((given, back, Tally::default()));
-        }
-        let Seen::Gram(gram, apart) = seen else { unreachable!("a Gram matrix was asked for") };
-        let weight = layer.to_rows(subject.weight);
-        let judge = Squared::new(layer, apart.as_ref().unwrap_or(gram));
-        let lost = |rows: &[f32]| {
-            let error: Vec<f32> = weight.iter().zip(rows).map(|(w, back)| w - back).collect();
-            losses(layer, &judge, &error)
-        };
-        let ways = Fit::ways(self, subject, &given);
-        let fit = match apart {
-            Some(_) => Fit::damped(self, subject, &weight, gram, &given, &lost)?,
-            None => Fit::new(self, subject, &weight, gram, self.damping),
-        };
-        let rounded: Result<Vec<_>, _> = ways.iter().map(|&way| fit.round(way, &given)).collect();
-        let mut rounded = rounded?;
-        let judged: Vec<Vec<f64>> = rounded.iter().map(|one| lost(&one.rows)).collect();
-        let chosen = choose(layer, given.is_per_tensor(), &judged);
-        let mut tally = Tally {
-            nearest: judged[0].iter().sum(),
-            chosen: chosen.iter().enumerate().map(|(output, &at)| judged[at][output]).sum(),
-            signal: losses(layer, &judge, &weight).iter().sum(),
-            channels: chosen.iter().filter(|&&at| ways[at] != Way::Plain).count(),
-            curve: rounded.last_mut().and_then(|last| last.curve.take()),
-        };
-        tally.curve = tally.curve.filter(|_| ways.last() == Some(&Way::Fed));
-        if let Some(apart) = apart {
-            // Whose word was needed to choose is as good as the others to round by.
-            let mut all = gram.clone();
-            all.merge(apart);
-            let fit = Fit::new(self, subject, &weight, &all, fit.damping);
-            for (at, &way) in ways.iter().enumerate().filter(|(at, _)| chosen.contains(at)) {
-                rounded[at] = fit.round(way, &given)?;
-            }
-        }
-        let mut encoding = rounded[chosen.first().copied().unwrap_or(0)].encoding.clone();
-        let cells = layer.cells(encoding.granularity)?;
-        let mut rows = Vec::with_capacity(weight.len());
-        for (output, &at) in chosen.iter().enumerate() {
-            let row = output * layer.depth..(output + 1) * layer.depth;
-            for &cell in &cells[row.clone()] {
-                encoding.cells[cell as usize] = rounded[at].encoding.cells[cell as usize];
-            }
-            rows.extend_from_slice(&rounded[at].rows[row]);
-        }
-        Ok((encoding, layer.to_constant(&rows), tally))
+/// The weight on its grid, channel by channel as it is better, and the encoding of that grid.
+fn layer(task: &Task<'_>, seen: &Seen) -> Result<(Encoding, Vec<f32>, Tally), NumericError> {
+    let Task { subject, weight, given, .. } = task;
+    let layer = subject.layer;
+    // A grid of half steps, or of floats, has no integers to round to.
+    if !given.dtype.is_integer() || given.is_shifted() {
+        let back = fake_quantize(subject.weight, &layer.dims, given, Rounding::HalfEven)?;
+        return Ok((given.clone(), back, Tally::default()));
     }
+    let Seen::Gram(gram, apart) = seen else { unreachable!("a Gram matrix was asked for") };
+    let judge = Squared::new(layer, apart.as_ref().unwrap_or(gram));
+    let lost = |rows: &[f32]| {
+        let error: Vec<f32> = weight.iter().zip(rows).map(|(w, back)| w - back).collect();
+        losses(layer, &judge, &error)
+    };
+    let fit = match apart {
+        Some(_) => Fit::damped(task, gram, &lost)?,
+        None => Fit::new(task, gram, task.pass.damping),
+    };
+    let ways = task.ways();
+    let rounded: Result<Vec<_>, _> = ways.iter().map(|&way| fit.round(way)).collect();
+    let mut rounded = rounded?;
+    let judged: Vec<Vec<f64>> = rounded.iter().map(|one| lost(&one.rows)).collect();
+    let chosen = choose(layer, given.is_per_tensor(), &judged);
+    let tally = Tally {
+        nearest: judged[0].iter().sum(),
+        chosen: chosen.iter().enumerate().map(|(output, &at)| judged[at][output]).sum(),
+        signal: losses(layer, &judge, weight).iter().sum(),
+        channels: chosen.iter().filter(|&&at| ways[at] != Way::Plain).count(),
+        curve: rounded.last_mut().and_then(|last| last.curve.take()),
+    };
+    if let Some(apart) = apart {
+        // Those whose word was needed to choose are as good as the others to round by.
+        let mut all = gram.clone();
+        all.merge(apart);
+        let fit = Fit::new(task, &all, fit.damping);
+        for (at, &way) in ways.iter().enumerate().filter(|(at, _)| chosen.contains(at)) {
+            rounded[at] = fit.round(way)?;
+        }
+    }
+    let (encoding, rows) = joined(layer, given, &rounded, &chosen)?;
+    Ok((encoding, layer.to_constant(&rows), tally))
+}
+
+/// Each output from where it was chosen.
+fn joined(
+    layer: &Layer,
+    given: &Encoding,
+    rounded: &[Rounded],
+    chosen: &[usize],
+) -> Result<(Encoding, Vec<f32>), NumericError> {
+    let mut encoding = given.clone();
+    let cells = layer.cells(encoding.granularity)?;
+    let channels = match encoding.granularity {
+        Granularity::Lpbq { channel, .. } => crate::lpbq::channels(&encoding.shape, channel)?,
+        _ => Vec::new(),
+    };
+    let mut rows = Vec::with_capacity(cells.len());
+    for (output, &at) in chosen.iter().enumerate() {
+        let row = output * layer.depth..(output + 1) * layer.depth;
+        let from = &rounded[at].encoding;
+        for &cell in &cells[row.clone()] {
+            let cell = cell as usize;
+            encoding.cells[cell] = from.cells[cell];
+            if let Some(&channel) = channels.get(cell) {
+                encoding.channel_scales[channel] = from.channel_scales[channel];
+            }
+        }
+        rows.extend_from_slice(&rounded[at].rows[row]);
+    }
+    Ok((encoding, rows))
 }
 
 /// The encoding with its low-power scales.

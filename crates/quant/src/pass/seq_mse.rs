@@ -27,6 +27,9 @@ use crate::{Compat, NumericError, Selector};
 pub struct SeqMse {
     /// How many parts of the range are tried.
     pub candidates: u32,
+    /// How many more are tried for each scale, between the neighbours of the best one; not where choices
+    /// are AIMET's, nor for low-power blocks, whose scales are integers.
+    pub refine: u32,
     /// What is made least.
     pub loss: Loss,
     /// Whose choices are made: AIMET's for a weight with one scale is the widest that any output
@@ -51,6 +54,7 @@ impl Default for SeqMse {
     fn default() -> Self {
         SeqMse {
             candidates: 20,
+            refine: 0,
             loss: Loss::Mse,
             compat: Compat::Default,
             samples: None,
@@ -103,8 +107,16 @@ impl Pass for SeqMse {
                 allowed: "a number from 1 to 10000",
             });
         }
+        if self.refine > 10_000 {
+            return Err(PassError::Parameter {
+                pass: "SeqMse",
+                parameter: "refine",
+                value: self.refine.to_string(),
+                allowed: "a number up to 10000",
+            });
+        }
         let wants = match self.loss {
-            Loss::Mse => Wants::Cheaper { candidates: self.candidates },
+            Loss::Mse => Wants::Cheaper { candidates: self.candidates.saturating_add(self.refine) },
             Loss::L1 | Loss::Sqnr => Wants::Rows,
         };
         if self.loss != Loss::Mse && self.checkpoints.as_ref().is_some_and(|it| it.shard.is_some())
@@ -183,7 +195,7 @@ impl SeqMse {
                 Box::new(Direct::new(layer, self.loss, block, rows, &weight, bias.as_deref()))
             }
         };
-        let how = Search { candidates: self.candidates, compat: self.compat };
+        let how = Search { candidates: self.candidates, refine: self.refine, compat: self.compat };
         search(layer, subject.weight, subject.spec, &whole, &*cost, how).map_err(at)
     }
 }

@@ -36,12 +36,36 @@ pub(super) struct Rounded {
     pub(super) curve: Option<Candidates>,
 }
 
+/// A weight that is to be put on a grid.
+pub(super) struct Task<'a> {
+    pub(super) pass: &'a Gptq,
+    pub(super) subject: &'a Subject<'a>,
+    /// The weight in rows.
+    pub(super) weight: Vec<f32>,
+    /// The scales that there are.
+    pub(super) given: Encoding,
+    /// Those from the smallest to the largest element, without low-power scales.
+    pub(super) whole: Encoding,
+}
+
+impl Task<'_> {
+    /// The ways there are: scales are chosen where they may be, and with feedback where each belongs to
+    /// whole outputs; those of blocks take over what those before them lost, and depend on each other.
+    pub(super) fn ways(&self) -> Vec<Way> {
+        let mut ways = vec![Way::Plain, Way::Given];
+        if self.pass.candidates > 1 && !self.subject.frozen {
+            let whole = self.whole.granularity;
+            let whole = matches!(whole, Granularity::PerTensor | Granularity::PerChannel(_));
+            ways.push(Way::Searched);
+            ways.extend(whole.then_some(Way::Fed));
+        }
+        ways
+    }
+}
+
 /// A weight and some samples to fit it to.
 pub(super) struct Fit<'a> {
-    pass: &'a Gptq,
-    subject: &'a Subject<'a>,
-    /// The weight in rows.
-    weight: &'a [f32],
+    task: &'a Task<'a>,
     /// What is added to the diagonal of the matrix, as a share of its mean.
     pub(super) damping: f64,
     feedback: Feedback,
@@ -50,43 +74,33 @@ pub(super) struct Fit<'a> {
 }
 
 impl<'a> Fit<'a> {
-    pub(super) fn new(
-        pass: &'a Gptq,
-        subject: &'a Subject<'a>,
-        weight: &'a [f32],
-        gram: &Gram,
-        damping: f64,
-    ) -> Fit<'a> {
-        let how = How { damping, by_energy: pass.by_energy };
+    pub(super) fn new(task: &'a Task<'a>, gram: &Gram, damping: f64) -> Fit<'a> {
+        let layer = task.subject.layer;
+        let how = How { damping, by_energy: task.pass.by_energy };
         Fit {
-            pass,
-            subject,
-            weight,
+            task,
+            damping,
             feedback: Feedback::new(gram, how),
             descent: Descent::new(gram, damping),
-            damping,
-            cost: Squared::new(subject.layer, gram),
+            cost: Squared::of_parts(layer, gram, layer.block(task.whole.granularity)),
         }
     }
 
     /// With as much damping as is best by what a rounded weight loses on other samples: the less was
     /// seen, the more of it is chance, which must not be made up for.
     pub(super) fn damped(
-        pass: &'a Gptq,
-        subject: &'a Subject<'a>,
-        weight: &'a [f32],
+        task: &'a Task<'a>,
         gram: &Gram,
-        given: &Encoding,
         lost: &dyn Fn(&[f32]) -> Vec<f64>,
     ) -> Result<Fit<'a>, NumericError> {
         let with = |damping| -> Result<(f64, Fit<'a>), NumericError> {
-            let fit = Fit::new(pass, subject, weight, gram, damping);
-            let loss = lost(&fit.round(Way::Given, given)?.rows).iter().sum();
+            let fit = Fit::new(task, gram, damping);
+            let loss = lost(&fit.round(Way::Given)?.rows).iter().sum();
             Ok((loss, fit))
         };
-        let mut best = with(pass.damping)?;
+        let mut best = with(task.pass.damping)?;
         for times in DAMPINGS {
-            let more = with(pass.damping * times)?;
+            let more = with(task.pass.damping * times)?;
             if more.0 >= best.0 {
                 break;
             }
@@ -95,22 +109,11 @@ impl<'a> Fit<'a> {
         Ok(best.1)
     }
 
-    /// The ways there are: scales are chosen where they may be, and where each belongs to whole outputs;
-    /// those of blocks depend on each other, as each takes over what those before it lost.
-    pub(super) fn ways(pass: &Gptq, subject: &Subject<'_>, given: &Encoding) -> Vec<Way> {
-        let mut ways = vec![Way::Plain, Way::Given];
-        let whole =
-            matches!(given.granularity, Granularity::PerTensor | Granularity::PerChannel(_));
-        if pass.candidates > 1 && !subject.frozen && whole {
-            ways.extend([Way::Searched, Way::Fed]);
-        }
-        ways
-    }
-
     /// Rounds one way, and then whatever lowers the loss.
-    pub(super) fn round(&self, way: Way, given: &Encoding) -> Result<Rounded, NumericError> {
-        let Subject { layer, weight, spec, .. } = *self.subject;
-        let how = Search { candidates: self.pass.candidates, compat: Compat::Default };
+    pub(super) fn round(&self, way: Way) -> Result<Rounded, NumericError> {
+        let Task { pass, subject, given, whole, .. } = self.task;
+        let Subject { layer, weight, spec, .. } = **subject;
+        let how = Search { candidates: pass.candidates, refine: 0, compat: Compat::Default };
         let fed = match way {
             Way::Plain => {
                 let back = fake_quantize(weight, &layer.dims, given, Rounding::HalfEven)?;
@@ -119,24 +122,24 @@ impl<'a> Fit<'a> {
             }
             Way::Given => self.feed(vec![given.clone()])?,
             Way::Searched => {
-                let chosen = search(layer, weight, spec, given, &self.cost, how)?;
-                self.feed(vec![chosen.encoding])?
+                let chosen = search(layer, weight, spec, whole, &self.cost, how)?;
+                let curve = Some((chosen.losses, chosen.best));
+                Rounded { curve, ..self.feed(vec![chosen.encoding])? }
             }
-            Way::Fed => self.feed(parts(spec, given, self.pass.candidates))?,
+            Way::Fed => self.feed(parts(spec, whole, pass.candidates))?,
         };
         let Rounded { encoding, rows, curve } = fed;
         // Low-power scales are integers of their own.
-        let scales =
-            !self.subject.frozen && encoding.granularity == search::plain(encoding.granularity);
-        let rounds = self.pass.refine;
+        let plain = encoding.granularity == search::plain(encoding.granularity);
+        let scales = plain && !subject.frozen;
         let (encoding, rows) =
-            self.descent.refine(layer, self.weight, rows, encoding, rounds, scales)?;
+            self.descent.refine(layer, &self.task.weight, rows, encoding, pass.refine, scales)?;
         Ok(Rounded { encoding, rows, curve })
     }
 
     /// Rounds with feedback, onto the grid that costs least.
     fn feed(&self, mut tried: Vec<Encoding>) -> Result<Rounded, NumericError> {
-        let Subject { layer, weight, .. } = *self.subject;
+        let Subject { layer, weight, .. } = *self.task.subject;
         let granularity = tried.first().map_or(Granularity::PerTensor, |first| first.granularity);
         let cells = layer.cells(granularity)?;
         let points = |tried: &[Encoding]| -> Result<Vec<Vec<Points>>, NumericError> {
