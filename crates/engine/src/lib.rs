@@ -4,6 +4,7 @@
 //! - [`Embedded`] is the engine that is always there: a pure-Rust runtime behind a fence of operators
 //!   it is trusted with, and [`Native`] operators of our own for everything else.
 //! - [`Sweep`] runs a graph over one sample in segments and hands every wanted tensor to an observer.
+//! - [`multiply`] is the product of matrices that goes with it.
 //! - [`Samples`] reads calibration data, one sample at a time.
 
 mod array;
@@ -13,6 +14,7 @@ mod engine;
 mod error;
 mod native;
 mod piece;
+mod product;
 mod samples;
 mod sweep;
 mod types;
@@ -21,5 +23,6 @@ pub use embedded::Embedded;
 pub use engine::{Engine, Loaded, Options, Program};
 pub use error::{EngineError, Refusal};
 pub use native::Native;
+pub use product::{Panel, multiply};
 pub use samples::{Input, Sample, SampleError, SampleOptions, Samples, arrays};
 pub use sweep::{Flow, Sweep, SweepOptions};

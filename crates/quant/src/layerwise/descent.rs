@@ -6,8 +6,8 @@
 //! scale alone, all integers kept, it is a parabola as well: for the elements c of a cell its minimum is
 //! at the scale times 1 + (c·G·dᵀ) / (c·G·cᵀ).
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array1, Array2, ArrayView2, s};
+use marquetry_engine::{Panel, multiply};
+use ndarray::{Array1, Array2, s};
 use rayon::prelude::*;
 
 use super::{Gram, Layer};
@@ -236,9 +236,12 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 fn product(rows: &[f32], matrix: &Array2<f32>) -> Array2<f32> {
     let depth = matrix.nrows();
     let count = rows.len() / depth.max(1);
-    let rows = ArrayView2::from_shape((count, depth), rows).expect("whole rows");
     let mut product = Array2::zeros((count, depth));
-    general_mat_mul(1.0, &rows, matrix, 0.0, &mut product);
+    let (matrix, out) = (matrix.as_slice(), product.as_slice_mut());
+    if let (Some(matrix), Some(out)) = (matrix, out) {
+        let matrix = Panel::new(matrix, [depth, depth], depth);
+        multiply(Panel::new(rows, [count, depth], depth), matrix, out);
+    }
     product
 }
 

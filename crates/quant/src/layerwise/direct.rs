@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, s};
+use marquetry_engine::{Panel, multiply};
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::Layer;
@@ -75,21 +75,23 @@ impl<'a> Direct<'a> {
         sum: impl Fn(&mut dyn Iterator<Item = f32>) -> f64,
     ) -> Vec<f64> {
         let count = weight.len() / self.depth.max(1);
-        let Ok(weight) = ArrayView2::from_shape((count, self.depth), weight) else {
-            return Vec::new();
-        };
         let of_group = self.outputs / self.groups.max(1);
         let from = outputs.start / of_group.max(1) * self.depth;
         let blocks = self.depth.div_ceil(self.block.max(1));
         let mut found = vec![0.0; count * blocks];
-        let mut products = Array2::<f32>::zeros((count, rows.nrows()));
+        let (many, width) = rows.dim();
+        let x = rows.as_slice().unwrap_or_default();
+        let mut products = vec![0.0; count * many];
         for block in 0..blocks {
             let start = block * self.block;
             let end = self.depth.min(start + self.block);
-            let w = weight.slice(s![.., start..end]);
-            let x = rows.slice(s![.., from + start..from + end]);
-            general_mat_mul(1.0, &w, &x.t(), 0.0, &mut products);
-            for (row, products) in products.rows().into_iter().enumerate() {
+            if products.is_empty() {
+                break;
+            }
+            let w = Panel::new(&weight[start..], [count, end - start], self.depth);
+            let x = Panel::new(&x[from + start..], [many, end - start], width);
+            multiply(w, x.t(), &mut products);
+            for (row, products) in products.chunks(many).enumerate() {
                 let output = outputs.start + row % outputs.len().max(1);
                 let shift = bias.and_then(|bias| bias.get(output)).copied().unwrap_or(0.0);
                 found[row * blocks + block] = sum(&mut products.iter().map(|y| y + shift));

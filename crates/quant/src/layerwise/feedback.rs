@@ -7,7 +7,7 @@
 //! is element k of (w − ŵ)·R, so that the loss (w − ŵ)·G·(w − ŵ)ᵀ is the sum of its squares weighed
 //! by D, and comes for nothing.
 
-use ndarray::linalg::general_mat_mul;
+use marquetry_engine::{Panel, multiply};
 use ndarray::{Array2, s};
 use rayon::prelude::*;
 
@@ -143,9 +143,12 @@ impl Group {
         for from in (0..depth).step_by(PANEL) {
             let to = depth.min(from + PANEL);
             let mut moved = moved.slice_mut(s![..to - from, ..]);
-            let (factor, before) =
-                (self.factor.slice(s![from..to, ..from]), lost.slice(s![..from, ..]));
-            general_mat_mul(1.0, &factor, &before, 0.0, &mut moved);
+            if let (Some(factor), Some(lost), Some(moved)) =
+                (self.factor.as_slice(), lost.as_slice(), moved.as_slice_mut())
+            {
+                let factor = Panel::new(&factor[from * depth..], [to - from, from], depth);
+                multiply(factor, Panel::new(lost, [from, lanes], lanes), moved);
+            }
             for at in from..to {
                 let element = self.order[at];
                 let (mut lost_here, mut back_here) = (lost.row_mut(at), back.row_mut(at));

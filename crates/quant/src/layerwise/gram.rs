@@ -1,7 +1,7 @@
 //! G = Σ xᵀx over the rows that a layer reads.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, s};
+use marquetry_engine::{Panel, multiply};
+use ndarray::{Array2, s};
 use rayon::prelude::*;
 
 use super::exact::Sums;
@@ -90,21 +90,20 @@ impl Gram {
     /// Adds rows; what does not fill a row is left out.
     pub(crate) fn add(&mut self, rows: &[f32]) {
         let count = rows.len() / self.width.max(1);
-        let whole = &rows[..count * self.width];
-        let Ok(x) = ArrayView2::from_shape((count, self.width), whole) else { return };
         self.rows += count as u64;
         for from in (0..count).step_by(CHUNK) {
-            let x = x.slice(s![from..count.min(from + CHUNK), ..]);
+            let (width, many) = (self.width, CHUNK.min(count - from));
+            let x = &rows[from * width..];
             let tiles = self.blocks.par_iter_mut().flat_map(|block| {
                 let from = block.from;
                 block.tiles.par_iter_mut().map(move |tile| (from, tile))
             });
-            tiles.for_each(|(from, Tile { at: (row, column), dim: (height, width), sums })| {
-                let a = x.slice(s![.., from + *row..from + *row + *height]);
-                let b = x.slice(s![.., from + *column..from + *column + *width]);
-                let mut product = Array2::<f32>::zeros((*height, *width));
-                general_mat_mul(1.0, &a.t(), &b, 0.0, &mut product);
-                sums.add(product.as_slice().unwrap_or_default());
+            tiles.for_each(|(from, Tile { at: (row, column), dim: (height, across), sums })| {
+                let a = Panel::new(&x[from + *row..], [many, *height], width);
+                let b = Panel::new(&x[from + *column..], [many, *across], width);
+                let mut product = vec![0.0; *height * *across];
+                multiply(a.t(), b, &mut product);
+                sums.add(&product);
             });
         }
     }
@@ -194,6 +193,8 @@ impl Gram {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::ArrayView2;
+
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! The squared error of outputs, from the Gram matrix of the inputs.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView1, ArrayView2, s};
+use marquetry_engine::{Panel, multiply};
+use ndarray::{Array2, s};
 
 use super::search::Cost;
 use super::{Gram, Layer};
@@ -52,23 +52,22 @@ impl Squared {
 impl Cost for Squared {
     fn of(&self, outputs: std::ops::Range<usize>, error: &[f32]) -> Vec<f64> {
         let rows = error.len() / self.depth.max(1);
-        let Ok(error) = ArrayView2::from_shape((rows, self.depth), error) else {
-            return Vec::new();
-        };
         let group = outputs.start / self.outputs.max(1);
         let blocks = &self.blocks[group * self.per_group..(group + 1) * self.per_group];
         let mut losses = vec![0.0; rows * self.per_group];
-        let mut product = Array2::<f32>::zeros((rows, PANEL.min(self.depth)));
+        let mut product = vec![0.0; rows * PANEL.min(self.depth)];
         let mut column = 0;
         for (at, block) in blocks.iter().enumerate() {
             let size = block.nrows();
             for from in (0..size).step_by(PANEL) {
                 let to = size.min(from + PANEL);
-                let mut product = product.slice_mut(s![.., ..to - from]);
-                let before = error.slice(s![.., column..column + to]);
-                general_mat_mul(1.0, &before, &block.slice(s![..to, from..to]), 0.0, &mut product);
-                let here = error.slice(s![.., column + from..column + to]);
-                for (row, (d, p)) in here.rows().into_iter().zip(product.rows()).enumerate() {
+                let product = &mut product[..rows * (to - from)];
+                let before = Panel::new(&error[column..], [rows, to], self.depth);
+                let panel = block.as_slice().map(|block| &block[from..]).unwrap_or_default();
+                multiply(before, Panel::new(panel, [to, to - from], size), product);
+                for (row, p) in product.chunks(to - from).enumerate() {
+                    let here = row * self.depth + column;
+                    let d = &error[here + from..here + to];
                     losses[row * self.per_group + at] += dot(d, p);
                 }
             }
@@ -79,10 +78,7 @@ impl Cost for Squared {
 }
 
 /// The sum of products in double precision, in four parts: a single one would wait for each addition.
-fn dot(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
-    let (Some(a), Some(b)) = (a.to_slice(), b.to_slice()) else {
-        return a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-    };
+fn dot(a: &[f32], b: &[f32]) -> f64 {
     let mut sums = [0.0; 4];
     let (fours_a, fours_b) = (a.chunks_exact(4), b.chunks_exact(4));
     let rest = fours_a.remainder().iter().zip(fours_b.remainder());
