@@ -10,7 +10,8 @@ use super::exact::Sums;
 /// a sum in single precision.
 pub(crate) const CHUNK: usize = 1024;
 
-/// Columns of a tile: G is symmetric, so that only tiles on and above its diagonal are computed.
+/// Rows of a tile: G is symmetric, so that of each row of tiles only what begins at the diagonal is
+/// computed.
 const TILE: usize = 256;
 
 /// The Gram matrix of rows, or its diagonal blocks: where scales belong to blocks, nothing else is
@@ -46,11 +47,11 @@ struct Block {
     size: usize,
 }
 
-/// A part of a block, on or above its diagonal.
+/// Some rows of a block, from its diagonal on.
 #[derive(Clone, Debug)]
 struct Tile {
-    /// The first row and the first column inside the block.
-    at: (usize, usize),
+    /// The first row inside the block, and the first column.
+    at: usize,
     dim: (usize, usize),
     sums: Sums,
 }
@@ -63,15 +64,10 @@ impl Gram {
         for group in 0..groups {
             for from in (0..depth).step_by(block.max(1)) {
                 let size = block.min(depth - from);
-                let edges = || (0..size).step_by(TILE);
-                let tiles = edges()
-                    .flat_map(|row| {
-                        edges().filter(move |&column| column >= row).map(move |it| (row, it))
-                    })
-                    .map(|(row, column)| {
-                        let dim = (TILE.min(size - row), TILE.min(size - column));
-                        Tile { at: (row, column), dim, sums: Sums::new(dim.0 * dim.1) }
-                    });
+                let tiles = (0..size).step_by(TILE).map(|at| {
+                    let dim = (TILE.min(size - at), size - at);
+                    Tile { at, dim, sums: Sums::new(dim.0 * dim.1) }
+                });
                 blocks.push(Block { from: group * depth + from, tiles: tiles.collect(), size });
             }
         }
@@ -98,9 +94,9 @@ impl Gram {
                 let from = block.from;
                 block.tiles.par_iter_mut().map(move |tile| (from, tile))
             });
-            tiles.for_each(|(from, Tile { at: (row, column), dim: (height, across), sums })| {
-                let a = Panel::new(&x[from + *row..], [many, *height], width);
-                let b = Panel::new(&x[from + *column..], [many, *across], width);
+            tiles.for_each(|(from, Tile { at, dim: (height, across), sums })| {
+                let a = Panel::new(&x[from + *at..], [many, *height], width);
+                let b = Panel::new(&x[from + *at..], [many, *across], width);
                 let mut product = vec![0.0; *height * *across];
                 multiply(a.t(), b, &mut product);
                 sums.add(&product);
@@ -160,10 +156,10 @@ impl Gram {
     /// A block, both of its halves.
     pub(crate) fn block(&self, at: usize) -> Array2<f64> {
         let mut whole = Array2::zeros((self.blocks[at].size, self.blocks[at].size));
-        self.tiles(at, |(row, column), tile| {
-            let (height, width) = tile.dim();
-            whole.slice_mut(s![row..row + height, column..column + width]).assign(tile);
-            whole.slice_mut(s![column..column + width, row..row + height]).assign(&tile.t());
+        self.tiles(at, |from, tile| {
+            let to = from + tile.nrows();
+            whole.slice_mut(s![from..to, from..]).assign(tile);
+            whole.slice_mut(s![from.., from..to]).assign(&tile.t());
         });
         whole
     }
@@ -171,9 +167,9 @@ impl Gram {
     /// The upper half of a block, what lies above the diagonal doubled.
     pub(crate) fn doubled(&self, at: usize) -> Array2<f32> {
         let mut upper = Array2::zeros((self.blocks[at].size, self.blocks[at].size));
-        self.tiles(at, |(row, column), tile| {
+        self.tiles(at, |from, tile| {
             for ((i, j), &sum) in tile.indexed_iter() {
-                let (i, j) = (row + i, column + j);
+                let (i, j) = (from + i, from + j);
                 if i <= j {
                     upper[[i, j]] = (if i < j { 2.0 * sum } else { sum }) as f32;
                 }
@@ -182,7 +178,7 @@ impl Gram {
         upper
     }
 
-    fn tiles(&self, at: usize, mut visit: impl FnMut((usize, usize), &Array2<f64>)) {
+    fn tiles(&self, at: usize, mut visit: impl FnMut(usize, &Array2<f64>)) {
         for tile in &self.blocks[at].tiles {
             let sums = tile.sums.iter().collect();
             let sums = Array2::from_shape_vec(tile.dim, sums).expect("a tile has its dimensions");
