@@ -34,6 +34,10 @@ impl FindGroups for Shipped {
     fn knows(&self, pattern: &str) -> bool {
         LIBRARY.patterns().iter().any(|known| known.name == pattern)
     }
+
+    fn names(&self) -> Vec<&str> {
+        LIBRARY.patterns().iter().map(|pattern| pattern.name.as_str()).collect()
+    }
 }
 
 pub(crate) fn sample(src: &str) -> Vec<Tensor> {
@@ -183,14 +187,14 @@ fn quantized_cases_compute_nearly_the_same() {
             // Passes before the export rewrite the float model, which must mean what it did.
             let pairs = outputs(float, &sample).into_iter().zip(outputs(state.float(), &sample));
             for (reference, found) in pairs {
-                let found = decibels(&reference.f32s().unwrap(), &found.f32s().unwrap());
+                let found = decibels(&reference.to_f32s().unwrap(), &found.to_f32s().unwrap());
                 assert!(found > 100.0, "{name}: the float model is off, {found:.1} dB");
             }
             for output in &state.outputs {
                 let Content::Model(quantized) = &output.content else { continue };
                 let pairs = outputs(float, &sample).into_iter().zip(outputs(quantized, &sample));
                 for (reference, found) in pairs {
-                    let found = decibels(&reference.f32s().unwrap(), &found.f32s().unwrap());
+                    let found = decibels(&reference.to_f32s().unwrap(), &found.to_f32s().unwrap());
                     assert!(found > 25.0, "{name}: {found:.1} dB");
                 }
             }
@@ -217,8 +221,8 @@ fn every_target_quantizes_every_case() {
                 let sample = sample(src);
                 for (float, ours) in outputs(float, &sample).iter().zip(outputs(quantized, &sample))
                 {
-                    reference.extend_from_slice(&float.f32s().unwrap());
-                    found.extend_from_slice(&ours.f32s().unwrap());
+                    reference.extend_from_slice(&float.to_f32s().unwrap());
+                    found.extend_from_slice(&ours.to_f32s().unwrap());
                 }
             }
             let found = decibels(&reference, &found);

@@ -4,7 +4,7 @@
 //! use marquetry_ir::{opset, text};
 //! let mut model = text::parse(r#"<ir_version: 8, opset_import: ["": 17]>
 //! g (float[2,3] x) => (float[2,1] y) { y = ReduceMean <axes = [1]> (x) }"#).unwrap();
-//! assert_eq!(opset::raise(&mut model, 18).unwrap(), 17);
+//! assert_eq!(opset::raise(&mut model, 18).unwrap().from, 17);
 //! assert!(text::print(&model, &Default::default()).contains("y = ReduceMean (x, axes)"));
 //! ```
 
@@ -14,8 +14,22 @@ mod same;
 
 use self::draft::Plan;
 use crate::infer::{self, Types};
-use crate::schema::{lookup, newest_opset};
-use crate::{Function, Graph, Model, NodeId};
+use crate::schema::newest_opset;
+use std::collections::BTreeMap;
+
+use crate::{Function, Graph, Model, NodeId, Use};
+
+/// What became of a model that was brought to a newer opset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Raised {
+    /// The opset that it had.
+    pub from: i64,
+    /// The operators that are written otherwise now, bodies and functions included, and how many of each.
+    pub rewritten: BTreeMap<String, usize>,
+    /// Reading edges of the main graph that moved to another input or another node; without one where a
+    /// constant is read in its place.
+    pub moved: BTreeMap<Use, Option<Use>>,
+}
 
 /// Why a model cannot be brought to another opset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +105,7 @@ impl RaiseError {
 ///
 /// When an operator has no equal there, and where there is no way up to the opset. The model is as it
 /// was then.
-pub fn raise(model: &mut Model, to: i64) -> Result<i64, RaiseError> {
+pub fn raise(model: &mut Model, to: i64) -> Result<Raised, RaiseError> {
     let from = model.graph.opsets.version("").unwrap_or(1);
     let newest = newest_opset();
     if to > newest {
@@ -106,13 +120,14 @@ pub fn raise(model: &mut Model, to: i64) -> Result<i64, RaiseError> {
         functions.map(|function| plan(&function.body, Some(function), to, infer::run_graph));
     let functions = functions.collect::<Result<Vec<_>, _>>()?;
     let mut names = draft::Names::of(model);
+    let mut raised = Raised { from, ..Raised::default() };
     if let Some(main) = main {
-        main.apply(&mut model.graph, &mut names, false, to);
+        raised.moved = main.apply(&mut model.graph, &mut names, &mut raised.rewritten, false, to);
     }
     import(&mut model.graph, to);
     for (plan, function) in functions.into_iter().zip(&mut model.functions) {
         if let Some(plan) = plan {
-            plan.apply(&mut function.body, &mut names, true, to);
+            plan.apply(&mut function.body, &mut names, &mut raised.rewritten, true, to);
         }
     }
     model.ir_version = model.ir_version.max(ir_version(to));
@@ -120,7 +135,7 @@ pub fn raise(model: &mut Model, to: i64) -> Result<i64, RaiseError> {
         // Up to version 3 a constant has to be an input as well.
         model.ir_version = model.ir_version.max(4);
     }
-    Ok(from)
+    Ok(raised)
 }
 
 /// What has to change in a graph, if it is of an older opset.
@@ -158,27 +173,4 @@ pub fn ir_version(opset: i64) -> i64 {
         25..28 => 13,
         _ => 14,
     }
-}
-
-/// The first operator of a graph or its bodies that is written otherwise in another opset.
-///
-/// An operator means the same if its definition is the same, or has the same inputs, outputs and
-/// attributes and admits more types. Anything else counts as a change, so this never goes too far; see
-/// `INERT` for the additions that are known to be harmless.
-pub fn obstacle(graph: &Graph, from: i64, to: i64) -> Option<String> {
-    graph.nodes().find_map(|node| at_node(graph, node, from, to))
-}
-
-fn at_node(graph: &Graph, id: NodeId, from: i64, to: i64) -> Option<String> {
-    let node = graph.node(id);
-    if node.is_onnx(&node.op_type) {
-        let same = match (lookup("", &node.op_type, from), lookup("", &node.op_type, to)) {
-            (Some(old), Some(new)) => same::means_the_same(old, new),
-            _ => false,
-        };
-        if !same {
-            return Some(node.op_type.clone());
-        }
-    }
-    node.bodies().find_map(|body| obstacle(body, from, to))
 }

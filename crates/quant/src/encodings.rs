@@ -22,6 +22,9 @@ pub use of_plan::of_plan;
 pub use read::parse;
 pub use write::render;
 
+/// Why an entry with a width alone cannot be used.
+const NO_GRID: &str = "it has neither a scale nor a range: calibrate it";
+
 /// A version of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {

@@ -2,3 +2,5 @@
 
 mod opset;
 pub mod qdq;
+pub(crate) mod raise;
+mod stored;

@@ -10,6 +10,7 @@ use marquetry_ir::infer::{self, Types};
 use marquetry_ir::{Dim, Graph, Model, ValueId};
 use serde::Serialize;
 
+use crate::export::raise::foreseen;
 use crate::layerwise::{Gram, Layer, levels};
 use crate::pass::{Context, Fact, PassError, State};
 use crate::{Granularity, Pipeline};
@@ -117,6 +118,10 @@ impl Pipeline {
                     "SeqMse" | "Gptq" => {
                         let whole = pass.name() == "Gptq";
                         memory.gram = memory.gram.max(gram(&state, &touched, whole));
+                    }
+                    "Export" => {
+                        let types = infer::run(&state.model);
+                        step.notes.extend(foreseen(&state.model, &types, &state.plan));
                     }
                     _ => {}
                 }

@@ -15,7 +15,7 @@ use crate::encoding::Cell;
 use crate::kernel::{BIAS, DATA, WEIGHT};
 use crate::pass::PassError;
 use crate::plan::{Plan, Quantizer, Reason, Role};
-use crate::{DType, Encoding, Granularity, Spec, grid, qdq};
+use crate::{DType, Encoding, Granularity, Spec, element, grid, qdq};
 
 /// What a quantized model consists of.
 #[derive(Clone, Debug)]
@@ -171,8 +171,8 @@ impl Import<'_> {
                 };
                 let floats = qdq::dequantize(&integers, tensor.dims(), &encoding)
                     .map_err(|error| error.to_string())?;
-                let float =
-                    Tensor::from_f32s(tensor.dims(), &floats).map_err(|error| error.to_string())?;
+                let float = element::tensor(self.element(node), tensor.dims(), &floats)
+                    .map_err(|error| error.to_string())?;
                 self.model.graph.set_initializer(stored, float);
                 self.model.graph.value_mut(stored).ty = None;
                 let role = self.constant_role(&readers, encoding.dtype);
@@ -293,6 +293,12 @@ impl Import<'_> {
         Ok(encoding)
     }
 
+    /// The type that a DequantizeLinear gives: that of its scale.
+    fn element(&self, node: NodeId) -> ElementType {
+        let output = self.graph().output(node, 0).and_then(|value| self.types.dtype(value));
+        output.filter(|dtype| element::is_quantizable(*dtype)).unwrap_or(ElementType::Float)
+    }
+
     /// Scales that are constant integers times the constant float of their channel, and the floats.
     fn low_power_scale(&self, value: ValueId) -> Result<(Tensor, Vec<f32>), String> {
         let graph = self.graph();
@@ -307,6 +313,7 @@ impl Import<'_> {
         let zero = input(2).and_then(Tensor::to_i64s);
         let plain = node.op_type == "DequantizeLinear"
             && zero.is_none_or(|zero| zero.iter().all(|&zero| zero == 0));
+        let wide = floats;
         let numbers = ints.to_i64s().zip(floats.to_f32s()).filter(|_| plain);
         let (integers, floats) = numbers.ok_or_else(computed)?;
         let axis = node.attribute("axis").and_then(AttributeValue::as_int).unwrap_or(1);
@@ -320,7 +327,8 @@ impl Import<'_> {
             .enumerate()
             .map(|(element, &int)| int as f32 * floats[element / inner.max(1) % floats.len()])
             .collect();
-        let scale = Tensor::from_f32s(ints.dims(), &scales).map_err(|error| error.to_string())?;
+        let scale = element::tensor(wide.dtype(), ints.dims(), &scales)
+            .map_err(|error| error.to_string())?;
         Ok((scale, floats.into_owned()))
     }
 

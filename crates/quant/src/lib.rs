@@ -11,6 +11,7 @@
 //! [`export`] lowers the plan.
 
 mod effective;
+mod element;
 pub mod encoding;
 pub mod encodings;
 mod error;

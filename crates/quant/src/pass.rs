@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use marquetry_engine::{Engine, EngineError, SampleError};
+use marquetry_ir::opset::RaiseError;
 use marquetry_ir::{Model, ValueId};
 use marquetry_matcher::Groups;
 use serde::Serialize;
@@ -451,18 +452,14 @@ pub enum PassError {
         what: &'static str,
     },
     /// An encoding that neither the model's operator set nor ONNX Runtime's own operators know.
-    #[error(
-        "`{value}` needs opset {needed}, and `{obstacle}` changed between opset {found} and that"
-    )]
+    #[error("`{value}` needs opset {needed}: {obstacle}")]
     Opset {
         /// The name of the value.
         value: String,
-        /// The opset of the model.
-        found: i64,
         /// The opset it needs.
         needed: i64,
-        /// An operator that would mean something else there.
-        obstacle: String,
+        /// What stands against it.
+        obstacle: RaiseError,
     },
     /// A file of statistics that does not fit.
     #[error(transparent)]

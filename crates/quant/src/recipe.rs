@@ -185,7 +185,8 @@ impl Standard {
             ..WeightSpec::default()
         };
         let place = Place { activations: self.activations, weights: spec, ..Place::default() };
-        let export = Export { qdq: Some(self.qdq.clone()), encodings: self.encodings.clone() };
+        let export =
+            Export { qdq: Some(self.qdq.clone()), encodings: self.encodings.clone(), report: None };
         let by = match self.granularity {
             WeightGranularity::PerTensor => EqualizeBy::Weights,
             _ => EqualizeBy::Activations,

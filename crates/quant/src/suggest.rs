@@ -9,6 +9,19 @@ pub(crate) fn closest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     (distance <= wanted.chars().count() / 3).then_some(known)
 }
 
+/// The closest of `known` to `name`, or the longest that it begins with, or the shortest that begins
+/// with it: `LayerNorm` for `LayerNormalization`.
+pub(crate) fn near<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    // Three letters are no beginning that tells anything.
+    let begins = |long: &str, short: &str| {
+        short.len() > 3
+            && long.get(..short.len()).is_some_and(|head| head.eq_ignore_ascii_case(short))
+    };
+    let shorter = known.iter().filter(|known| begins(name, known)).max_by_key(|known| known.len());
+    let longer = known.iter().filter(|known| begins(known, name)).min_by_key(|known| known.len());
+    closest(name, known).or(shorter.or(longer).copied())
+}
+
 /// One sentence that names the closest name, or all names.
 pub(crate) fn hint(name: &str, known: &[&str]) -> String {
     match closest(name, known) {
@@ -37,6 +50,10 @@ mod tests {
     #[test]
     fn near_names_are_suggested_and_far_ones_listed() {
         assert_eq!(closest("QuantiseBias", &["Check", "QuantizeBias"]), Some("QuantizeBias"));
+        let known = ["Norm", "LayerNorm", "ConvBnRelu", "ConvBn"];
+        assert_eq!(near("LayerNormalization", &known), Some("LayerNorm"));
+        assert_eq!(near("conv", &known), Some("ConvBn"));
+        assert_eq!(near("Rope", &known), None);
         assert_eq!(hint("Transmogrify", &["Check", "Place"]), "there are `Check`, `Place`");
     }
 }

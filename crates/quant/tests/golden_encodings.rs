@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use marquetry_ir::{Model, infer, onnx};
 use marquetry_quant::encodings::{self, EncodingsError, Version};
 use marquetry_quant::export::qdq;
-use marquetry_quant::{Plan, import};
+use marquetry_quant::{Granularity, Plan, import};
 use serde_json::Value;
 
 /// The folder of recorded data, or nothing where this clone has none.
@@ -140,6 +140,29 @@ fn first_difference(written: &Value, expected: &Value) -> String {
     }
     let pair = written.iter().zip(expected).find(|(a, b)| a != b);
     pair.map_or(String::new(), |(a, b)| format!(":\n  {a}\n  {b}"))
+}
+
+/// Scales of blocks stand in a flat list there, which says nothing of blocks.
+#[test]
+fn golden_files_of_the_oldest_version_hold_the_same_numbers() {
+    let Some(folder) = golden() else { return };
+    let (mut compared, mut blocks) = (0, 0);
+    for (what, model, versions) in exports(&folder) {
+        let (old, new) = (&versions["0.6.1"], &versions["1.0.0"]);
+        if !old.is_object() || !new.is_object() {
+            continue;
+        }
+        let (old, new) = (plan(&model, &old.to_string()), plan(&model, &new.to_string()));
+        assert_eq!(old.enabled().count(), new.enabled().count(), "{what}");
+        for (value, site) in old.enabled() {
+            let found = site.encoding.as_ref().unwrap();
+            let expected = new.get(value).and_then(|site| site.encoding.as_ref()).unwrap();
+            assert_eq!(found, expected, "{what}: {}", model.graph.value(value).name());
+            compared += 1;
+            blocks += usize::from(matches!(found.granularity, Granularity::PerBlock { .. }));
+        }
+    }
+    assert!(compared > 300 && blocks == 2, "{compared}, {blocks}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::draft::{Draft, Operand};
 use super::same::{means_the_same, moves_attributes};
 use crate::schema::{Parameter, ParameterKind, Schema, lookup, versions};
-use crate::{AttributeValue, DType, Tensor};
+use crate::{AttributeValue, Tensor};
 
 /// Before this one, operands were broadcast in other ways.
 const OLDEST: i64 = 7;
@@ -211,23 +211,33 @@ fn group_scale(draft: &mut Draft<'_>) -> Result<(), String> {
     let (Some(channels), Some(groups)) = (channels, groups) else {
         return Err("the number of its channels is not known".to_owned());
     };
+    let each = usize::try_from(groups).ok().and_then(|groups| channels.checked_div(groups));
+    let each = each.filter(|each| each * usize::try_from(groups).unwrap_or(0) == channels);
+    let Some(each) = each else {
+        return Err("its channels cannot be divided into its groups".to_owned());
+    };
     for (slot, name) in [(1, "scale"), (2, "bias")] {
-        let Some(tensor) = draft.constant(slot) else {
-            return Err(format!("its `{name}` is one for each group, and computed"));
+        let repeated = match (draft.constant(slot), draft.operand(slot)) {
+            (Some(tensor), _) => {
+                let repeated = tensor.to_f64s().and_then(|elements| {
+                    let elements = elements.into_iter();
+                    let elements: Vec<f64> =
+                        elements.flat_map(|element| std::iter::repeat_n(element, each)).collect();
+                    Tensor::from_f64s(tensor.dtype(), [elements.len()], &elements)?.ok()
+                });
+                let repeated = repeated.filter(|repeated| repeated.len() == channels);
+                repeated.map(|repeated| Operand::Constant(name, repeated))
+            }
+            (None, Operand::Value(vector)) => {
+                let times = i64::try_from(each).expect("a length fits");
+                Some(Operand::Repeated(name, *vector, times))
+            }
+            _ => None,
         };
-        let each = usize::try_from(groups).ok().and_then(|groups| channels.checked_div(groups));
-        let repeated = each.zip(tensor.to_f64s()).and_then(|(each, elements)| {
-            let elements: Vec<f64> = elements
-                .into_iter()
-                .flat_map(|element| std::iter::repeat_n(element, each))
-                .collect();
-            let of = |dtype: DType| Tensor::from_f64s(dtype, [elements.len()], &elements)?.ok();
-            of(tensor.dtype()).filter(|repeated| repeated.len() == channels)
-        });
         let Some(repeated) = repeated else {
             return Err(format!("its `{name}` has not one element for each group"));
         };
-        draft.put(slot, Operand::Constant(name, repeated));
+        draft.put(slot, repeated);
     }
     Ok(())
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{RaiseError, convert, import};
 use crate::infer::Types;
 use crate::{
-    Attribute, AttributeValue, Function, Graph, Model, Node, NodeId, Tensor, TensorType, ValueId,
+    Attribute, AttributeValue, Function, Graph, Model, Node, NodeId, Slot, Tensor, TensorType, Use,
+    ValueId,
 };
 
 /// An input of a node that is to be.
@@ -20,6 +21,8 @@ pub(super) enum Operand {
     /// What the function is called with: what it is called after, the attribute of Constant that takes
     /// it, and the reference.
     Given(&'static str, &'static str, AttributeValue),
+    /// Each element of a vector so many times in a row: what it is called after, and the vector.
+    Repeated(&'static str, ValueId, i64),
 }
 
 /// What is different of a node afterwards.
@@ -135,7 +138,7 @@ impl<'a> Draft<'a> {
         match self.operand(slot) {
             Operand::Value(value) => self.types.known(*value),
             Operand::Constant(_, tensor) => Some(tensor),
-            Operand::Absent | Operand::Given(..) => None,
+            Operand::Absent | Operand::Given(..) | Operand::Repeated(..) => None,
         }
     }
 }
@@ -185,24 +188,34 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Makes the changes. In a function, constants are nodes: it has no initializers.
-    pub(super) fn apply(self, graph: &mut Graph, names: &mut Names, function: bool, to: i64) {
+    /// Makes the changes, and tells which reading edges moved. In a function, constants are nodes: it has
+    /// no initializers.
+    pub(super) fn apply(
+        self,
+        graph: &mut Graph,
+        names: &mut Names,
+        rewritten: &mut BTreeMap<String, usize>,
+        function: bool,
+        to: i64,
+    ) -> BTreeMap<Use, Option<Use>> {
         let mut made = BTreeMap::new();
-        let mut replaced = false;
+        let mut moved = BTreeMap::new();
         for change in self.own {
-            replaced |= change.apply(graph, names, &mut made, function, to);
+            *rewritten.entry(graph.node(change.node).op_type.clone()).or_default() += 1;
+            change.apply(graph, names, (&mut made, &mut moved), function, to);
         }
-        if replaced {
+        if moved.values().any(Option::is_none) {
             graph.drop_unused();
         }
         for (node, bodies) in self.bodies {
             let mut bodies = bodies.into_iter();
             graph.edit_bodies(node, |body| {
                 let plan = bodies.next().expect("a plan was made for every body");
-                plan.apply(body, names, function, to);
+                plan.apply(body, names, rewritten, function, to);
             });
         }
         import(graph, to);
+        moved
     }
 }
 
@@ -215,46 +228,83 @@ fn first_output(graph: &Graph, node: NodeId) -> String {
 type Constants = BTreeMap<(&'static str, Vec<usize>, Vec<u8>), ValueId>;
 
 impl Change {
-    /// Whether another value stands where there was one.
+    /// Writes it into the graph, and notes where what was read is read now.
     fn apply(
         self,
         graph: &mut Graph,
         names: &mut Names,
-        made: &mut Constants,
+        (made, moved): (&mut Constants, &mut BTreeMap<Use, Option<Use>>),
         function: bool,
         to: i64,
-    ) -> bool {
-        let mut replaced = false;
+    ) {
         let node = graph.node_mut(self.node);
         node.op_type = self.op_type;
         node.attributes.retain(|attribute| !self.dropped.contains(attribute.name.as_str()));
         node.attributes.extend(self.set);
         let before = graph.inputs(self.node);
+        let mut repeated = Vec::new();
         for (slot, operand) in self.inputs.into_iter().enumerate() {
             let value = match operand {
                 Operand::Absent => None,
                 Operand::Value(value) => Some(value),
                 Operand::Constant(name, tensor) => {
-                    let key = (name, tensor.dims().to_vec(), tensor.bytes().to_vec());
-                    let make = || constant(graph, names, name, tensor, function);
-                    Some(*made.entry(key).or_insert_with(make))
+                    Some(shared(graph, names, made, (name, tensor), function))
+                }
+                Operand::Repeated(name, vector, times) => {
+                    let mut ints = |ints: &[i64]| {
+                        let tensor = Tensor::from_i64s([ints.len()], ints)
+                            .expect("as many elements as the shape asks for");
+                        shared(graph, names, made, ("shape", tensor), function)
+                    };
+                    let (column, row, flat) = (ints(&[-1, 1]), ints(&[1, times]), ints(&[-1]));
+                    let reshape = || Node::new("", "Reshape");
+                    let column = add(graph, names, name, reshape(), &[vector, column]);
+                    let rows = add(graph, names, name, Node::new("", "Expand"), &[column, row]);
+                    let node = graph.producer(column).map(|(node, _)| node);
+                    repeated.push((slot, node.expect("a node was made for it")));
+                    Some(add(graph, names, name, reshape(), &[rows, flat]))
                 }
                 Operand::Given(name, attribute, reference) => {
                     let node = Node::new("", "Constant").with(attribute, reference);
                     Some(add(graph, names, name, node, &[]))
                 }
             };
-            let old = before.get(slot).copied();
-            if old != Some(value) {
-                replaced |= old.flatten().is_some();
+            if before.get(slot).copied() != Some(value) {
                 graph.set_input(self.node, slot, value);
             }
         }
-        if let Some(axis) = self.flattened {
-            flatten(graph, names, self.node, axis, to);
+        let after = graph.inputs(self.node);
+        let at = |slot: usize| Use { node: self.node, slot: input_slot(slot) };
+        for (slot, value) in before.iter().enumerate().filter(|(_, value)| value.is_some()) {
+            if after.get(slot) != Some(value) {
+                moved.insert(at(slot), after.iter().position(|now| now == value).map(at));
+            }
         }
-        replaced
+        for (slot, node) in repeated {
+            moved.insert(at(slot), Some(Use { node, slot: input_slot(0) }));
+        }
+        if let Some(axis) = self.flattened
+            && let Some(rows) = flatten(graph, names, self.node, axis, to)
+        {
+            moved.insert(at(0), Some(Use { node: rows, slot: input_slot(0) }));
+        }
     }
+}
+
+fn input_slot(slot: usize) -> Slot {
+    Slot::Input(u32::try_from(slot).expect("operands fit into memory"))
+}
+
+/// A constant of the graph, the one that is there where an equal one is.
+fn shared(
+    graph: &mut Graph,
+    names: &mut Names,
+    made: &mut Constants,
+    (name, tensor): (&'static str, Tensor),
+    function: bool,
+) -> ValueId {
+    let key = (name, tensor.dims().to_vec(), tensor.bytes().to_vec());
+    *made.entry(key).or_insert_with(|| constant(graph, names, name, tensor, function))
 }
 
 fn constant(
@@ -287,9 +337,15 @@ fn add(
     output
 }
 
-/// Lets a node work on a matrix: `Reshape(node(Flatten(x)), Shape(x))`.
-fn flatten(graph: &mut Graph, names: &mut Names, node: NodeId, axis: AttributeValue, to: i64) {
-    let (Some(x), Some(y)) = (graph.input(node, 0), graph.output(node, 0)) else { return };
+/// Lets a node work on a matrix: `Reshape(node(Flatten(x)), Shape(x))`. What makes the matrix reads now.
+fn flatten(
+    graph: &mut Graph,
+    names: &mut Names,
+    node: NodeId,
+    axis: AttributeValue,
+    to: i64,
+) -> Option<NodeId> {
+    let (x, y) = (graph.input(node, 0)?, graph.output(node, 0)?);
     let base = graph.value(y).name().to_owned();
     let name = |what: &str| format!("{base}_{what}");
     let shape = add(graph, names, &name("shape"), Node::new("", "Shape"), &[x]);
@@ -305,6 +361,7 @@ fn flatten(graph: &mut Graph, names: &mut Names, node: NodeId, axis: AttributeVa
         .into_iter()
         .fold(Node::new("", "Reshape"), |node, (name, value)| node.with(name, value));
     graph.add_node(back, &[Some(inner), Some(shape)], &[Some(y)]).expect("nothing computes it now");
+    graph.producer(rows).map(|(node, _)| node)
 }
 
 /// The names of a model, so that none is given twice: a body must not hide what is around it.

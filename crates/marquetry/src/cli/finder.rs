@@ -28,6 +28,10 @@ impl FindGroups for Finder<'_> {
         self.0.patterns().iter().any(|known| known.name == pattern)
     }
 
+    fn names(&self) -> Vec<&str> {
+        self.0.patterns().iter().map(|pattern| pattern.name.as_str()).collect()
+    }
+
     fn rewrite(
         &self,
         model: &mut Model,

@@ -35,6 +35,7 @@ pub(crate) fn run(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
         keep: args.keep_journal,
         every: Duration::from_secs(args.save_every),
     });
+    let reports: Vec<PathBuf> = args.report.iter().cloned().chain(reports(&recipe)).collect();
     Job {
         model: &args.model,
         samples: &args.samples,
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
         reads: [args.pipeline.as_path()].into_iter().chain(pipeline.reads()).collect(),
         outputs: written,
         instead,
-        report: (!args.report.is_empty()).then_some((&*args.report, &*text)),
+        report: (!reports.is_empty()).then_some((&*reports, &*text)),
         journal: place.as_ref(),
     }
     .run(&pipeline, cli)
@@ -69,17 +70,24 @@ pub(crate) fn plan(args: &Plan, cli: &Cli) -> Result<Answer, Failure> {
     };
     let forecast = job.forecast(&pipeline, cli)?;
     let journal = instead.or(written.first().copied()).map(journal::beside);
-    let first: Vec<&Path> = instead.into_iter().chain(written).collect();
-    let mut json = serde_json::to_value(&forecast).expect("a forecast is plain data");
+    let reports: Vec<PathBuf> = reports(&recipe).collect();
+    let reports = reports.iter().map(PathBuf::as_path);
+    let first: Vec<&Path> = instead.into_iter().chain(written).chain(reports).collect();
+    Ok(foretold(&forecast, &first, journal.as_deref()))
+}
+
+/// What a pipeline would do, as an answer.
+pub(crate) fn foretold(forecast: &Forecast, first: &[&Path], journal: Option<&Path>) -> Answer {
+    let mut json = serde_json::to_value(forecast).expect("a forecast is plain data");
     json["schema_version"] = Value::from(1);
     json["memory"]["total"] = Value::from(forecast.memory.total());
     json["writes"] = json!(first.iter().map(|path| path.display().to_string()).collect::<Vec<_>>());
-    json["journal"] = json!(journal.as_ref().map(|path| path.display().to_string()));
-    let mut answer = Answer::new(text(&forecast, &first, journal.as_deref()), json);
+    json["journal"] = json!(journal.map(|path| path.display().to_string()));
+    let mut answer = Answer::new(text(forecast, first, journal), json);
     for step in &forecast.steps {
         step.notes.iter().for_each(|note| answer.note(format!("{}: {note}", step.pass)));
     }
-    Ok(answer)
+    answer
 }
 
 fn text(forecast: &Forecast, written: &[&Path], journal: Option<&Path>) -> String {
@@ -219,7 +227,15 @@ fn patterns(given: &[PathBuf], recipe: &Recipe, file: &Path) -> Vec<PathBuf> {
     recipe.patterns.iter().map(place).collect()
 }
 
-/// What a recipe writes; without its first model, where that goes elsewhere.
+/// The reports that a recipe asks for.
+fn reports(recipe: &Recipe) -> impl Iterator<Item = PathBuf> {
+    recipe.passes.iter().filter_map(|step| match step {
+        Step::Export(export) => export.report.clone(),
+        _ => None,
+    })
+}
+
+/// What a recipe writes besides reports; without its first model, where that goes elsewhere.
 fn written<'a>(recipe: &'a Recipe, instead: Option<&Path>) -> Vec<&'a Path> {
     let mut elsewhere = instead.is_some();
     let mut written: Vec<&Path> = Vec::new();

@@ -11,6 +11,7 @@ use super::args::{Choices, Cli, Numbers, Quantize, Rounding, Samples};
 use super::calibrate;
 use super::failure::{Exit, Failure};
 use super::job::Job;
+use super::pipeline::foretold;
 
 /// Quantizes as the options say, which is to run the pipeline that they mean.
 pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
     let reads = stats.iter().map(PathBuf::as_path).collect();
     let (samples_needed, patterns) = (stats.is_none() || again, &patterns.files);
     let report = (!args.report.is_empty()).then_some((&*args.report, &*recipe));
-    Job {
+    let job = Job {
         model: &args.model,
         samples,
         samples_needed,
@@ -46,8 +47,14 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
         instead: None,
         report,
         journal: None,
+    };
+    if args.dry_run {
+        let forecast = job.forecast(&pipeline, cli)?;
+        let reports = args.report.iter().map(PathBuf::as_path);
+        let files: Vec<&Path> = job.outputs.iter().copied().chain(reports).collect();
+        return Ok(foretold(&forecast, &files, None));
     }
-    .run(&pipeline, cli)
+    job.run(&pipeline, cli)
 }
 
 /// An error in what is asked for, with its next step.

@@ -159,6 +159,9 @@ fn encoding(
     if dtype.is_cast() {
         return Ok(Encoding::cast(&spec));
     }
+    if entry.scales.is_empty() {
+        return Err(unfit(super::NO_GRID.to_owned()));
+    }
     if entry.scales.iter().any(|&scale| !(scale > 0.0 && scale.is_finite())) {
         return Err(unfit("a scale is not positive".to_owned()));
     }
@@ -191,8 +194,9 @@ fn encoding(
     }
     let cell = |at: usize| Cell { scale: entry.scales[at], offset: entry.offsets[at] };
     let mut encoding = Encoding::new(&spec, shape, (0..count).map(cell).collect());
-    // Flat lists have the blocks of a channel together.
-    if entry.shape.len() <= 1 {
+    // Flat lists have the blocks of a channel together, but those of 0.6.1, which do not say that they
+    // are of blocks and have them as a tensor of scales has.
+    if entry.shape.len() <= 1 && !matches!(entry.layout, Layout::Channel { .. }) {
         for (at, target) in by_channel(&encoding).into_iter().enumerate() {
             encoding.cells[target] = cell(at);
         }
@@ -247,6 +251,9 @@ fn granularity(
         Layout::Channel { axis: Some(axis) } => Granularity::PerChannel(axis),
         Layout::Channel { axis: None } => {
             let dims = shape()?;
+            if let Some(blocks) = flat_blocks(entry, axes, &dims)? {
+                return Ok(blocks);
+            }
             let fitting: Vec<usize> =
                 (0..dims.len()).filter(|&at| dims[at] == entry.scales.len()).collect();
             match (axes, fitting.as_slice()) {
@@ -267,6 +274,30 @@ fn granularity(
             Granularity::Lpbq { axis, size, channel, compressed, decompressed }
         }
     })
+}
+
+/// 0.6.1 does not say of a list whether it has a scale for each channel or for each block: where there
+/// are some times as many as output channels, and the other axis can be cut into as many, it is blocks.
+fn flat_blocks(
+    entry: &Entry,
+    axes: Option<(i64, i64)>,
+    dims: &[usize],
+) -> Result<Option<Granularity>, String> {
+    let Some((channel, block)) = axes.filter(|(channel, block)| channel != block) else {
+        return Ok(None);
+    };
+    let resolve = |axis: i64| grid::resolve(axis, dims.len()).map_err(|error| error.to_string());
+    let (channel, block) = (resolve(channel)?, resolve(block)?);
+    let count = entry.scales.len();
+    if dims[channel] == 0 || count == dims[channel] || !count.is_multiple_of(dims[channel]) {
+        return Ok(None);
+    }
+    let blocks = count / dims[channel];
+    if blocks > dims[block] || !dims[block].is_multiple_of(blocks) {
+        return Ok(None);
+    }
+    let (axis, channel) = (block as i64, channel as i64);
+    Ok(Some(Granularity::PerBlock { axis, size: dims[block] / blocks, channel }))
 }
 
 fn block_axis(axis: Option<i64>, axes: Option<(i64, i64)>, dims: &[usize]) -> Result<i64, String> {

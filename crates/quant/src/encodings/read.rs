@@ -3,7 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::{Document, Element, EncodingsError, Entry, Layout, Section, Version, overrides};
-use crate::DType;
+use crate::encoding::Cell;
+use crate::range::grid_of_range;
+use crate::{DType, Spec};
 
 /// Reads encodings of any version, or tensor overrides of ONNX Runtime.
 ///
@@ -81,6 +83,10 @@ impl<'a> Fields<'a> {
         bad(self.name, &format!("`{key}` {what}"))
     }
 
+    fn has(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
     fn need(&self, key: &str) -> Result<&'a Value, EncodingsError> {
         self.map.get(key).ok_or_else(|| self.bad(key, "is missing"))
     }
@@ -150,23 +156,68 @@ fn v0_6_1(name: &str, value: &Value) -> Result<Entry, EncodingsError> {
     let cells = cells.ok_or_else(|| bad(name, "it is no list of encodings"))?;
     let first = Fields::of(name, &cells[0])?;
     let bits = first.bits("bitwidth")?;
-    match first.text("dtype")? {
-        "float" => return Ok(Entry::named(name, Element::Float { bits })),
-        "int" => {}
+    // Files that were written before floats came do not say it.
+    match first.has("dtype").then(|| first.text("dtype")).transpose()? {
+        Some("float") => return Ok(Entry::named(name, Element::Float { bits })),
+        None | Some("int") => {}
         _ => return Err(first.bad("dtype", "is neither `int` nor `float`")),
     }
     let mut entry = Entry::named(name, Element::Int { bits, signed: None });
-    entry.symmetric = Some(first.flag("is_symmetric")?);
+    entry.symmetric = first.has("is_symmetric").then(|| first.flag("is_symmetric")).transpose()?;
     if cells.len() > 1 {
         entry.layout = Layout::Channel { axis: None };
         entry.shape = vec![cells.len()];
     }
     for cell in cells {
         let fields = Fields::of(name, cell)?;
-        entry.scales.push(fields.number("scale")?);
-        entry.offsets.push(fields.number("offset")?);
+        let Some(grid) = grid_v0_6_1(&fields, bits, entry.symmetric)? else {
+            // Its width alone: whoever applies it says so.
+            (entry.scales, entry.offsets) = (Vec::new(), Vec::new());
+            return Ok(entry);
+        };
+        entry.scales.push(grid.scale);
+        entry.offsets.push(grid.offset);
     }
     Ok(entry)
+}
+
+/// The grid of one cell: its scale and offset, or what follows from its range, as AIMET computes it.
+fn grid_v0_6_1(
+    fields: &Fields<'_>,
+    bits: u32,
+    symmetric: Option<bool>,
+) -> Result<Option<Cell>, EncodingsError> {
+    let range = match (fields.has("min"), fields.has("max")) {
+        (true, true) => Some((fields.number("min")?, fields.number("max")?)),
+        (false, false) => None,
+        (true, false) => return Err(fields.bad("max", "is missing, and there is a `min`")),
+        (false, true) => return Err(fields.bad("min", "is missing, and there is a `max`")),
+    };
+    let middle = -2f64.powi(bits as i32 - 1);
+    if fields.has("scale") {
+        let scale = fields.number("scale")?;
+        let offset = match (fields.has("offset"), range, symmetric) {
+            (true, ..) => fields.number("offset")?,
+            (false, Some((lo, _)), _) if scale > 0.0 => (lo / scale).round(),
+            (false, None, Some(true)) => middle,
+            _ => return Err(fields.bad("offset", "is missing, and there is no range")),
+        };
+        return Ok(Some(Cell { scale, offset }));
+    }
+    if fields.has("offset") {
+        return Err(fields.bad("scale", "is missing, and there is an `offset`"));
+    }
+    let Some((lo, hi)) = range else { return Ok(None) };
+    if lo > hi {
+        return Err(fields.bad("min", "is larger than `max`"));
+    }
+    let dtype = DType::parse(&format!("uint{bits}"));
+    let dtype = dtype.ok_or_else(|| fields.bad("bitwidth", "is the width of no type"))?;
+    let symmetric = symmetric.unwrap_or(false);
+    // As far on either side of zero, one step is given up.
+    let strict = symmetric && lo < 0.0 && -lo == hi;
+    let spec = Spec { symmetric, strict, unsigned: lo >= 0.0, ..Spec::activation(dtype) };
+    Ok(Some(grid_of_range(&spec, lo as f32, hi as f32)))
 }
 
 fn v1_0_0(value: &Value) -> Result<Entry, EncodingsError> {
@@ -356,6 +407,51 @@ mod tests {
                 .collect();
             assert!(entry(&format!("{{{}}}", fields.join(", "))).is_err(), "{field} {value}");
         }
+    }
+
+    #[test]
+    fn ranges_stand_for_scales_in_the_oldest_version() {
+        let entry = |cell: &str| {
+            let text = format!(
+                r#"{{"version": "0.6.1", "param_encodings": {{}},
+                    "activation_encodings": {{"x": [{{"bitwidth": 8, {cell}}}]}}}}"#
+            );
+            parse(&text).map(|document| document.entries[0].clone())
+        };
+        let grid = |cell: &str| entry(cell).map(|entry| (entry.scales, entry.offsets)).unwrap();
+        let asymmetric = r#""dtype": "int", "is_symmetric": "False""#;
+        assert_eq!(
+            grid(&format!(r#"{asymmetric}, "min": -1.0, "max": 4.1"#)),
+            (vec![f64::from(4.1f32 + 1.0) / 255.0], vec![-50.0]),
+        );
+        let symmetric = r#""is_symmetric": "True""#;
+        assert_eq!(
+            grid(&format!(r#"{symmetric}, "min": -2.0, "max": 1.984375"#)),
+            (vec![2.0 / 128.0], vec![-128.0]),
+        );
+        assert_eq!(
+            grid(&format!(r#"{symmetric}, "min": -2.0, "max": 2.0"#)),
+            (vec![2.0 / 127.0], vec![-127.0]),
+        );
+        assert_eq!(grid(r#""scale": 0.5, "min": -3.0, "max": 10.0"#), (vec![0.5], vec![-6.0]));
+        assert_eq!(grid(&format!(r#"{symmetric}, "scale": 0.5"#)), (vec![0.5], vec![-128.0]));
+        assert_eq!(grid(asymmetric), (Vec::new(), Vec::new()), "it says its width alone");
+        for bad in [
+            r#""min": 1.0"#,
+            r#""max": 1.0"#,
+            r#""min": 2.0, "max": 1.0"#,
+            r#""offset": -3"#,
+            r#""scale": 0.5"#,
+            r#""min": "a", "max": 1.0"#,
+        ] {
+            assert_eq!(entry(bad).unwrap_err().code(), "encodings_syntax", "{bad}");
+        }
+        let width_only = parse(
+            r#"{"version": "0.6.1", "param_encodings": {},
+                "activation_encodings": {"x": [{"bitwidth": 8}]}}"#,
+        );
+        let error = render(&width_only.unwrap(), Version::V1_0_0).unwrap_err();
+        assert_eq!(error.code(), "encodings_unfit");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Document, Element, EncodingsError, Entry, Layout, Section, Version};
+use super::{Document, Element, EncodingsError, Entry, Layout, NO_GRID, Section, Version};
 
 /// The text of a file of this version: keys sorted, as AIMET writes them.
 ///
@@ -11,6 +11,12 @@ use super::{Document, Element, EncodingsError, Entry, Layout, Section, Version};
 /// `CannotHold` for what a version cannot express, `NeedsModel` for what the document does not know.
 pub fn render(document: &Document, version: Version) -> Result<String, EncodingsError> {
     let mut file = Map::new();
+    let integers = |entry: &&Entry| !matches!(entry.element, Element::Float { .. });
+    let mut integers = document.entries.iter().filter(integers);
+    if let Some(entry) = integers.find(|entry| entry.scales.is_empty()) {
+        let (name, what) = (entry.name.clone(), NO_GRID.to_owned());
+        return Err(EncodingsError::Unfit { name, what });
+    }
     match version {
         Version::V2_0_0 => {
             let entries = document.entries.iter().filter_map(|entry| v2_0_0(entry).transpose());

@@ -1,33 +1,38 @@
 //! Which QuantizeLinear a model may use.
 
+use marquetry_ir::DType as ElementType;
+
 use crate::plan::Role;
 use crate::{DType, Encoding, Granularity};
 
 /// The domain of ONNX Runtime's own operators, which know 16 and 4 bits in every opset.
 pub(super) const CONTRIB: &str = "com.microsoft";
 
-/// The first opset whose QuantizeLinear and DequantizeLinear can express an encoding.
-pub(super) fn needed(encoding: &Encoding) -> i64 {
-    let granularity = match encoding.granularity {
+/// The first opset whose QuantizeLinear and DequantizeLinear can express a type and granularity for a
+/// value that the model computes in `element`.
+pub(super) fn needed(dtype: DType, granularity: Granularity, element: ElementType) -> i64 {
+    let granularity = match granularity {
         Granularity::PerTensor => 10,
         Granularity::PerChannel(_) => 13,
         Granularity::PerBlock { .. } | Granularity::Lpbq { .. } => 21,
     };
-    if encoding.dtype.is_cast() {
-        return if encoding.dtype == DType::BFloat16 { 13 } else { 10 };
+    if dtype.is_cast() {
+        return if dtype == DType::BFloat16 { 13 } else { 10 };
     }
-    let width = match encoding.dtype.bits() {
-        _ if encoding.dtype.float8().is_some() => 19,
+    let width = match dtype.bits() {
+        _ if dtype.float8().is_some() => 19,
         2 => 25,
         4 | 16 => 21,
         _ => 10,
     };
-    granularity.max(width)
+    let half = if element == ElementType::Float { 10 } else { 19 };
+    granularity.max(width).max(half)
 }
 
 /// Whether ONNX Runtime's own operators can express an encoding.
-pub(super) fn contrib_can(encoding: &Encoding) -> bool {
-    matches!(encoding.granularity, Granularity::PerTensor | Granularity::PerChannel(_))
+pub(super) fn contrib_can(encoding: &Encoding, element: ElementType) -> bool {
+    element == ElementType::Float
+        && matches!(encoding.granularity, Granularity::PerTensor | Granularity::PerChannel(_))
         && encoding.dtype.bits() != 2
         && encoding.dtype.is_integer()
 }

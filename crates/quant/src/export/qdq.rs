@@ -14,10 +14,12 @@ use marquetry_ir::{
 };
 
 use super::opset;
+pub(crate) use super::stored::element;
+use super::stored::{grid as stored_grid, narrowed};
 use crate::pass::PassError;
 use crate::plan::{Plan, Quantizer, Role};
 use crate::units::is_static;
-use crate::{DType, Encoding, Granularity, NumericError, grid, lpbq, pack, qdq};
+use crate::{DType, Encoding, Granularity, NumericError, element, grid, lpbq, pack, qdq};
 
 /// A lowered model, and what had to be done.
 #[derive(Clone, Debug)]
@@ -41,6 +43,7 @@ pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
     let types = infer::run(model);
     let mut lowering = Lowering {
         types: &types,
+        before: &model.graph,
         model: model.clone(),
         value_names: BTreeSet::new(),
         node_names: BTreeSet::new(),
@@ -48,7 +51,6 @@ pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
         dequantize: 0,
         notes: Vec::new(),
     };
-    lowering.collect_names(&model.graph);
     for (value, site) in plan.enabled() {
         let impossible = site.encoding.as_ref().and_then(|one| opset::impossible(site.role, one));
         if let Some(what) = impossible {
@@ -56,12 +58,21 @@ pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
             return Err(PassError::NotInOnnx { value, what });
         }
     }
-    lowering.raise_opset(plan)?;
+    let moved = lowering.raise_opset(plan)?;
+    collect_names(&lowering.model.graph, &mut lowering.value_names, &mut lowering.node_names);
     for (value, site) in plan.enabled() {
+        let site = &*lowering.moved(value, site, &moved);
+        let element_of = lowering.element(value);
+        if site.readers.is_empty() && !site.output {
+            continue;
+        }
         let Some(encoding) = &site.encoding else {
             return Err(lowering.bad(value, "it has no encoding"));
         };
+        let encoding = &*narrowed(encoding, element_of);
         match site.role {
+            // It is of that type already.
+            _ if encoding.dtype.is_cast() && element(encoding.dtype) == element_of => {}
             _ if encoding.dtype.is_cast() => lowering.cast(value, site, encoding)?,
             Role::Activation if !site.output && is_static(&lowering.model.graph, value) => {
                 lowering.constant(value, site, encoding)?;
@@ -71,79 +82,48 @@ pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
         }
     }
     lowering.remove_dead_constants();
+    let mut sites = plan.enabled();
+    if sites.any(|(value, _)| types.dtype(value) == Some(ElementType::BFloat16)) {
+        lowering.notes.push(
+            "the model computes in bfloat16, for which ONNX Runtime has no QuantizeLinear on a CPU"
+                .to_owned(),
+        );
+    }
     let Lowering { model, quantize, dequantize, notes, .. } = lowering;
     Ok(Lowered { model, quantize, dequantize, notes })
 }
 
-struct Lowering<'a> {
+pub(super) struct Lowering<'a> {
     types: &'a Types,
-    model: Model,
+    /// The graph as it was.
+    pub(super) before: &'a Graph,
+    pub(super) model: Model,
     /// Names of values here and in all bodies: asking the graph for each new name would visit all
     /// its nodes.
     value_names: BTreeSet<String>,
     node_names: BTreeSet<String>,
     quantize: usize,
     dequantize: usize,
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
 }
 
 impl Lowering<'_> {
-    fn graph(&mut self) -> &mut Graph {
+    pub(super) fn graph(&mut self) -> &mut Graph {
         &mut self.model.graph
     }
 
-    fn name(&self, value: ValueId) -> String {
+    pub(super) fn name(&self, value: ValueId) -> String {
         self.model.graph.value(value).name().to_owned()
+    }
+
+    /// The type that the model computes a value in, which is that of scales.
+    pub(super) fn element(&self, value: ValueId) -> ElementType {
+        let known = self.types.dtype(value).filter(|dtype| element::is_quantizable(*dtype));
+        known.unwrap_or(ElementType::Float)
     }
 
     fn bad(&self, value: ValueId, what: &str) -> PassError {
         PassError::BadEncoding { value: self.name(value), what: what.to_owned() }
-    }
-
-    fn collect_names(&mut self, graph: &Graph) {
-        self.value_names.extend(graph.values().map(|value| graph.value(value).name().to_owned()));
-        for node in graph.nodes() {
-            let node = graph.node(node);
-            self.node_names.insert(node.name.clone());
-            node.bodies().for_each(|body| self.collect_names(body));
-        }
-    }
-
-    /// Raises the opset where that changes no operator; where it would, operators of ONNX Runtime
-    /// stand in for what the opset lacks.
-    fn raise_opset(&mut self, plan: &Plan) -> Result<(), PassError> {
-        let from = self.model.graph.opsets.version("").unwrap_or(1);
-        let encodings = plan.enabled().filter_map(|(value, site)| {
-            let encoding = site.encoding.as_ref()?;
-            Some((value, encoding, opset::needed(encoding)))
-        });
-        let encodings: Vec<_> = encodings.filter(|(_, _, needed)| *needed > from).collect();
-        let Some(to) = encodings.iter().map(|(_, _, needed)| *needed).max() else { return Ok(()) };
-        match marquetry_ir::opset::obstacle(&self.model.graph, from, to) {
-            None => {
-                self.graph().opsets.set("", to);
-                self.model.ir_version =
-                    self.model.ir_version.max(marquetry_ir::opset::ir_version(to));
-                self.notes.push(format!("opset raised from {from} to {to}"));
-                Ok(())
-            }
-            Some(obstacle) => {
-                if let Some((value, _, needed)) =
-                    encodings.iter().find(|(_, encoding, _)| !opset::contrib_can(encoding))
-                {
-                    let (value, needed) = (self.name(*value), *needed);
-                    return Err(PassError::Opset { value, found: from, needed, obstacle });
-                }
-                self.graph().opsets.set(opset::CONTRIB, 1);
-                self.notes.push(format!(
-                    "opset {from} lacks what {} quantizers need, and `{obstacle}` changed on the \
-                     way to {to}: they use the operators of `{}`",
-                    encodings.len(),
-                    opset::CONTRIB
-                ));
-                Ok(())
-            }
-        }
     }
 
     /// One QuantizeLinear behind the value, one DequantizeLinear before each reader.
@@ -250,7 +230,7 @@ impl Lowering<'_> {
         };
         for reader in &site.readers {
             let wide = self.add_value(&format!("{name}_dequantized"))?;
-            let node = Node::new("", "Cast").with("to", to(ElementType::Float));
+            let node = Node::new("", "Cast").with("to", to(self.element(value)));
             let node = self.named(node, &name, "CastBack");
             self.add_node(node, &[narrow], wide)?;
             self.redirect(value, *reader, wide);
@@ -281,7 +261,7 @@ impl Lowering<'_> {
         let channels = encoding.channel_scales.len();
         let ints = Tensor::new(ElementType::Uint8, shape, bytes).map_err(bad)?;
         let floats: Vec<f32> = encoding.channel_scales.iter().map(|&scale| scale as f32).collect();
-        let floats = Tensor::from_f32s([channels], &floats).map_err(bad)?;
+        let floats = element::tensor(self.element(value), [channels], &floats).map_err(bad)?;
         let zeros =
             Tensor::new(ElementType::Uint8, [channels], vec![0u8; channels]).map_err(bad)?;
         let ints = self.add_initializer(&format!("{name}_scale_quantized"), ints)?;
@@ -351,7 +331,7 @@ impl Lowering<'_> {
                 self.low_power_scales(value, name, encoding, (channel, dims), grid)?
             }
             _ => {
-                let scale = Tensor::from_f32s(shape, &scales)
+                let scale = element::tensor(self.element(value), shape, &scales)
                     .map_err(|error| self.bad(value, &error.to_string()))?;
                 self.add_initializer(&format!("{name}_scale"), scale)?
             }
@@ -363,7 +343,10 @@ impl Lowering<'_> {
     /// A node of the domain that can express the encoding, without its inputs.
     fn operator(&mut self, op: &str, value: &str, encoding: &Encoding) -> Node {
         let opset = self.model.graph.opsets.version("").unwrap_or(1);
-        let domain = if opset::needed(encoding) > opset { opset::CONTRIB } else { "" };
+        // Where the opset was not raised, scales are floats.
+        let Encoding { dtype, granularity, .. } = *encoding;
+        let lacks = opset::needed(dtype, granularity, ElementType::Float) > opset;
+        let domain = if lacks { opset::CONTRIB } else { "" };
         let mut node = Node::new(domain, op);
         node = match encoding.granularity {
             Granularity::PerTensor => node,
@@ -411,6 +394,16 @@ impl Lowering<'_> {
     }
 }
 
+/// The names of a graph and its bodies.
+fn collect_names(graph: &Graph, values: &mut BTreeSet<String>, nodes: &mut BTreeSet<String>) {
+    values.extend(graph.values().map(|value| graph.value(value).name().to_owned()));
+    for node in graph.nodes() {
+        let node = graph.node(node);
+        nodes.insert(node.name.clone());
+        node.bodies().for_each(|body| collect_names(body, values, nodes));
+    }
+}
+
 /// A name that nobody has: `base`, or `base` with a number.
 fn fresh(taken: &mut BTreeSet<String>, base: String) -> String {
     let name = match taken.contains(&base) {
@@ -422,62 +415,6 @@ fn fresh(taken: &mut BTreeSet<String>, base: String) -> String {
     };
     taken.insert(name.clone());
     name
-}
-
-/// The shape of scales as ONNX stores them, with the cell of every element.
-fn stored_grid(
-    encoding: &Encoding,
-    dims: &[usize],
-) -> Result<(Vec<usize>, Vec<usize>), NumericError> {
-    match encoding.granularity {
-        Granularity::PerTensor => Ok((Vec::new(), vec![0])),
-        Granularity::PerChannel(_) => {
-            Ok((vec![encoding.cells.len()], (0..encoding.cells.len()).collect()))
-        }
-        // One scale for every element but along the axis of the blocks: cells that span other
-        // axes are repeated.
-        Granularity::PerBlock { axis, .. } | Granularity::Lpbq { axis, .. } => {
-            let axis = grid::resolve(axis, dims.len())?;
-            let shape: Vec<usize> = (0..dims.len())
-                .map(|at| if at == axis { encoding.shape[at] } else { dims[at] })
-                .collect();
-            let elements: usize = shape.iter().product();
-            let cell = |element: usize| {
-                let mut rest = element;
-                let (mut cell, mut stride) = (0, 1);
-                for at in (0..shape.len()).rev() {
-                    let index = rest % shape[at];
-                    rest /= shape[at];
-                    if encoding.shape[at] > 1 {
-                        cell += index * stride;
-                    }
-                    stride *= encoding.shape[at];
-                }
-                cell
-            };
-            Ok((shape.clone(), (0..elements).map(cell).collect()))
-        }
-    }
-}
-
-/// The element type of a stored type.
-pub(crate) fn element(dtype: DType) -> ElementType {
-    match dtype {
-        DType::Int2 => ElementType::Int2,
-        DType::Int4 => ElementType::Int4,
-        DType::Int8 => ElementType::Int8,
-        DType::Int16 => ElementType::Int16,
-        DType::Int32 => ElementType::Int32,
-        DType::UInt2 => ElementType::Uint2,
-        DType::UInt4 => ElementType::Uint4,
-        DType::UInt8 => ElementType::Uint8,
-        DType::UInt16 => ElementType::Uint16,
-        DType::UInt32 => ElementType::Uint32,
-        DType::Float16 => ElementType::Float16,
-        DType::BFloat16 => ElementType::BFloat16,
-        DType::Float8E4M3Fn => ElementType::Float8E4M3Fn,
-        DType::Float8E5M2 => ElementType::Float8E5M2,
-    }
 }
 
 fn graph_error(error: GraphError) -> PassError {

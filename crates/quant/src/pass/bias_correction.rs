@@ -7,13 +7,13 @@ use marquetry_ir::{Graph, NodeId, Slot, Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
 use super::watch::Watch;
-use super::weights::{name, numeric, quantized_weight, read};
+use super::weights::{like, name, numeric, quantized_weight, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
-use crate::Granularity;
 use crate::kernel::{self, BIAS, DATA, WEIGHT, label};
 use crate::observer::{Moments, Observer, View};
 use crate::plan::{Plan, Reason};
 use crate::qdq::{Rounding, fake_quantize};
+use crate::{Granularity, element};
 
 /// Adds to the bias of every kernel what rounding its weights takes from the mean of its outputs.
 ///
@@ -166,7 +166,7 @@ impl BiasCorrection {
         let graph = &graph;
         let watch = Watch { pass: self.name(), graph, wanted: &wanted, span: 0..total };
         watch.each(cx, &mut |_, value, tensor| {
-            let seen = moments.get_mut(&value).zip(tensor.f32s());
+            let seen = moments.get_mut(&value).zip(element::floats(tensor));
             let Some((moments, data)) = seen else { return Ok(()) };
             let view = View { dims: tensor.dims(), data: &data };
             moments.update(view).map_err(|source| numeric(graph, value, source))
@@ -195,19 +195,7 @@ fn rounding_error(
     if error.iter().all(|&error| error == 0.0) {
         return Ok(None);
     }
-    tensor(graph, weight, dims, &error).map(Some)
-}
-
-fn tensor(
-    graph: &Graph,
-    value: ValueId,
-    dims: Vec<usize>,
-    data: &[f32],
-) -> Result<Tensor, PassError> {
-    Tensor::from_f32s(dims, data).map_err(|error| PassError::BadEncoding {
-        value: name(graph, value),
-        what: error.to_string(),
-    })
+    like(graph, types, weight, dims, &error).map(Some)
 }
 
 /// Where a kernel has its bias, or why that cannot be corrected.
@@ -239,7 +227,7 @@ fn place(graph: &Graph, types: &Types, plan: &Plan, node: NodeId) -> Result<Plac
     if plan.get(bias).is_some_and(|site| site.enabled && site.encoding.is_some()) {
         return Err("its bias has an encoding already");
     }
-    let constant = types.constant(bias).filter(|tensor| tensor.f32s().is_some());
+    let constant = types.constant(bias).filter(|tensor| element::floats(tensor).is_some());
     let dims = constant.ok_or("its bias is no constant of type `float`")?.dims();
     let leading = dims.iter().rev().skip(1).all(|&dim| dim == 1);
     let channels = channels(graph, types, node).ok_or("its output channels lie on no axis")?;
@@ -293,7 +281,7 @@ fn correct(
     // One element stands for all channels.
     let old = |channel: usize| f64::from(if old.len() == 1 { old[0] } else { old[channel] });
     let new: Vec<f32> = means.iter().zip(0..).map(|(mean, at)| (old(at) + mean) as f32).collect();
-    let new = tensor(graph, kernel.weight, dims, &new)?;
+    let new = like(graph, types, kernel.weight, dims, &new)?;
     if let Some(bias) = bias
         && graph.use_count(bias) == 1
         && graph.initializer(bias).is_some()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use marquetry_ir::infer;
-use marquetry_ir::{Graph, Tensor, ValueId};
+use marquetry_ir::{Graph, ValueId};
 use serde::{Deserialize, Serialize};
 
 use super::observe::{self, NanPolicy, Run};
@@ -187,10 +187,7 @@ fn simulated(state: &State) -> Result<Graph, PassError> {
         let (dims, data) = weights::read(&graph, &types, value)?;
         let back = fake_quantize(&data, &dims, encoding, Rounding::HalfUpShifted)
             .map_err(|source| numeric(&graph, value, source))?;
-        let tensor = Tensor::from_f32s(dims, &back).map_err(|error| PassError::BadEncoding {
-            value: name(&graph, value),
-            what: error.to_string(),
-        })?;
+        let tensor = weights::like(&graph, &types, value, dims, &back)?;
         // What a `Constant` gave is an initializer now.
         if let Some((node, slot)) = graph.producer(value) {
             graph.set_output(node, slot, None);

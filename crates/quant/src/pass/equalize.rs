@@ -6,11 +6,11 @@ mod pairs;
 use std::collections::{BTreeMap, BTreeSet};
 
 use marquetry_ir::infer;
-use marquetry_ir::{Graph, NodeId, Tensor, ValueId};
+use marquetry_ir::{Graph, NodeId, ValueId};
 use serde::{Deserialize, Serialize};
 
 use super::watch::Watch;
-use super::weights::{name, numeric, read};
+use super::weights::{like, name, numeric, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::DType;
 use crate::grid::Grid;
@@ -303,7 +303,7 @@ impl Constants<'_> {
         for ((node, slot), (dims, data)) in self.changed {
             let graph = &mut *self.graph;
             let value = graph.input(node, slot).expect("layers have their constants");
-            let tensor = Tensor::from_f32s(dims, &data).expect("the data has its shape");
+            let tensor = like(graph, self.types, value, dims, &data).expect("it has its shape");
             let own = graph.initializer(value).is_some() && graph.use_count(value) == 1;
             if own && !graph.is_output(value) {
                 graph.set_initializer(value, tensor);

@@ -13,7 +13,8 @@ use crate::units::Units;
 
 /// Lowers the plan to files; they are written when all passes are through.
 ///
-/// In RON: `Export(qdq: "out.onnx", encodings: (path: "out.encodings", version: "1.0.0"))`.
+/// In RON: `Export(qdq: "out.onnx", encodings: (path: "out.encodings", version: "1.0.0"), report:
+/// "out.html")`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Export {
@@ -21,6 +22,9 @@ pub struct Export {
     pub qdq: Option<PathBuf>,
     /// The encodings in AIMET's format.
     pub encodings: Option<EncodingsFile>,
+    /// A report of the run, a page or JSON, as its name ends. Whoever runs the pipeline writes it when all
+    /// is through, because it tells of the files too: `marquetry run` does.
+    pub report: Option<PathBuf>,
 }
 
 /// A file of encodings.
@@ -82,7 +86,7 @@ impl Pass for Export {
 
     fn writes(&self) -> Vec<&Path> {
         let encodings = self.encodings.as_ref().map(|file| file.path.as_path());
-        self.qdq.as_deref().into_iter().chain(encodings).collect()
+        self.qdq.as_deref().into_iter().chain(encodings).chain(self.report.as_deref()).collect()
     }
 
     fn touches(&self, state: &State) -> Vec<ValueId> {
@@ -114,6 +118,7 @@ impl Pass for Export {
             written.push(format!("{} (encodings {})", file.path.display(), file.version));
             state.outputs.push(Output { path: file.path.clone(), content: Content::Text(text) });
         }
+        written.extend(self.report.iter().map(|path| format!("{} (report)", path.display())));
         let mut summary = Summary::new(
             self,
             match written.is_empty() {

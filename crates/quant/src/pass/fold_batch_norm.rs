@@ -1,10 +1,11 @@
 //! FoldBatchNorm: a normalization behind a convolution becomes part of its weights.
 
 use marquetry_ir::infer::{self, Types};
-use marquetry_ir::{AttributeValue, Graph, NodeId, Tensor, ValueId};
+use marquetry_ir::{AttributeValue, Graph, NodeId, ValueId};
 
-use super::weights::{name, read};
+use super::weights::{like, name, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
+use crate::element;
 use crate::grid::Grid;
 use crate::kernel::{BIAS, DATA, WEIGHT};
 use crate::{Granularity, plan::Reason};
@@ -90,7 +91,8 @@ impl Fold {
         };
         let weight = graph.input(conv, WEIGHT)?;
         let bias = graph.input(conv, BIAS);
-        let floats = |value: ValueId| types.constant(value).is_some_and(|c| c.f32s().is_some());
+        let floats =
+            |value: ValueId| types.constant(value).is_some_and(|c| element::floats(c).is_some());
         let read = parameters.iter().copied().chain([weight]).chain(bias);
         let known = read.into_iter().all(floats) && graph.input(conv, DATA).is_some();
         let epsilon = node.attribute("epsilon").and_then(AttributeValue::as_float);
@@ -151,12 +153,12 @@ impl Fold {
 
         let base = name(graph, self.weight);
         let mut add = |suffix: &str, dims: Vec<usize>, data: &[f32]| {
+            let tensor = like(graph, types, self.weight, dims, data)?;
             let fresh = graph.fresh_name(&format!("{base}_{suffix}"));
-            let tensor = Tensor::from_f32s(dims, data).expect("the data has its shape");
-            graph.add_initializer(&fresh, tensor).expect("the name is fresh")
+            Ok(graph.add_initializer(&fresh, tensor).expect("the name is fresh"))
         };
-        let weight = add("folded", dims, &weight);
-        let bias = add("folded_bias", vec![channels], &bias);
+        let weight = add("folded", dims, &weight)?;
+        let bias = add("folded_bias", vec![channels], &bias)?;
         graph.set_input(self.conv, WEIGHT, Some(weight));
         graph.set_input(self.conv, BIAS, Some(bias));
         graph.remove_nodes(&[self.norm]);

@@ -3,9 +3,10 @@
 use marquetry_engine::EngineError;
 use marquetry_ir::infer::{self, Types};
 use marquetry_ir::schema::lookup;
-use marquetry_ir::{DType, Graph, NodeId, Tensor, ValueId};
+use marquetry_ir::{Graph, NodeId, Tensor, ValueId};
 
 use super::{Context, Fact, Pass, PassError, State, Summary};
+use crate::element::is_quantizable;
 
 /// Computes what kernels and normalizations read as parameters, where it follows from constants
 /// alone: exporters leave `Transpose(weight)` and the like behind.
@@ -48,7 +49,7 @@ impl Pass for FoldConstants {
                 let folds = steady[value.index()]
                     && !types.is_constant(value)
                     && !graph.is_output(value)
-                    && types.dtype(value).is_none_or(|dtype| dtype == DType::Float);
+                    && types.dtype(value).is_none_or(is_quantizable);
                 if folds && !wanted.contains(&value) {
                     wanted.push(value);
                 }
@@ -69,7 +70,7 @@ impl Pass for FoldConstants {
         };
         let mut folded = 0;
         for (&value, tensor) in wanted.iter().zip(tensors) {
-            if tensor.dtype() != DType::Float {
+            if !is_quantizable(tensor.dtype()) {
                 continue;
             }
             if let Some((producer, slot)) = graph.producer(value) {

@@ -6,6 +6,7 @@ use marquetry_matcher::rewrite::{Rewritten, Until};
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Fact, Pass, PassError, State, Summary};
+use crate::suggest;
 
 /// Finds groups with a library of patterns.
 ///
@@ -20,6 +21,12 @@ pub trait FindGroups: Sync {
 
     /// Whether the library has a pattern of this name.
     fn knows(&self, pattern: &str) -> bool;
+
+    /// The names of all patterns of the library, where it can tell them: what is misspelt is compared
+    /// with them.
+    fn names(&self) -> Vec<&str> {
+        Vec::new()
+    }
 
     /// Replaces what rules of the library find; a name is that of a rule or of a file of rules.
     ///
@@ -72,11 +79,14 @@ impl Pass for Group {
         let rules = state.policy.everywhere().map_or(&[] as &[_], |rules| &rules.groups);
         let lacking =
             rules.iter().map(|rule| &rule.pattern).filter(|name| !cx.patterns.knows(name));
+        let names = cx.patterns.names();
         summary.notes.extend(lacking.map(|name| {
             let policy = &state.policy.name;
+            let near = suggest::near(name, &names)
+                .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
             format!(
                 "`{policy}` takes matches of the pattern `{name}` for one operator, and no such \
-                 pattern is loaded: they are quantized node by node"
+                 pattern is loaded: they are quantized node by node{near}"
             )
         }));
         Ok(summary)

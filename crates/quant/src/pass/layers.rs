@@ -7,7 +7,7 @@ use marquetry_ir::{Graph, Tensor, ValueId};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::weights::{name, numeric, read};
+use super::weights::{like, name, numeric, read};
 use super::{Context, Curve, PassError, Paused, State};
 use crate::kernel::label;
 use crate::layerwise::{Checkpoints, Entries, Entry, Gram, Layer, Store, levels, search};
@@ -331,9 +331,7 @@ impl Walk<'_> {
                 };
                 let (decision, back) = decide(&subject, &seen)?;
                 let called = name(&state.model.graph, layer.weight);
-                let tensor = Tensor::from_f32s(dims, &back).map_err(|error| {
-                    PassError::BadEncoding { value: called.clone(), what: error.to_string() }
-                })?;
+                let tensor = like(&state.model.graph, types, layer.weight, dims, &back)?;
                 decided.push((Entry { weight: called, decision }, tensor));
             }
         }

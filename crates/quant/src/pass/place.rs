@@ -10,12 +10,13 @@ mod sites;
 
 use std::fmt;
 
+use marquetry_ir::ValueId;
 use marquetry_ir::infer;
-use marquetry_ir::{DType as ElementType, ValueId};
 use marquetry_matcher::{Hint, PlaceId};
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Fact, Pass, PassError, State, Summary};
+use crate::element::is_quantizable;
 use crate::plan::{Plan, Reason, Role};
 use crate::policy::{Placement, Precision, SupportedKernel};
 use crate::seal::source;
@@ -199,14 +200,17 @@ impl Pass for Place {
             Placement::Everywhere(rules) => everywhere::place(self, rules, state, &types)?,
         };
         let graph = &state.model.graph;
-        // QuantizeLinear takes other floats from opset 19 on only; until that is lowered, they stay.
+        // QuantizeLinear takes no `double`.
         let narrow: Vec<ValueId> = plan.enabled().map(|(value, _)| value).collect();
         for value in narrow {
             let element = types.dtype(value);
             if let (Some(element), Some(site)) = (element, plan.get_mut(value))
-                && element != ElementType::Float
+                && !is_quantizable(element)
             {
-                site.disable(Reason::new(self.name(), format!("it is `{element}`, not `float`")));
+                site.disable(Reason::new(
+                    self.name(),
+                    format!("it is `{element}`, which QuantizeLinear does not take"),
+                ));
             }
         }
         state.plan = plan;

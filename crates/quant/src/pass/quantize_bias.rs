@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use marquetry_ir::infer::{self, Types};
-use marquetry_ir::{Graph, NodeId, Slot, Use, ValueId};
+use marquetry_ir::{DType as ElementType, Graph, NodeId, Slot, Use, ValueId};
 
 use super::weights::{name, numeric, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
@@ -169,6 +169,10 @@ fn quantize(
     }
     if !types.is_constant(kernel.bias) {
         return Ok(Outcome::Left("it is computed"));
+    }
+    if types.dtype(kernel.bias) != Some(ElementType::Float) {
+        // It would have to be one of the model's type, and those of half precision lose it.
+        return Ok(Outcome::Left("half precision cannot hold the product of two scales"));
     }
     if !kernel::adds_bias_unscaled(graph.node(kernel.node)) {
         return Ok(Outcome::Left("`alpha` or `beta` is not 1"));

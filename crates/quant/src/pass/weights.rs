@@ -1,9 +1,10 @@
 //! Encodings of constants, straight from their content.
 
 use marquetry_ir::infer::Types;
-use marquetry_ir::{Graph, NodeId, Slot, Use, ValueId};
+use marquetry_ir::{DType as ElementType, Graph, NodeId, Slot, Tensor, Use, ValueId};
 
 use super::PassError;
+use crate::element;
 use crate::grid::Grid;
 use crate::kernel::{SUMS, WEIGHT};
 use crate::observer::{Observer, Statistics, View};
@@ -72,7 +73,7 @@ pub(crate) fn read(
     types: &Types,
     value: ValueId,
 ) -> Result<(Vec<usize>, Vec<f32>), PassError> {
-    let tensor = types.constant(value).and_then(|tensor| Some((tensor, tensor.f32s()?)));
+    let tensor = types.constant(value).and_then(|tensor| Some((tensor, element::floats(tensor)?)));
     match tensor {
         Some((tensor, data)) => Ok((tensor.dims().to_vec(), data.into_owned())),
         None => {
@@ -80,6 +81,21 @@ pub(crate) fn read(
             Err(PassError::BadEncoding { value: name(graph, value), what })
         }
     }
+}
+
+/// A constant in the type of a value that is there.
+pub(crate) fn like(
+    graph: &Graph,
+    types: &Types,
+    value: ValueId,
+    dims: Vec<usize>,
+    data: &[f32],
+) -> Result<Tensor, PassError> {
+    let dtype = types.dtype(value).unwrap_or(ElementType::Float);
+    element::tensor(dtype, dims, data).map_err(|error| PassError::BadEncoding {
+        value: name(graph, value),
+        what: error.to_string(),
+    })
 }
 
 /// The weight of a kernel that reads it quantized.

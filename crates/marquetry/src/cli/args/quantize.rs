@@ -24,6 +24,10 @@ pub(crate) struct Quantize {
     /// Prints the pipeline that these options mean, and does nothing else.
     #[arg(long)]
     pub(crate) print_pipeline: bool,
+    /// Says what would be done: the steps, what each works on, memory and files. Runs no sample, and
+    /// writes nothing.
+    #[arg(long, conflicts_with = "print_pipeline")]
+    pub(crate) dry_run: bool,
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use marquetry_ir::infer::Types;
 use marquetry_ir::{AttributeValue, Graph, Node, NodeId, ValueId};
 
+use crate::element;
 use crate::kernel::{BIAS, DATA, WEIGHT};
 
 /// Two layers with nothing between them that would notice a positive factor per channel.
@@ -44,7 +45,7 @@ impl Layer {
         let content = graph.node(node);
         let weight = graph.input(node, WEIGHT)?;
         let constant = types.constant(weight)?;
-        let (dims, floats) = (constant.dims(), constant.f32s().is_some());
+        let (dims, floats) = (constant.dims(), element::floats(constant).is_some());
         // A weight that others read too would have to be copied, and the model would grow.
         if !floats || dims.contains(&0) || graph.use_count(weight) != 1 {
             return None;
@@ -148,7 +149,7 @@ fn pair(graph: &Graph, types: &Types, second: Layer) -> Option<Pair> {
             let fits = bias.is_none_or(|(node, slot)| {
                 let constant = graph.input(node, slot).and_then(|value| types.constant(value));
                 constant.is_some_and(|bias| {
-                    bias.f32s().is_some_and(|data| data.len() == outputs)
+                    element::floats(bias).is_some_and(|data| data.len() == outputs)
                         && bias.dims().last() == Some(&outputs)
                 })
             });
@@ -218,7 +219,7 @@ fn clip(graph: &Graph, types: &Types, node: NodeId) -> Option<f64> {
     let limit = |name: &str, slot: usize| -> Option<f64> {
         let written = content.attribute(name).and_then(AttributeValue::as_float);
         written.map(f64::from).or_else(|| {
-            let constant = types.constant(graph.input(node, slot)?)?.f32s()?;
+            let constant = element::floats(types.constant(graph.input(node, slot)?)?)?;
             constant.first().filter(|_| constant.len() == 1).map(|&limit| f64::from(limit))
         })
     };

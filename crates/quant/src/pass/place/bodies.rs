@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use marquetry_ir::infer::Types;
-use marquetry_ir::{DType, Graph, Kind, Node, NodeId, Slot, Tensor, ValueId};
+use marquetry_ir::{Graph, Kind, Node, NodeId, Slot, Tensor, ValueId};
 use marquetry_matcher::{Groups, Place, PlaceId};
 
+use crate::element::is_quantizable;
 use crate::kernel::{DATA, WEIGHT, label};
 use crate::policy::Kernels;
 use crate::seal::Seals;
@@ -45,7 +46,7 @@ pub(super) fn raise(graph: &mut Graph, groups: &Groups, types: &Types, rules: &K
         let captured = graph.captures(holder).into_iter().filter(|&value| {
             let node = graph.node(holder);
             types.is_constant(value)
-                && types.dtype(value) == Some(DType::Float)
+                && types.dtype(value).is_some_and(is_quantizable)
                 && node.bodies().all(|body| only_weight(body, graph.value(value).name(), rules))
         });
         let captured = captured.map(|value| graph.value(value).name().to_owned()).collect();
@@ -189,7 +190,7 @@ impl Search<'_> {
         let Some(constant) = types.constant(weight) else {
             return Err("it multiplies two activations".to_owned());
         };
-        if constant.dtype() != DType::Float {
+        if !is_quantizable(constant.dtype()) {
             return Err(format!("it computes in `{}`", constant.dtype()));
         }
         let alone = body.is_output(weight) || !read_as_weight(body, weight, self.rules);

@@ -1,10 +1,11 @@
 //! Placement by integer kernels.
 
 use marquetry_ir::infer::Types;
-use marquetry_ir::{DType as ElementType, Graph, Kind, Node, NodeId, Slot, Use, ValueId};
+use marquetry_ir::{Graph, Kind, Node, NodeId, Slot, Use, ValueId};
 
 use super::bodies::Raised;
 use super::{Place, WeightGranularity};
+use crate::element::is_quantizable;
 use crate::flow::{Flow, Part};
 use crate::kernel::{self, DATA, WEIGHT, label};
 use crate::pass::{PassError, State};
@@ -100,7 +101,7 @@ impl<'a> Placement<'a> {
         }
         let element = self.types.dtype(weight).or_else(|| self.types.dtype(data));
         match element {
-            Some(ElementType::Float) => None,
+            Some(element) if is_quantizable(element) => None,
             Some(other) => Some(self.policy_reason(format!("{here} computes in `{other}`"))),
             None => Some(self.policy_reason(format!("the type of {here} is not known"))),
         }
