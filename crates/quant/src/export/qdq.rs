@@ -82,6 +82,20 @@ pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
         }
     }
     lowering.remove_dead_constants();
+    let wide = |(value, site): (ValueId, &Quantizer)| {
+        let bits = site.encoding.as_ref().map(|encoding| encoding.dtype.bits());
+        types.dtype(value) == Some(ElementType::Float16)
+            && site.role == Role::Activation
+            && bits == Some(16)
+            && site.encoding.as_ref().is_some_and(|encoding| encoding.dtype.is_integer())
+    };
+    if plan.enabled().any(wide) {
+        lowering.notes.push(
+            "ONNX Runtime 1.32 gives float16 biases scales that float16 does not hold beside \
+             activations of 16 bits: run it with `session.disable_quant_qdq`, or ask for 8 bits"
+                .to_owned(),
+        );
+    }
     let mut sites = plan.enabled();
     if sites.any(|(value, _)| types.dtype(value) == Some(ElementType::BFloat16)) {
         lowering.notes.push(

@@ -1,7 +1,7 @@
 //! Placement by integer kernels.
 
 use marquetry_ir::infer::Types;
-use marquetry_ir::{Graph, Kind, Node, NodeId, Slot, Use, ValueId};
+use marquetry_ir::{DType as ElementType, Graph, Kind, Node, NodeId, Slot, Use, ValueId};
 
 use super::bodies::Raised;
 use super::{Place, WeightGranularity};
@@ -116,7 +116,10 @@ impl<'a> Placement<'a> {
     /// Quantizes what flows from kernel to kernel, for all its readers.
     fn quantize_flow(&mut self, flow: &Flow) {
         for value in self.graph.values() {
-            if !flow.through(value) {
+            // There are no integer kernels for what is half precision; ONNX Runtime would even join a
+            // Concat to one, and refuse the model then.
+            let half = self.types.dtype(value).is_some_and(|dtype| dtype != ElementType::Float);
+            if half || !flow.through(value) {
                 continue;
             }
             let reason = self.policy_reason("integers flow through it to another kernel");
