@@ -459,7 +459,7 @@ pub enum PassError {
         /// The opset it needs.
         needed: i64,
         /// What stands against it.
-        obstacle: RaiseError,
+        obstacle: Box<RaiseError>,
     },
     /// A file of statistics that does not fit.
     #[error(transparent)]

@@ -71,6 +71,7 @@ impl Lowering<'_> {
                     encodings.iter().find(|(value, encoding, _)| !can(*value, encoding))
                 {
                     let (value, needed) = (self.name(*value), *needed);
+                    let obstacle = Box::new(obstacle);
                     return Err(PassError::Opset { value, needed, obstacle });
                 }
                 self.graph().opsets.set(opset::CONTRIB, 1);
