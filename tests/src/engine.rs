@@ -1,6 +1,7 @@
 //! The embedded engine against recorded outputs: the node tests of the `onnx` package and the zoo.
 
 mod node_tests;
+mod onnxruntime;
 mod pieces;
 mod zoo;
 

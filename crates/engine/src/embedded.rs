@@ -94,34 +94,11 @@ impl Compiled {
         let plan = feeds.map(|feeds| Plan::new(&piece, &shared, feeds)).transpose()?;
         Ok(Self { piece, shared, plan })
     }
-
-    /// The types that this run is fed: those of the graph where they are compatible with the tensors'.
-    fn fed_types(&self, inputs: &[Tensor]) -> Result<Vec<DType>, EngineError> {
-        let fed = self.piece.feeds.iter().zip(inputs).map(|(&feed, input)| {
-            let value = &self.piece.values[feed];
-            let half = |dtype| matches!(dtype, DType::Float16 | DType::BFloat16);
-            match value.dtype {
-                Some(dtype) if dtype == input.dtype() => Ok(dtype),
-                Some(dtype) if half(dtype) && input.dtype() == DType::Float => Ok(dtype),
-                None => Ok(input.dtype()),
-                Some(dtype) => Err(EngineError::Type {
-                    value: value.name.clone(),
-                    expected: dtype.to_string(),
-                    found: input.dtype().to_string(),
-                }),
-            }
-        });
-        fed.collect()
-    }
 }
 
 impl Program for Compiled {
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
-        if inputs.len() != self.piece.feeds.len() {
-            let (expected, found) = (self.piece.feeds.len(), inputs.len());
-            return Err(EngineError::Inputs { expected, found });
-        }
-        let fed = self.fed_types(inputs)?;
+        let fed = self.piece.fed_types(inputs)?;
         let plan = match self.plan.take() {
             Some(plan) if plan.fits(&fed) => plan,
             _ => Plan::new(&self.piece, &self.shared, fed)?,

@@ -11,6 +11,17 @@ pub struct Options {
     pub threads: Option<NonZeroUsize>,
 }
 
+/// What an engine may do to the arithmetic of a graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Numerics {
+    /// Nothing: what is computed is what the graph says, wherever it is cut.
+    #[default]
+    Reference,
+    /// Whatever it does where models are deployed: fusions, and other arithmetic for quantized operators.
+    /// A graph runs whole then, and values inside keep what computes them from being fused.
+    Deployed,
+}
+
 /// Runs graphs, and pieces of graphs.
 ///
 /// ```
@@ -34,6 +45,11 @@ pub struct Options {
 pub trait Engine: Send + Sync {
     /// What it is called on the command line.
     fn name(&self) -> &str;
+
+    /// What it may do to the arithmetic of a graph.
+    fn numerics(&self) -> Numerics {
+        Numerics::Reference
+    }
 
     /// Why nodes of a graph cannot run here, in order of the nodes; empty when all can. To be asked
     /// before anything long starts.

@@ -116,7 +116,7 @@ impl EngineError {
         let hint = match self {
             Self::Refused(_) => {
                 "export the model without the operator, or cut the model before it; \
-                 other runtimes are not supported yet"
+                 with `--engine ort`, ONNX Runtime runs more than the embedded engine"
             }
             Self::NotFed { .. } => {
                 "feed that value too, or ask for values that do not depend on it"

@@ -3,6 +3,7 @@
 //! - [`Engine`] compiles the part of a graph between any values into a [`Program`].
 //! - [`Embedded`] is the engine that is always there: a pure-Rust runtime behind a fence of operators
 //!   it is trusted with, and [`Native`] operators of our own for everything else.
+//! - `OnnxRuntime`, with the feature `ort`, is the one that is loaded from a library where there is one.
 //! - [`Sweep`] runs a graph over one sample in segments and hands every wanted tensor to an observer.
 //! - [`multiply`] is the product of matrices that goes with it.
 //! - [`Samples`] reads calibration data, one sample at a time.
@@ -13,6 +14,8 @@ mod embedded;
 mod engine;
 mod error;
 mod native;
+#[cfg(feature = "ort")]
+mod onnxruntime;
 mod piece;
 mod product;
 mod samples;
@@ -20,9 +23,11 @@ mod sweep;
 mod types;
 
 pub use embedded::Embedded;
-pub use engine::{Engine, Loaded, Options, Program};
+pub use engine::{Engine, Loaded, Numerics, Options, Program};
 pub use error::{EngineError, Refusal};
 pub use native::Native;
+#[cfg(feature = "ort")]
+pub use onnxruntime::{LibraryError, OnnxRuntime};
 pub use product::{Panel, multiply};
 pub use samples::{Input, Sample, SampleError, SampleOptions, Samples, arrays};
 pub use sweep::{Flow, Sweep, SweepOptions};

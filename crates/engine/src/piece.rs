@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use marquetry_ir::infer::Types;
-use marquetry_ir::{DType, Graph, Kind, Node, NodeId, Tensor, ValueId};
+use marquetry_ir::{DType, Graph, Kind, Node, NodeId, Tensor, Type, ValueId};
 
 use crate::EngineError;
 use crate::error::node_name;
@@ -22,6 +22,8 @@ pub(crate) struct Value {
     /// The element type that the graph declares or that follows from it.
     pub(crate) dtype: Option<DType>,
     pub(crate) rank: Option<usize>,
+    /// The whole type, where an engine asks for it.
+    pub(crate) declared: Option<Type>,
     /// What it always is, unless it is fed.
     pub(crate) constant: Option<Tensor>,
 }
@@ -92,6 +94,29 @@ impl Piece {
         let fetches = fetches.iter().map(|&value| numbering.number(value)).collect();
         Ok(Self { values: numbering.values, steps, feeds, fetches })
     }
+
+    /// The types of tensors that are fed: those of the graph where they are compatible with the tensors'.
+    pub(crate) fn fed_types(&self, inputs: &[Tensor]) -> Result<Vec<DType>, EngineError> {
+        if inputs.len() != self.feeds.len() {
+            let (expected, found) = (self.feeds.len(), inputs.len());
+            return Err(EngineError::Inputs { expected, found });
+        }
+        let fed = self.feeds.iter().zip(inputs).map(|(&feed, input)| {
+            let value = &self.values[feed];
+            let half = |dtype| matches!(dtype, DType::Float16 | DType::BFloat16);
+            match value.dtype {
+                Some(dtype) if dtype == input.dtype() => Ok(dtype),
+                Some(dtype) if half(dtype) && input.dtype() == DType::Float => Ok(dtype),
+                None => Ok(input.dtype()),
+                Some(dtype) => Err(EngineError::Type {
+                    value: value.name.clone(),
+                    expected: dtype.to_string(),
+                    found: input.dtype().to_string(),
+                }),
+            }
+        });
+        fed.collect()
+    }
 }
 
 /// The domain of operators that stand for several nodes.
@@ -143,6 +168,7 @@ impl Numbering<'_> {
                     .as_ref()
                     .map(|constant| constant.dims().len())
                     .or_else(|| self.types.rank(id)),
+                declared: None,
                 constant,
             });
             values.len() - 1

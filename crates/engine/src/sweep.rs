@@ -4,7 +4,7 @@ use marquetry_ir::infer::{self, Types};
 use marquetry_ir::{Graph, Tensor, ValueId};
 
 use crate::EngineError;
-use crate::engine::{Engine, Program};
+use crate::engine::{Engine, Numerics, Program};
 use crate::piece::{Piece, Step};
 
 /// What an observer says after each tensor.
@@ -84,6 +84,11 @@ impl Sweep {
         let steady = steady(&piece);
         let is_steady = |step: &Step| step.outputs.iter().flatten().any(|&value| steady[value]);
         let moving: Vec<&Step> = piece.steps.iter().filter(|step| !is_steady(step)).collect();
+        let whole = SweepOptions { nodes: usize::MAX, bytes: u64::MAX, ..*options };
+        let options = match engine.numerics() {
+            Numerics::Reference => options,
+            Numerics::Deployed => &whole,
+        };
         let mut plan = Cuts { piece: &piece, types: &types, wanted, steady: &steady, options };
         let chunks = plan.chunks(&moving);
         let segments = plan.segments(&chunks);

@@ -12,6 +12,7 @@ mod compare;
 mod diff;
 mod draw;
 mod encodings;
+mod engine;
 mod explain;
 mod failure;
 mod finder;

@@ -7,11 +7,11 @@ use marquetry_engine::{Embedded, Engine, Flow, Options, Sweep, SweepOptions, arr
 use marquetry_ir::{Graph, Tensor, ValueId, onnx};
 
 /// How far an output may be from the recorded one, relative to the largest element of that.
-const RELATIVE: f64 = 1e-3;
+pub(super) const RELATIVE: f64 = 1e-3;
 /// The same for models of halves, which are computed in single precision here.
-const RELATIVE_HALF: f64 = 1e-2;
+pub(super) const RELATIVE_HALF: f64 = 1e-2;
 
-fn graphs() -> Vec<PathBuf> {
+pub(super) fn graphs() -> Vec<PathBuf> {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/zoo/open");
     let zoo = std::env::var_os("MARQUETRY_ZOO").map_or(default, PathBuf::from);
     let Ok(entries) = std::fs::read_dir(zoo.join("graphs")) else {
@@ -28,7 +28,7 @@ fn graphs() -> Vec<PathBuf> {
 }
 
 /// The recorded tensors of some values, `in:` or `out:`.
-fn recorded(
+pub(super) fn recorded(
     arrays: &BTreeMap<String, Tensor>,
     graph: &Graph,
     kind: &str,
@@ -39,7 +39,7 @@ fn recorded(
 }
 
 /// The largest difference relative to the largest expected element.
-fn distance(found: &Tensor, expected: &Tensor) -> f64 {
+pub(super) fn distance(found: &Tensor, expected: &Tensor) -> f64 {
     let (a, b) = (found.to_f64s().unwrap(), expected.to_f64s().unwrap());
     assert_eq!(found.dims(), expected.dims());
     let largest = b.iter().fold(0.0_f64, |most, y| most.max(y.abs())).max(1e-6);

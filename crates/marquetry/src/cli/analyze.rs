@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
-use marquetry_engine::{Embedded, Flow, Samples, Sweep, SweepOptions};
+use marquetry_engine::{Engine, Flow, Samples, Sweep, SweepOptions};
 use marquetry_ir::{Model, Tensor, ValueId};
 use marquetry_quant::export::qdq;
 use marquetry_quant::pass::{Progress, lowered_plan};
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Analyze, cli: &Cli) -> Result<Answer, Failure> {
     };
     let parts = sensitivity::parts(state, &plan, by);
     let samples = ran.samples.as_ref().expect("the job needs samples");
-    let mut outputs = Outputs::new(&ran.engine, state.float(), samples, args.limit)?;
+    let mut outputs = Outputs::new(&*ran.engine, state.float(), samples, args.limit)?;
     let bars = Bars::new(cli);
     let total = 2 * parts.len() + 1;
     let mut done = 0;
@@ -103,7 +103,7 @@ fn worse(a: &Option<Loss>, b: &Option<Loss>) -> Ordering {
 
 /// The outputs of the float model, to measure other models by.
 struct Outputs<'a> {
-    engine: &'a Embedded,
+    engine: &'a dyn Engine,
     samples: &'a Samples,
     count: usize,
     names: Vec<String>,
@@ -116,7 +116,7 @@ struct Outputs<'a> {
 
 impl<'a> Outputs<'a> {
     fn new(
-        engine: &'a Embedded,
+        engine: &'a dyn Engine,
         model: &Model,
         samples: &'a Samples,
         limit: usize,
@@ -168,7 +168,7 @@ impl<'a> Outputs<'a> {
 }
 
 fn swept(
-    engine: &Embedded,
+    engine: &dyn Engine,
     model: &Model,
     rows: &BTreeMap<ValueId, usize>,
 ) -> Result<Sweep, Failure> {

@@ -40,6 +40,15 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) threads: Option<usize>,
 
+    /// What runs models: the embedded engine, or ONNX Runtime where it is installed.
+    #[arg(long, global = true, value_enum, default_value_t = Engine::Embedded, help_heading = "Engine")]
+    pub(crate) engine: Engine,
+
+    /// The library of ONNX Runtime, or a folder with it. By default that of ORT_DYLIB_PATH, of `.ort`, or
+    /// of the Python environment that is active.
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Engine")]
+    pub(crate) ort_library: Option<PathBuf>,
+
     /// What of the samples may be kept in memory between layers, such as 512M or 2G; the rest goes to
     /// temporary files.
     #[arg(long, global = true, value_name = "SIZE", default_value = "256M", value_parser = size)]
@@ -75,6 +84,17 @@ fn size(text: &str) -> Result<u64, String> {
     };
     let count: u64 = digits.parse().map_err(|_| "a size is a whole number".to_owned())?;
     count.checked_mul(1024_u64.pow(power)).ok_or_else(|| "that is too much".to_owned())
+}
+
+/// What runs models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// The one that is built in.
+    Embedded,
+    /// ONNX Runtime, with what it optimizes turned off: what is measured is what the model says.
+    Ort,
+    /// ONNX Runtime with its own defaults, as it runs models elsewhere; `compare` only.
+    OrtDeployed,
 }
 
 /// How it is said how far a verb is.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use marquetry_engine::{Engine, Samples};
+use marquetry_engine::{Engine, Numerics, Samples};
 use marquetry_ir::{Graph, Kind, Model, ValueId};
 use marquetry_quant::PassError;
 use marquetry_quant::report::{Distance, Tally, distances};
@@ -12,13 +12,13 @@ use super::answer::Answer;
 use super::args::{Cli, Compare};
 use super::failure::{Exit, Failure};
 use super::job::{self, engine_failure, pass_failure, sample_failure};
-use super::load;
+use super::{engine, load};
 
 pub(crate) fn run(args: &Compare, cli: &Cli) -> Result<Answer, Failure> {
     load::one_standard_input(&[&args.reference, &args.candidate])?;
     let reference = load::model(&args.reference, cli)?;
     let candidate = load::model(&args.candidate, cli)?;
-    let names = common(&reference.graph, &candidate.graph);
+    let mut names = common(&reference.graph, &candidate.graph);
     if names.is_empty() {
         return Err(Failure::new(
             Exit::Invalid,
@@ -28,11 +28,15 @@ pub(crate) fn run(args: &Compare, cli: &Cli) -> Result<Answer, Failure> {
         .at(args.candidate.display())
         .hint("compare a model with one that was made from it"));
     }
-    let engine = job::engine(cli);
-    job::refusals(&engine, &reference, &args.reference)?;
-    job::refusals(&engine, &candidate, &args.candidate)?;
+    let engine = engine::any(cli)?;
+    if engine.numerics() == Numerics::Deployed {
+        // What is inside is fused away there, and would not be if it were asked for.
+        names.retain(|name| is_output(&reference.graph, name));
+    }
+    job::refusals(&*engine, &reference, &args.reference)?;
+    job::refusals(&*engine, &candidate, &args.candidate)?;
     let samples = job::samples(&args.samples, &reference)?;
-    let distances = measure(&engine, &reference, &candidate, &samples, samples.len(), &names)?;
+    let distances = measure(&*engine, &reference, &candidate, &samples, samples.len(), &names)?;
     let json =
         json!({ "schema_version": 1, "samples": samples.len(), "tensors": json(&distances) });
     let mut answer = Answer::new(table(&distances), json);
@@ -51,9 +55,13 @@ pub(crate) fn outputs(
     count: usize,
 ) -> Result<Vec<Distance>, Failure> {
     let graph = &reference.graph;
-    let is_output = |name: &String| graph.find(name).is_some_and(|value| graph.is_output(value));
-    let names: Vec<_> = common(graph, &candidate.graph).into_iter().filter(is_output).collect();
+    let mut names = common(graph, &candidate.graph);
+    names.retain(|name| is_output(graph, name));
     measure(engine, reference, candidate, samples, count, &names)
+}
+
+fn is_output(graph: &Graph, name: &str) -> bool {
+    graph.find(name).is_some_and(|value| graph.is_output(value))
 }
 
 /// Names of computed float tensors that both graphs have, in the order of the reference.

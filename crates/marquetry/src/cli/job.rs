@@ -4,12 +4,11 @@ use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, IsTerminal};
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use marquetry_engine::{
-    Embedded, Engine, EngineError, Input, Options, SampleError, SampleOptions, Samples,
+    Engine, EngineError, Input, SampleError, SampleOptions, Samples,
 };
 use marquetry_ir::{Model, inline};
 use marquetry_pattern::Library;
@@ -24,7 +23,7 @@ use super::answer::{Answer, bytes};
 use super::args::{self, Cli};
 use super::failure::{Exit, Failure};
 use super::finder::Finder;
-use super::{compare, journal, load, outputs, report};
+use super::{compare, engine, journal, load, outputs, report};
 
 /// Samples on which the quantized model is compared with the float one.
 pub(crate) const COMPARED_SAMPLES: usize = 8;
@@ -53,7 +52,7 @@ pub(crate) struct Job<'a> {
 /// What a pipeline left.
 pub(crate) struct Ran {
     pub(crate) state: State,
-    pub(crate) engine: Embedded,
+    pub(crate) engine: Box<dyn Engine>,
     /// The samples that the command line names, if it names any.
     pub(crate) samples: Option<Samples>,
     /// Every file that was read.
@@ -91,11 +90,11 @@ impl Job<'_> {
         let written: Vec<&Path> = written.chain(reports.iter().map(PathBuf::as_path)).collect();
         outputs::apart(&written, inputs)?;
         let measured = match (self.report, &*samples) {
-            (Some(_), Some(samples)) => report::measured(engine, state, samples, cli)?,
+            (Some(_), Some(samples)) => report::measured(&**engine, state, samples, cli)?,
             _ => Measured::default(),
         };
         let distances = match (self.report, &*samples) {
-            (None, Some(samples)) => &distances(engine, state, samples)?,
+            (None, Some(samples)) => &distances(&**engine, state, samples)?,
             _ => &measured.outputs,
         };
         state.outputs.iter().try_for_each(|output| outputs::is_file(&output.path))?;
@@ -131,10 +130,10 @@ impl Job<'_> {
         let mut model = load::model(self.model, cli)?;
         inline::functions(&mut model);
         let library = load::library(self.patterns, cli)?;
-        let engine = engine(cli);
+        let engine = engine::reference(cli)?;
         let finder = Finder(&library);
         let none: Vec<Vec<marquetry_ir::Tensor>> = Vec::new();
-        let context = Context::new(&engine, &none, &finder, &|_| {});
+        let context = Context::new(&*engine, &none, &finder, &|_| {});
         pipeline.forecast(model, &context).map_err(|error| self.pass_failure(&error))
     }
 
@@ -153,7 +152,7 @@ impl Job<'_> {
         let inputs = self.inputs(&model);
         outputs::apart(outputs, &inputs)?;
         let library = load::library(self.patterns, cli)?;
-        let engine = engine(cli);
+        let engine = engine::reference(cli)?;
         let samples = match self.samples_needed || self.samples.calib.is_some() {
             true => Some(samples(self.samples, &model)?),
             false => None,
@@ -164,17 +163,18 @@ impl Job<'_> {
             None => &none,
         };
         if samples.is_some() {
-            refusals(&engine, &model, self.model)?;
+            refusals(&*engine, &model, self.model)?;
         }
 
         let bars = Bars::new(cli);
         let finder = Finder(&library);
         let progress = |progress: Progress<'_>| bars.show(progress);
-        let mut context = Context::new(&engine, given, &finder, &progress).with_memory(cli.memory);
+        let mut context = Context::new(&*engine, given, &finder, &progress).with_memory(cli.memory);
         let journal = match self.journal {
             Some(place) => {
                 let read = [vec![self.model.to_owned()], outputs::sidecars(self.model, &model)];
-                Some(place.open(pipeline, &read.concat(), self.samples, self.patterns)?)
+                let read = read.concat();
+                Some(place.open(pipeline, &read, self.samples, self.patterns, &*engine)?)
             }
             None => None,
         };
@@ -281,14 +281,6 @@ fn abandoned(failure: Failure, journal: Option<Folder>) -> Failure {
         }
         None => failure,
     }
-}
-
-/// The embedded engine with as many threads as asked for.
-pub(crate) fn engine(cli: &Cli) -> Embedded {
-    // More threads than cores only stand in each other's way.
-    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let threads = cli.threads.and_then(NonZeroUsize::new).map(|threads| threads.min(cores));
-    Embedded::new(&Options { threads })
 }
 
 /// The samples that the command line names, checked against the inputs of a model.

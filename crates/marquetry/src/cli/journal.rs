@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use marquetry_engine::Engine;
 use marquetry_quant::Pipeline;
 use marquetry_quant::journal::{Folder, Identity, JournalError};
 
@@ -29,6 +30,7 @@ impl Place {
         model: &[PathBuf],
         samples: &Samples,
         patterns: &[PathBuf],
+        engine: &dyn Engine,
     ) -> Result<Folder, Failure> {
         let digest = |files: &[PathBuf]| {
             Identity::digest_of_files(files)
@@ -41,7 +43,11 @@ impl Place {
         let mut rest: Vec<PathBuf> = patterns.iter().filter(standard).cloned().collect();
         rest.extend(pipeline.reads().into_iter().map(Path::to_owned));
         let policy = Identity::digest_of_text(&format!("{:?}", pipeline.policy()));
-        let rest = format!("{policy}, {}", digest(&rest)?);
+        let mut rest = format!("{policy}, {}", digest(&rest)?);
+        // Engines differ in the last bits, which a run must not mix.
+        if engine.name() != "embedded" {
+            rest.push_str(&format!(", {}", engine.name()));
+        }
         let identity = Identity::new(digest(model)?, read, rest);
         Folder::open(&self.path, &identity, self.resume, self.every)
             .map_err(|error| failure(&error))

@@ -1,0 +1,333 @@
+//! ONNX Runtime as an engine, where there is one: `ORT_DYLIB_PATH` names its library.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use marquetry_engine::{
+    Embedded, Engine, EngineError, Flow, LibraryError, Numerics, OnnxRuntime, Options, Sweep,
+    SweepOptions, arrays,
+};
+use bytes::Bytes;
+use marquetry_ir::{DType, Evaluate, Graph, Operation, Tensor, ValueId, onnx, text};
+
+use super::zoo::{RELATIVE, RELATIVE_HALF, distance, graphs, recorded};
+
+fn library() -> Option<PathBuf> {
+    let named = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty());
+    if named.is_none() {
+        eprintln!("skipped: ORT_DYLIB_PATH names no library of ONNX Runtime");
+    }
+    named.map(PathBuf::from)
+}
+
+fn engine_of(numerics: Numerics, threads: usize) -> Option<OnnxRuntime> {
+    let options = Options { threads: NonZeroUsize::new(threads) };
+    Some(OnnxRuntime::load(&library()?, numerics, &options).unwrap())
+}
+
+fn engine() -> Option<OnnxRuntime> {
+    engine_of(Numerics::Reference, 2)
+}
+
+fn graph(source: &str) -> Graph {
+    text::parse(source).unwrap().graph
+}
+
+fn value(graph: &Graph, name: &str) -> ValueId {
+    graph.find(name).unwrap()
+}
+
+fn floats(dims: &[usize], elements: &[f32]) -> Tensor {
+    Tensor::from_f32s(dims, elements).unwrap()
+}
+
+fn run(
+    engine: &dyn Engine,
+    graph: &Graph,
+    feeds: &[(&str, Tensor)],
+    fetch: &str,
+) -> Result<Tensor, EngineError> {
+    let ids: Vec<ValueId> = feeds.iter().map(|(name, _)| value(graph, name)).collect();
+    let mut program = engine.compile(graph, &ids, &[value(graph, fetch)])?;
+    let inputs: Vec<Tensor> = feeds.iter().map(|(_, tensor)| tensor.clone()).collect();
+    Ok(program.run(&inputs)?.remove(0))
+}
+
+const GRAPH: &str = r#"
+<ir_version: 8, opset_import: ["": 17]>
+agraph (float[N, 2] x) => (float[N, 2] y)
+<float[2, 2] w = {1.0, 2.0, 3.0, 4.0}, float[2] b = {10.0, 20.0}>
+{
+    c = Add(b, b)
+    h = MatMul(x, w)
+    s = Add(h, c)
+    r = Sign(s)
+    y = Mul(s, r)
+}
+"#;
+
+#[test]
+fn any_value_is_fed_and_fetched() {
+    let Some(engine) = engine() else { return };
+    let graph = graph(GRAPH);
+    let x = floats(&[1, 2], &[-1.0, 1.0]);
+    let fetch = |feeds: &[(&str, Tensor)], name| run(&engine, &graph, feeds, name).unwrap();
+    assert_eq!(fetch(&[("x", x.clone())], "h"), floats(&[1, 2], &[2.0, 2.0]));
+    assert_eq!(fetch(&[("x", x.clone())], "y"), floats(&[1, 2], &[22.0, 42.0]));
+    let s = floats(&[1, 2], &[-3.0, 0.0]);
+    assert_eq!(fetch(&[("s", s.clone())], "y"), floats(&[1, 2], &[3.0, 0.0]));
+    assert_eq!(fetch(&[("s", s.clone())], "s"), s);
+    let w = floats(&[2, 2], &[1.0, 0.0, 0.0, 1.0]);
+    assert_eq!(fetch(&[("x", x.clone()), ("w", w)], "h"), floats(&[1, 2], &[-1.0, 1.0]));
+    assert_eq!(fetch(&[], "b"), floats(&[2], &[10.0, 20.0]));
+    assert_eq!(fetch(&[], "c"), floats(&[2], &[20.0, 40.0]));
+    let error = run(&engine, &graph, &[("x", floats(&[1, 3], &[0.0; 3]))], "y").unwrap_err();
+    let EngineError::Run { name, op, .. } = &error else { panic!("{error}") };
+    assert_eq!((name.as_str(), op.as_str()), ("h", "MatMul"));
+    let error = run(&engine, &graph, &[], "y").unwrap_err();
+    assert_eq!(error.to_string(), "`y` needs `x`, which is not fed");
+}
+
+#[test]
+fn nodes_that_it_does_not_have_are_named_before_anything_runs() {
+    let Some(engine) = engine() else { return };
+    let source = GRAPH.replace("r = Sign(s)", "r = Frobnicate(s)");
+    let source = source.replace("h = MatMul(x, w)", "h = Frob (x, w)");
+    let graph = graph(&source);
+    let refusals = engine.refusals(&graph);
+    let names: Vec<&str> = refusals.iter().map(|refusal| refusal.name.as_str()).collect();
+    assert_eq!(names, ["h", "r"]);
+    assert!(refusals[0].reason.contains("Frob"), "{}", refusals[0]);
+    let error = run(&engine, &graph, &[("x", floats(&[1, 2], &[0.0; 2]))], "y").unwrap_err();
+    assert_eq!(error.code(), "engine_refused", "{error}");
+    assert!(run(&engine, &graph, &[("h", floats(&[1, 2], &[0.0; 2]))], "s").is_ok());
+}
+
+/// Each type goes in and comes out: computed, where the operator has it, and through a body.
+#[test]
+fn every_type_that_tensors_hold_goes_in_and_comes_out() {
+    let Some(engine) = engine() else { return };
+    let numbers = [0.0, 1.0, 2.0, 3.0, 1.0, 0.0];
+    for dtype in [
+        DType::Float,
+        DType::Double,
+        DType::Float16,
+        DType::BFloat16,
+        DType::Int64,
+        DType::Int32,
+        DType::Int16,
+        DType::Int8,
+        DType::Uint64,
+        DType::Uint32,
+        DType::Uint16,
+        DType::Uint8,
+        DType::Bool,
+    ] {
+        let name = dtype.name().unwrap();
+        let source = format!(
+            r#"<ir_version: 10, opset_import: ["": 21]>
+            g ({name}[N, 2] x) => ({name}[2, N] y) {{ y = Transpose <perm = [1, 0]> (x) }}"#
+        );
+        let graph = graph(&source);
+        let x = Tensor::from_f64s(dtype, [3, 2], &numbers).unwrap().unwrap();
+        let expected =
+            Tensor::from_f64s(dtype, [2, 3], &[0.0, 2.0, 1.0, 1.0, 3.0, 0.0]).unwrap().unwrap();
+        assert_eq!(run(&engine, &graph, &[("x", x)], "y").unwrap(), expected, "{name}");
+    }
+    // What only quantization has goes in and comes out as well.
+    for (name, dtype, bytes, numbers) in [
+        ("int4", DType::Int4, vec![0xF1, 0x07], [1.0, -1.0, 7.0]),
+        ("uint4", DType::Uint4, vec![0xF1, 0x07], [1.0, 15.0, 7.0]),
+        ("float8e4m3fn", DType::Float8E4M3Fn, vec![0x38, 0xC8, 0x00], [1.0, -4.0, 0.0]),
+        ("float8e5m2", DType::Float8E5M2, vec![0x3C, 0xC4, 0x00], [1.0, -4.0, 0.0]),
+    ] {
+        let source = format!(
+            r#"<ir_version: 10, opset_import: ["": 21]>
+            g (float[N] x, {name} zero) => (float[N] y)
+            <float one = {{1.0}}>
+            {{ q = QuantizeLinear (x, one, zero) y = DequantizeLinear (q, one, zero) }}"#
+        );
+        let graph = graph(&source);
+        let zero = Tensor::new(dtype, [], vec![0]).unwrap();
+        let x = floats(&[3], &numbers);
+        let q = run(&engine, &graph, &[("x", x.clone()), ("zero", zero.clone())], "q").unwrap();
+        assert_eq!(q, Tensor::new(dtype, [3], bytes).unwrap(), "{name}");
+        assert_eq!(run(&engine, &graph, &[("q", q), ("zero", zero)], "y").unwrap(), x, "{name}");
+    }
+    let strings = graph(
+        r#"<ir_version: 10, opset_import: ["": 21]>
+        g (string[N] x) => (string[N] y) { y = Identity (x) }"#,
+    );
+    let words = vec![Bytes::from("né"), Bytes::from(""), Bytes::from("b")];
+    let x = Tensor::strings([3], words).unwrap();
+    assert_eq!(run(&engine, &strings, &[("x", x.clone())], "y").unwrap(), x);
+    let broken = Tensor::strings([1], vec![Bytes::from(vec![0xFF])]).unwrap();
+    let error = run(&engine, &strings, &[("x", broken)], "y").unwrap_err();
+    assert!(error.to_string().contains("no UTF-8"), "{error}");
+    // A half may come as `float`.
+    let halves = graph(
+        r#"<ir_version: 10, opset_import: ["": 21]>
+        g (float16[N] x) => (float16[N] y) { y = Neg (x) }"#,
+    );
+    let y = run(&engine, &halves, &[("x", floats(&[2], &[1.5, -2.0]))], "y").unwrap();
+    assert_eq!((y.dtype(), y.to_f64s().unwrap()), (DType::Float16, vec![-1.5, 2.0]));
+    let empty = run(&engine, &halves, &[("x", floats(&[0], &[]))], "y").unwrap();
+    assert_eq!(empty.dims(), [0]);
+}
+
+#[test]
+fn bodies_and_split_sequences_run() {
+    let Some(engine) = engine() else { return };
+    let graph = graph(
+        r#"<ir_version: 8, opset_import: ["": 17]>
+        g (bool flag, float[2] x, int64 at) => (float[2] y, float[1] part)
+        <float[2] one = {1.0, 1.0}>
+        {
+            h = Neg(x)
+            y = If (flag) <
+                then_branch = t () => (float[2] a) { a = Add(h, one) },
+                else_branch = e () => (float[2] b) { b = Sub(h, one) }
+            >
+            parts = SplitToSequence(x)
+            part = SequenceAt(parts, at)
+        }"#,
+    );
+    let flag = |flag| Tensor::new(DType::Bool, [], vec![u8::from(flag)]).unwrap();
+    let h = floats(&[2], &[2.0, 5.0]);
+    let y = |on| run(&engine, &graph, &[("flag", flag(on)), ("h", h.clone())], "y").unwrap();
+    assert_eq!(y(true), floats(&[2], &[3.0, 6.0]));
+    assert_eq!(y(false), floats(&[2], &[1.0, 4.0]));
+    let at = Tensor::from_i64s([], &[1]).unwrap();
+    let part = run(&engine, &graph, &[("x", h), ("at", at)], "part").unwrap();
+    assert_eq!(part.to_f64s().unwrap(), [5.0]);
+}
+
+#[test]
+fn single_operators_run() {
+    let Some(engine) = engine() else { return };
+    let operation = |op_type| Operation { domain: "", op_type, opset: 20, attributes: &[] };
+    let x = Some(floats(&[2], &[-1.0, 4.0]));
+    let negated = engine.evaluate(operation("Neg"), std::slice::from_ref(&x)).unwrap();
+    assert_eq!(negated, [floats(&[2], &[1.0, -4.0])]);
+    let error = engine.evaluate(operation("Add"), &[x, Some(floats(&[3], &[0.0; 3]))]).unwrap_err();
+    assert!(error.to_string().starts_with("`Add` failed"), "{error}");
+    let error = engine.evaluate(operation("Frobnicate"), &[]).unwrap_err();
+    assert!(error.to_string().contains("cannot be run here"), "{error}");
+}
+
+#[test]
+fn what_is_no_library_is_an_error() {
+    let load = |path: &std::path::Path| {
+        OnnxRuntime::load(path, Numerics::Reference, &Options::default()).err().unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let absent = load(&folder.path().join("absent.so"));
+    assert_eq!(absent.code(), "ort_no_file");
+    assert_eq!(load(folder.path()).code(), "ort_no_file");
+    let text = folder.path().join("libonnxruntime.so");
+    std::fs::write(&text, "no library at all").unwrap();
+    let error = load(&text);
+    match library() {
+        // Whether it was loaded by another test already, or not yet.
+        Some(_) => assert!(
+            matches!(error, LibraryError::NotOnnxRuntime { .. } | LibraryError::Another { .. }),
+            "{error}"
+        ),
+        None => assert_eq!(error.code(), "ort_not_a_library", "{error}"),
+    }
+}
+
+#[test]
+fn zoo_outputs_are_those_recorded() {
+    let Some(engine) = engine() else { return };
+    let mut distances: Vec<(f64, f64, String)> = Vec::new();
+    let mut problems = Vec::new();
+    for path in graphs() {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let model = onnx::read(&path).unwrap();
+        let graph = &model.graph;
+        let refusals = engine.refusals(graph);
+        if !refusals.is_empty() {
+            problems.push(format!("{name}: {}", refusals[0]));
+            continue;
+        }
+        let arrays: BTreeMap<_, _> =
+            arrays(path.with_extension("npz")).unwrap().into_iter().collect();
+        let inputs = recorded(&arrays, graph, "in", &graph.inputs);
+        let expected = recorded(&arrays, graph, "out", &graph.outputs);
+        let of = |engine: &dyn Engine| {
+            let program = engine.compile(graph, &graph.inputs, &graph.outputs);
+            program.and_then(|mut program| program.run(&inputs))
+        };
+        let far = |found: &[Tensor], expected: &[Tensor]| {
+            found.iter().zip(expected).map(|(a, b)| distance(a, b)).fold(0.0, f64::max)
+        };
+        match (of(&engine), of(&Embedded::default())) {
+            (Ok(found), Ok(embedded)) => {
+                distances.push((far(&found, &expected), far(&embedded, &found), name));
+            }
+            (Err(error), _) | (_, Err(error)) => problems.push(format!("{name}: {error}")),
+        }
+    }
+    distances.sort_by(|a, b| a.1.total_cmp(&b.1));
+    if let (Some(median), Some(worst)) = (distances.get(distances.len() / 2), distances.last()) {
+        eprintln!(
+            "{} graphs, embedded engine against ONNX Runtime: median {:.1e}, worst {:.1e} ({})",
+            distances.len(),
+            median.1,
+            worst.1,
+            worst.2
+        );
+    }
+    problems.extend(distances.iter().filter_map(|(recorded, embedded, name)| {
+        let bound = if name.contains("fp16") { RELATIVE_HALF } else { RELATIVE };
+        (recorded.max(*embedded) > bound).then(|| format!("{name}: {recorded:.1e} {embedded:.1e}"))
+    }));
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// What a sweep hands over does not depend on where it cuts, nor on the number of threads.
+#[test]
+fn zoo_sweeps_give_what_one_run_gives() {
+    let (Some(one), Some(two)) =
+        (engine_of(Numerics::Reference, 1), engine_of(Numerics::Reference, 2))
+    else {
+        return;
+    };
+    for path in graphs() {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if !["bert.ts13", "mobilenet_v2.dyn18no", "gpt2.dyn18", "lstm_gru.ts13"]
+            .contains(&name.as_str())
+        {
+            continue;
+        }
+        let model = onnx::read(&path).unwrap();
+        let graph = &model.graph;
+        let arrays: BTreeMap<_, _> =
+            arrays(path.with_extension("npz")).unwrap().into_iter().collect();
+        let inputs = recorded(&arrays, graph, "in", &graph.inputs);
+        let wanted: BTreeSet<ValueId> = graph
+            .nodes()
+            .flat_map(|node| graph.outputs(node).into_iter().flatten())
+            .chain(graph.outputs.iter().copied())
+            .collect();
+        let all: Vec<ValueId> = wanted.iter().copied().collect();
+        let mut plain = two.compile(graph, &graph.inputs, &all).unwrap();
+        let expected: BTreeMap<ValueId, Tensor> =
+            all.iter().copied().zip(plain.run(&inputs).unwrap()).collect();
+        for nodes in [1, 7, 1000] {
+            let options = SweepOptions { nodes, ..SweepOptions::default() };
+            let mut sweep = Sweep::new(&one, graph, &wanted, &options).unwrap();
+            let mut seen = BTreeSet::new();
+            let flow = sweep.run(&inputs, &mut |value, tensor| {
+                seen.insert(value);
+                let named = graph.value(value).name();
+                assert_eq!(tensor, &expected[&value], "{name}: {named} differs");
+                Flow::Continue
+            });
+            assert_eq!(flow.unwrap(), Flow::Continue);
+            assert_eq!(seen, wanted, "{name}");
+        }
+    }
+}
