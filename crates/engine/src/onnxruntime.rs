@@ -181,4 +181,3 @@ fn typed(piece: &Piece, fed: &[DType]) -> Vec<Option<DType>> {
     let fed: Vec<_> = fed.iter().copied().map(Some).collect();
     types::of(piece, &fed)
 }
-

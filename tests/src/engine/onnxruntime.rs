@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use marquetry_engine::{
     Embedded, Engine, EngineError, Flow, LibraryError, Numerics, OnnxRuntime, Options, Sweep,
     SweepOptions, arrays,
 };
-use bytes::Bytes;
 use marquetry_ir::{DType, Evaluate, Graph, Operation, Tensor, ValueId, onnx, text};
 
 use super::zoo::{RELATIVE, RELATIVE_HALF, distance, graphs, recorded};

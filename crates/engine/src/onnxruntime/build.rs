@@ -46,11 +46,8 @@ pub(super) fn model(request: &Request<'_>) -> Result<Built, String> {
     let steps: Vec<&Step> = request.steps.iter().map(|&step| &piece.steps[step]).collect();
     let made: BTreeSet<usize> =
         steps.iter().flat_map(|step| step.outputs.iter().flatten().copied()).collect();
-    let read: BTreeSet<usize> = steps
-        .iter()
-        .flat_map(|step| step.reads())
-        .filter(|value| !made.contains(value))
-        .collect();
+    let read: BTreeSet<usize> =
+        steps.iter().flat_map(|step| step.reads()).filter(|value| !made.contains(value)).collect();
 
     let mut graph = Graph::new("piece", request.opsets.clone());
     let mut ids: Vec<Option<ValueId>> = vec![None; piece.values.len()];

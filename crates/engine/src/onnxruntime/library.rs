@@ -117,10 +117,9 @@ fn start(path: &Path, threads: Option<NonZeroUsize>) -> Result<Runtime, LibraryE
             path: path.to_owned(),
             reason: "its version is no text".to_owned(),
         },
-        ort::LoadDynamicError::Dlopen { error, .. } => LibraryError::NotOnnxRuntime {
-            path: path.to_owned(),
-            reason: one_line(&said(&error)),
-        },
+        ort::LoadDynamicError::Dlopen { error, .. } => {
+            LibraryError::NotOnnxRuntime { path: path.to_owned(), reason: one_line(&said(&error)) }
+        }
     })?;
     let made = catch_unwind(AssertUnwindSafe(|| {
         let pool = GlobalThreadPoolOptions::default()

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use marquetry_ir::{DType, Opsets, Tensor, ValueId};
 use ort::ep;
 use ort::logging::LogLevel;
-use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::SessionInputValue;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::DynValue;
 
 use super::build::{self, Built, Request};
@@ -226,10 +226,9 @@ fn commit(
             .and_then(|builder| builder.with_quant_qdq(false))
             .and_then(|builder| builder.with_memory_pattern(false))
             .and_then(|builder| {
-                builder
-                    .with_execution_providers([ep::CPU::default()
-                        .with_arena_allocator(false)
-                        .build()])
+                builder.with_execution_providers([ep::CPU::default()
+                    .with_arena_allocator(false)
+                    .build()])
             })
             .map_err(option)?,
         Numerics::Deployed => {
@@ -258,9 +257,9 @@ pub(super) fn named<'p>(piece: &'p Piece, reason: &str) -> Option<&'p Step> {
     let quotes = [("'", "'"), ("(", ")"), ("\"", "\""), ("Node:", " "), ("`", "`")];
     let is_named = |step: &&Step| {
         !step.name.is_empty()
-            && quotes.iter().any(|(open, close)| {
-                reason.contains(&format!("{open}{}{close}", step.name))
-            })
+            && quotes
+                .iter()
+                .any(|(open, close)| reason.contains(&format!("{open}{}{close}", step.name)))
     };
     piece.steps.iter().filter(is_named).max_by_key(|step| step.name.len())
 }

@@ -67,9 +67,9 @@ pub(super) fn uncarried(carrier: Tensor, dtype: DType) -> Result<Tensor, String>
         DType::Int4 | DType::Uint4 => {
             let elements = carrier.to_i64s().unwrap_or_default();
             let nibble = |x: &i64| (*x & 0xF) as u8;
-            let pairs = elements.chunks(2).map(|pair| {
-                nibble(&pair[0]) | pair.get(1).map_or(0, |second| nibble(second) << 4)
-            });
+            let pairs = elements
+                .chunks(2)
+                .map(|pair| nibble(&pair[0]) | pair.get(1).map_or(0, |second| nibble(second) << 4));
             Tensor::new(dtype, carrier.dims(), pairs.collect::<Vec<u8>>())
         }
         DType::Float8E4M3Fn | DType::Float8E5M2 => {

@@ -2,8 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use marquetry_engine::{Embedded, Engine, Native, Options};
-use marquetry_ir::Evaluate;
+use marquetry_engine::{Embedded, Engine, Options};
 
 use super::args::{self, Cli};
 use super::failure::{Exit, Failure};
@@ -26,17 +25,6 @@ pub(crate) fn any(cli: &Cli) -> Result<Box<dyn Engine>, Failure> {
     match cli.engine {
         args::Engine::Embedded => Ok(Box::new(Embedded::new(&options(cli)))),
         args::Engine::Ort | args::Engine::OrtDeployed => Ok(Box::new(onnxruntime(cli)?)),
-    }
-}
-
-/// What runs single operators: native ones, unless ONNX Runtime was asked for.
-pub(crate) fn operators(cli: &Cli) -> Result<Box<dyn Evaluate + Sync>, Failure> {
-    match cli.engine {
-        args::Engine::Embedded => Ok(Box::new(Native)),
-        args::Engine::Ort | args::Engine::OrtDeployed => {
-            reference(cli)?;
-            Ok(Box::new(onnxruntime(cli)?))
-        }
     }
 }
 

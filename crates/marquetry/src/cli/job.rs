@@ -7,9 +7,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use marquetry_engine::{
-    Engine, EngineError, Input, SampleError, SampleOptions, Samples,
-};
+use marquetry_engine::{Engine, EngineError, Input, SampleError, SampleOptions, Samples};
 use marquetry_ir::{Model, inline};
 use marquetry_pattern::Library;
 use marquetry_quant::forecast::Forecast;

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, plural};
 use super::args::{Cli, Outline, PatternFiles, Rewrite, VerifyHow};
 use super::failure::{Exit, Failure};
-use super::{engine, load, outputs};
+use super::{load, outputs};
 
 /// What the inputs of `--verify-each` are drawn from.
 const SEED: u64 = 1;
@@ -151,9 +151,8 @@ impl Job<'_> {
                 Failure::new(exit, error.code(), &error).at(self.model.display()).hint(error.hint())
             })?;
         }
-        let evaluate = engine::operators(cli)?;
         let each = self.verify_each.map(|how| Each {
-            evaluate: &*evaluate,
+            evaluate: &Native,
             seed: SEED,
             strict: how == VerifyHow::Strict,
         });

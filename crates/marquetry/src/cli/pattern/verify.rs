@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use marquetry_engine::Native;
 use marquetry_matcher::verify::{Status, Verdict, VerifyOptions, verify_all};
 use marquetry_pattern::core::Pattern;
 use marquetry_pattern::{Library, Span};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use crate::cli::answer::{Answer, plural};
 use crate::cli::args::{Cli, PatternVerify};
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::{engine, load};
+use crate::cli::load;
 
 pub(crate) fn run(args: &PatternVerify, cli: &Cli) -> Result<Answer, Failure> {
     let library = load::library(&args.files, cli)?;
@@ -18,7 +19,7 @@ pub(crate) fn run(args: &PatternVerify, cli: &Cli) -> Result<Answer, Failure> {
     let chosen = load::only(&all, &args.only)?;
     let chosen: Vec<&Pattern> = chosen.iter().collect();
     let options = VerifyOptions { samples: args.samples, seed: args.seed, mutants: true };
-    let mut verdicts = verify_all(&chosen, &*engine::operators(cli)?, &options);
+    let mut verdicts = verify_all(&chosen, &Native, &options);
     verdicts.retain(|verdict| verdict.status != Status::Nothing);
     let json = json!({
         "schema_version": 1,
