@@ -5,7 +5,6 @@
 //! graph is cut, and what follows from constants is computed once, here.
 
 mod build;
-mod evaluate;
 mod fold;
 mod library;
 mod session;

@@ -9,7 +9,7 @@ use marquetry_engine::{
     Embedded, Engine, EngineError, Flow, LibraryError, Numerics, OnnxRuntime, Options, Sweep,
     SweepOptions, arrays,
 };
-use marquetry_ir::{DType, Evaluate, Graph, Operation, Tensor, ValueId, onnx, text};
+use marquetry_ir::{DType, Graph, Tensor, ValueId, onnx, text};
 
 use super::zoo::{RELATIVE, RELATIVE_HALF, distance, graphs, recorded};
 
@@ -201,19 +201,6 @@ fn bodies_and_split_sequences_run() {
     let at = Tensor::from_i64s([], &[1]).unwrap();
     let part = run(&engine, &graph, &[("x", h), ("at", at)], "part").unwrap();
     assert_eq!(part.to_f64s().unwrap(), [5.0]);
-}
-
-#[test]
-fn single_operators_run() {
-    let Some(engine) = engine() else { return };
-    let operation = |op_type| Operation { domain: "", op_type, opset: 20, attributes: &[] };
-    let x = Some(floats(&[2], &[-1.0, 4.0]));
-    let negated = engine.evaluate(operation("Neg"), std::slice::from_ref(&x)).unwrap();
-    assert_eq!(negated, [floats(&[2], &[1.0, -4.0])]);
-    let error = engine.evaluate(operation("Add"), &[x, Some(floats(&[3], &[0.0; 3]))]).unwrap_err();
-    assert!(error.to_string().starts_with("`Add` failed"), "{error}");
-    let error = engine.evaluate(operation("Frobnicate"), &[]).unwrap_err();
-    assert!(error.to_string().contains("cannot be run here"), "{error}");
 }
 
 #[test]

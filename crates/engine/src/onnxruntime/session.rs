@@ -213,35 +213,29 @@ fn commit(
     let OnnxRuntime { runtime, numerics, threads } = &shared.engine;
     let text = |error: ort::Error| one_line(&error.to_string());
     let option = |error: ort::Error<SessionBuilder>| one_line(&error.to_string());
-    let mut builder = SessionBuilder::new(&runtime.environment)
-        .map_err(text)?
-        .with_log_level(LogLevel::Fatal)
-        .map_err(option)?
-        .with_deterministic_compute(true)
-        .map_err(option)?;
-    builder = match numerics {
-        // Each session would keep an arena as large as its largest run; and shapes vary.
-        Numerics::Reference => builder
-            .with_optimization_level(GraphOptimizationLevel::Disable)
-            .and_then(|builder| builder.with_quant_qdq(false))
-            .and_then(|builder| builder.with_memory_pattern(false))
-            .and_then(|builder| {
-                builder.with_execution_providers([ep::CPU::default()
-                    .with_arena_allocator(false)
-                    .build()])
-            })
-            .map_err(option)?,
-        Numerics::Deployed => {
-            builder.with_optimization_level(GraphOptimizationLevel::All).map_err(option)?
+    let mut builder = SessionBuilder::new(&runtime.environment).map_err(text)?;
+    builder = builder.with_log_level(LogLevel::Fatal).map_err(option)?;
+    builder = builder.with_deterministic_compute(true).map_err(option)?;
+    match numerics {
+        Numerics::Reference => {
+            builder =
+                builder.with_optimization_level(GraphOptimizationLevel::Disable).map_err(option)?;
+            builder = builder.with_quant_qdq(false).map_err(option)?;
+            // Each session would keep an arena as large as its largest run; and shapes vary.
+            let plain = ep::CPU::default().with_arena_allocator(false).build();
+            builder = builder.with_memory_pattern(false).map_err(option)?;
+            builder = builder.with_execution_providers([plain]).map_err(option)?;
         }
-    };
+        Numerics::Deployed => {
+            builder =
+                builder.with_optimization_level(GraphOptimizationLevel::All).map_err(option)?;
+        }
+    }
     if *threads != runtime.threads {
         let count = threads.map_or(0, std::num::NonZeroUsize::get);
-        builder = builder
-            .with_independent_thread_pool()
-            .and_then(|builder| builder.with_intra_threads(count))
-            .and_then(|builder| builder.with_intra_op_spinning(false))
-            .map_err(option)?;
+        builder = builder.with_independent_thread_pool().map_err(option)?;
+        builder = builder.with_intra_threads(count).map_err(option)?;
+        builder = builder.with_intra_op_spinning(false).map_err(option)?;
     }
     for (name, value) in &built.injected {
         let constant = constants[*value].as_ref();
