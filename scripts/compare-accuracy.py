@@ -4,10 +4,11 @@
     python3 scripts/compare-accuracy.py MARQUETRY ZOO [--only NAME,..] [--out TABLE.md]
 
 Every trained model of the zoo (opset 17) and MiniLM are quantized with the same calibration samples to
-8 or 4 bit weights and 8 or 16 bit activations, per channel, each tool with its defaults otherwise, and
-judged with ONNX Runtime. AIMET is not run: its figures are those recorded in `baseline.json` of the
-zoo, measured on the same samples, the best of min_max and tf_enhanced. An empty cell was not
-recorded, or the tool has no such type.
+8 or 4 bit weights and 8 or 16 bit activations, per channel and, at 4 bits, for every 32 elements, each
+tool with its defaults otherwise, and judged with ONNX Runtime. AIMET is not run: its figures are those
+recorded in `baseline.json` of the zoo, measured on the same samples: the best of min_max and tf_enhanced,
+and the better of sequential MSE and AdaRound. An empty cell was not recorded, or the tool has no such
+type; with blocks, the others' figures are those with a scale per channel.
 
 Needs numpy, onnx and onnxruntime.
 """
@@ -24,7 +25,15 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 import evaluate
 
-WIDTHS = [("w8a8", 8, 8), ("w8a16", 8, 16), ("w4a8", 4, 8), ("w4a16", 4, 16)]
+# Weights, activations, and elements of a block.
+WIDTHS = [
+    ("w8a8", 8, 8, 0),
+    ("w8a16", 8, 16, 0),
+    ("w4a8", 4, 8, 0),
+    ("w4a16", 4, 16, 0),
+    ("w4a8", 4, 8, 32),
+    ("w4a16", 4, 16, 32),
+]
 
 
 class Samples(CalibrationDataReader):
@@ -52,17 +61,18 @@ def runtime(model, arrays, weights, activations, out):
     )
 
 
-def ours(binary, model, calib, weights, activations, out):
+def ours(binary, model, calib, weights, activations, block, out):
     command = [binary, "quantize", model, "--calib", calib, "-o", out, "--batch", "16", "--quiet"]
     command += ["--weights", f"int{weights}", "--activations", f"uint{activations}"]
+    command += ["--granularity", f"block:{block}"] if block else []
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
 
 
-def recorded(baseline, name, label):
+def recorded(baseline, name, label, kinds):
     found = [
         row.get("accuracy", row.get("cos_mean"))
         for kind, row in baseline.get("aimet_onnx", {}).get(name, {}).items()
-        if kind in (f"minmax_{label}", f"tfe_{label}")
+        if kind in [f"{kind}_{label}" for kind in kinds]
     ]
     return max((value for value in found if value is not None), default=None)
 
@@ -77,7 +87,10 @@ def main():
     baseline = json.loads((args.zoo / "open" / "baseline.json").read_text())
     trained = args.zoo / "open" / "trained"
     models = sorted(trained.glob("*.ts17.onnx")) + sorted((args.zoo / "minilm").glob("*.onnx"))
-    lines = ["| model | float | bits | Marquetry | ONNX Runtime | AIMET |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| model | float | bits | Marquetry | ONNX Runtime | AIMET | AIMET SeqMSE, AdaRound |",
+        "|---|---|---|---|---|---|---|",
+    ]
     below = []
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -97,27 +110,34 @@ def main():
                 np.savez(calib, **arrays)
                 judge = lambda path: evaluate.accuracy(path, data)
             before = judge(model)
-            for label, weights, activations in WIDTHS:
+            others = {}
+            for label, weights, activations, block in WIDTHS:
                 row = []
                 for tool in ("ours", "runtime"):
-                    out = folder / f"{model.stem}.{label}.{tool}.onnx"
+                    if tool == "runtime" and label in others:
+                        row.append(others[label])
+                        continue
+                    out = folder / f"{model.stem}.{label}.{block}.{tool}.onnx"
                     try:
                         if tool == "ours":
-                            ours(args.marquetry, model, calib, weights, activations, out)
+                            ours(args.marquetry, model, calib, weights, activations, block, out)
                         else:
                             runtime(model, arrays, weights, activations, out)
                         row.append(judge(out))
                     except Exception as error:  # a tool that cannot is a row of the table
                         print(f"{model.name} {label} {tool}: {str(error).splitlines()[0][:160]}", flush=True)
                         row.append(None)
-                row.append(recorded(baseline, model.name, label))
+                others[label] = row[1]
+                row.append(recorded(baseline, model.name, label, ("minmax", "tfe")))
+                row.append(recorded(baseline, model.name, label, ("seqmse", "adaround")))
+                shown = f"{label}, block {block}" if block else label
                 cell = lambda value: "" if value is None else f"{value:.4f}"
-                line = f"| {family} | {before:.4f} | {label} | " + " | ".join(map(cell, row)) + " |"
+                line = f"| {family} | {before:.4f} | {shown} | " + " | ".join(map(cell, row)) + " |"
                 print(line, flush=True)
                 lines.append(line)
                 peers = [value for value in row[1:] if value is not None]
                 if row[0] is None or (peers and row[0] < max(peers)):
-                    below.append(f"{family} {label}")
+                    below.append(f"{family} {shown}")
     if args.out:
         args.out.write_text("\n".join(lines) + "\n")
     print("below a peer: " + (", ".join(below) or "nowhere"))

@@ -86,15 +86,16 @@ pub(crate) fn occurrences(pattern: &Pattern) -> Vec<usize> {
 
 /// Adds how often each variable is met below an expression, through definitions too.
 pub(crate) fn count(pattern: &Pattern, expr: ExprId, counts: &mut [usize]) {
-    let mut seen = BTreeSet::new();
+    // Each start of a command does this for every alternative of every shipped pattern.
+    let mut seen = vec![false; pattern.exprs.len()];
     let mut waiting = vec![expr];
+    let mut met = Vec::new();
     while let Some(expr) = waiting.pop() {
-        if !seen.insert(expr) {
+        if std::mem::replace(&mut seen[expr.index()], true) {
             continue;
         }
-        let mut met = Vec::new();
         visit(pattern, expr, |var| met.push(var), |child| waiting.push(child));
-        for var in met {
+        for var in met.drain(..) {
             counts[var.index()] += 1;
             waiting.extend(pattern.var(var).definitions.iter().map(|definition| definition.expr));
         }

@@ -24,6 +24,11 @@ pub(super) fn alternatives(pattern: &Pattern, errors: &mut Vec<Diagnostic>) {
         if alt.branches.len() < 2 {
             continue;
         }
+        let plain = |branch: &Branch| branch.guard.is_none() && branch.with.is_empty();
+        let last = alt.branches.len() - 1;
+        if !alt.branches[..last].iter().any(plain) {
+            continue;
+        }
         let mut inside = vec![0; pattern.vars.len()];
         reach::count(pattern, ExprId(at as u32), &mut inside);
         let free = |var: VarId| {
@@ -35,7 +40,6 @@ pub(super) fn alternatives(pattern: &Pattern, errors: &mut Vec<Diagnostic>) {
                 && inside[var.index()] == met[var.index()]
         };
         let mut cover = Cover::new(pattern, pattern, &free);
-        let plain = |branch: &Branch| branch.guard.is_none() && branch.with.is_empty();
         let hides = |(general, special): &(&Branch, &Branch)| {
             // What is left out for `F?` and `+?` is written once, and said once.
             plain(general) && special.absent.is_empty() && cover.covers(general.expr, special.expr)
