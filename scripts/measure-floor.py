@@ -4,7 +4,8 @@
     python3 scripts/measure-floor.py MARQUETRY [--depth N] [--outputs N] [--rows N] [--rounds N]
 
 A layer of DEPTH inputs and OUTPUTS outputs that reads ROWS rows, one thread. The pass `SeqMse` is run with
-few and with many candidates: the difference is what candidates take, the rest the Gram matrix. What is
+few and with many candidates: the difference is what candidates take. The rest is the Gram matrix and reading
+the samples, which is measured with a layer that reads 16 columns of the same samples. What is
 counted is what is needed: G is symmetric, so that the matrix takes ROWS·DEPTH² operations and a candidate
 OUTPUTS·DEPTH², each half of a whole product's. A plain product is numpy's, of one thread, of the same
 shapes: the best of the rounds, as the rate that this core reaches.
@@ -44,18 +45,30 @@ def main():
         folder = pathlib.Path(folder)
         weight = draw.standard_normal((depth, outputs)).astype(np.float32)
         x = draw.standard_normal((rows, depth)).astype(np.float32)
-        graph = helper.make_graph(
-            [helper.make_node("MatMul", ["x", "w"], ["y"], name="layer")],
-            "layer",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", depth])],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", outputs])],
-            [numpy_helper.from_array(weight, "w")],
+        def save(path, nodes, weights):
+            graph = helper.make_graph(
+                nodes,
+                "layer",
+                [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", depth])],
+                [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", outputs])],
+                [numpy_helper.from_array(array, name) for name, array in weights.items()],
+            )
+            onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+
+        save(folder / "whole.onnx", [helper.make_node("MatMul", ["x", "w"], ["y"], name="layer")], {"w": weight})
+        ends = {name: np.array([value], np.int64) for name, value in (("from", 0), ("to", 16), ("axis", 1))}
+        save(
+            folder / "part.onnx",
+            [
+                helper.make_node("Slice", ["x", *ends], ["few"], name="part"),
+                helper.make_node("MatMul", ["few", "w"], ["y"], name="layer"),
+            ],
+            {"w": weight[:16], **ends},
         )
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), folder / "m.onnx")
         np.savez(folder / "x.npz", x=x)
 
-        def ours(candidates):
-            command = [args.marquetry, "--threads", "1", "quantize", folder / "m.onnx", "--calib", folder / "x.npz"]
+        def ours(model, candidates):
+            command = [args.marquetry, "--threads", "1", "quantize", folder / model, "--calib", folder / "x.npz"]
             command += ["--batch", "1024", "-o", folder / "o.onnx", "--weights", "int4", "--activations", "uint16"]
             command += ["--rounding", "nearest", "--no-equalize", f"--seq-mse={candidates}"]
             command += ["--report", folder / "o.json", "--quiet"]
@@ -69,11 +82,20 @@ def main():
             return 2.0 * a.shape[0] * a.shape[1] * b.shape[1] / (time.perf_counter() - start)
 
         block = x[:1024]
-        rounds = [(ours(FEW), ours(MANY), plain(block.T, block), plain(block, weight)) for _ in range(args.rounds)]
-    few, many = (min(one[at] for one in rounds) for at in (0, 1))
-    rates = [max(one[at] for one in rounds) / 1e9 for at in (2, 3)]
+        rounds = [
+            (
+                ours("whole.onnx", FEW),
+                ours("whole.onnx", MANY),
+                ours("part.onnx", FEW),
+                plain(block.T, block),
+                plain(block, weight),
+            )
+            for _ in range(args.rounds)
+        ]
+    few, many, reading = (min(one[at] for one in rounds) for at in (0, 1, 2))
+    rates = [max(one[at] for one in rounds) / 1e9 for at in (3, 4)]
     candidate = (many - few) / (MANY - FEW)
-    gram = few - FEW * candidate
+    gram = few - FEW * candidate - reading
     lines = [
         ("Gram matrix", gram, rows * depth * depth / gram / 1e9, rates[0]),
         ("candidates", candidate * FEW, outputs * depth * depth / candidate / 1e9, rates[1]),

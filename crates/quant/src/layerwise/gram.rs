@@ -12,7 +12,7 @@ pub(crate) const CHUNK: usize = 1024;
 
 /// Rows of a tile: G is symmetric, so that of each row of tiles only what begins at the diagonal is
 /// computed.
-const TILE: usize = 256;
+const TILE: usize = 128;
 
 /// The Gram matrix of rows, or its diagonal blocks: where scales belong to blocks, nothing else is
 /// asked of it.
@@ -94,12 +94,13 @@ impl Gram {
                 let from = block.from;
                 block.tiles.par_iter_mut().map(move |tile| (from, tile))
             });
-            tiles.for_each(|(from, Tile { at, dim: (height, across), sums })| {
-                let a = Panel::new(&x[from + *at..], [many, *height], width);
-                let b = Panel::new(&x[from + *at..], [many, *across], width);
-                let mut product = vec![0.0; *height * *across];
-                multiply(a.t(), b, &mut product);
-                sums.add(&product);
+            tiles.for_each_init(Vec::new, |product, (from, Tile { at, dim, sums })| {
+                let (height, across) = *dim;
+                let a = Panel::new(&x[from + *at..], [many, height], width);
+                let b = Panel::new(&x[from + *at..], [many, across], width);
+                product.resize(height * across, 0.0);
+                multiply(a.t(), b, product);
+                sums.add(product);
             });
         }
     }
