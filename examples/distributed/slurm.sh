@@ -10,7 +10,10 @@ shift
 
 # The first part of the first level says how many there are. It need not run again.
 levels=$(marquetry --quiet "$@" --json --shard "1/$parts" | sed -n 's/.*"levels": *\([0-9]*\).*/\1/p')
-quoted=$(printf " '%s'" "$@")
+quoted=
+for word; do
+  quoted="$quoted '$(printf %s "$word" | sed "s/'/'\\\\''/g")'"
+done
 behind=
 for level in $(seq "$levels"); do
   job=$(sbatch --parsable --array="1-$parts" --job-name="level-$level" ${behind:+--dependency=afterok:$behind} \

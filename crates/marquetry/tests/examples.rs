@@ -22,6 +22,63 @@ fn distributed() {
     docs::check(&root().join("examples"), "distributed", "README.md");
 }
 
+/// What is submitted runs at once, one task of an array behind the other.
+const SBATCH: &str = r#"#!/bin/sh
+set -eu
+first=1 last=1
+while [ $# -gt 0 ]; do
+  case $1 in
+    --array=*) range=${1#--array=}; first=${range%-*}; last=${range#*-} ;;
+    --wrap) shift; command=$1 ;;
+  esac
+  shift
+done
+for task in $(seq "$first" "$last"); do
+  SLURM_ARRAY_TASK_ID=$task sh -c "$command" >>log
+  echo "task $task" >>log
+done
+echo 17
+"#;
+
+/// The form for Slurm, with something in place of Slurm, and names that a shell has to be told of.
+#[cfg(unix)]
+#[test]
+fn arrays_of_jobs_give_what_one_process_gives() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let work = folder.path().join("it's here");
+    std::fs::create_dir(&work).unwrap();
+    let sbatch = work.join("sbatch");
+    std::fs::write(&sbatch, SBATCH).unwrap();
+    std::fs::set_permissions(&sbatch, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for name in ["cnn.onnx", "calib.npz"] {
+        std::fs::copy(root().join("examples/digits").join(name), work.join(name)).unwrap();
+    }
+    let binary = Path::new(env!("CARGO_BIN_EXE_marquetry"));
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{}:{path}", work.display(), binary.parent().unwrap().display());
+    let words = |output: &str| {
+        let words = ["quantize", "cnn.onnx", "--calib", "calib.npz", "--weights", "int4", "-o"];
+        let mut words: Vec<String> = words.map(str::to_owned).to_vec();
+        words.push(work.join(output).display().to_string());
+        words
+    };
+    let run = |command: &mut Command| {
+        let output = command.current_dir(&work).env("PATH", &path).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let script = root().join("examples/distributed/slurm.sh").canonicalize().unwrap();
+    let mut submit = Command::new("sh");
+    let words_of_jobs = words("jobs.onnx");
+    run(submit.arg(script).arg("3").args(words_of_jobs).args(["--checkpoints", "levels"]));
+    run(Command::new(binary).args(words("one.onnx")));
+    let read = |name: &str| std::fs::read(work.join(name)).unwrap();
+    assert!(read("jobs.onnx") == read("one.onnx"), "not the same bytes");
+    let log = std::fs::read_to_string(work.join("log")).unwrap();
+    assert!(log.matches("task 3").count() >= 2, "{log}");
+}
+
 #[test]
 fn rules() {
     docs::check(&root().join("examples"), "rules", "README.md");
