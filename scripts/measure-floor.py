@@ -10,6 +10,9 @@ counted is what is needed: G is symmetric, so that the matrix takes ROWS·DEPTH�
 OUTPUTS·DEPTH², each half of a whole product's. A plain product is numpy's, of one thread, of the same
 shapes: the best of the rounds, as the rate that this core reaches.
 
+All of it is done with ROWS rows and with ten times as many, with the peak of the resident set of the whole
+command: what candidates take, and memory, should not grow.
+
 Needs numpy and onnx.
 """
 
@@ -20,13 +23,14 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 import argparse
 import json
 import pathlib
-import subprocess
 import tempfile
 import time
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from peak import run as peak_of
 
 FEW, MANY = 20, 100
 
@@ -36,15 +40,15 @@ def main():
     parser.add_argument("marquetry", type=pathlib.Path)
     parser.add_argument("--depth", type=int, default=1024)
     parser.add_argument("--outputs", type=int, default=1024)
-    parser.add_argument("--rows", type=int, default=16384)
+    parser.add_argument("--rows", type=int, default=8192)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    depth, outputs, rows = args.depth, args.outputs, args.rows
+    depth, outputs = args.depth, args.outputs
     draw = np.random.default_rng(7)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         weight = draw.standard_normal((depth, outputs)).astype(np.float32)
-        x = draw.standard_normal((rows, depth)).astype(np.float32)
+        block = draw.standard_normal((1024, depth)).astype(np.float32)
         def save(path, nodes, weights):
             graph = helper.make_graph(
                 nodes,
@@ -65,44 +69,46 @@ def main():
             ],
             {"w": weight[:16], **ends},
         )
-        np.savez(folder / "x.npz", x=x)
-
         def ours(model, candidates):
             command = [args.marquetry, "--threads", "1", "quantize", folder / model, "--calib", folder / "x.npz"]
             command += ["--batch", "1024", "-o", folder / "o.onnx", "--weights", "int4", "--activations", "uint16"]
             command += ["--rounding", "nearest", "--no-equalize", f"--seq-mse={candidates}"]
             command += ["--report", folder / "o.json", "--quiet"]
-            subprocess.run([str(word) for word in command], check=True, capture_output=True)
+            _, peak = peak_of(command)
             passes = json.loads((folder / "o.json").read_text())["passes"]
-            return next(one["seconds"] for one in passes if one["pass"] == "SeqMse")
+            return next(one["seconds"] for one in passes if one["pass"] == "SeqMse"), peak
 
         def plain(a, b):
             start = time.perf_counter()
             a @ b
             return 2.0 * a.shape[0] * a.shape[1] * b.shape[1] / (time.perf_counter() - start)
 
-        block = x[:1024]
-        rounds = [
-            (
-                ours("whole.onnx", FEW),
-                ours("whole.onnx", MANY),
-                ours("part.onnx", FEW),
-                plain(block.T, block),
-                plain(block, weight),
-            )
-            for _ in range(args.rounds)
-        ]
-    few, many, reading = (min(one[at] for one in rounds) for at in (0, 1, 2))
-    rates = [max(one[at] for one in rounds) / 1e9 for at in (3, 4)]
-    candidate = (many - few) / (MANY - FEW)
-    gram = few - FEW * candidate - reading
-    lines = [
-        ("Gram matrix", gram, rows * depth * depth / gram / 1e9, rates[0]),
-        ("candidates", candidate * FEW, outputs * depth * depth / candidate / 1e9, rates[1]),
-    ]
-    print("| part | seconds | GFLOP/s that are needed | of a plain product | share |\n|---|---|---|---|---|")
-    for name, seconds, rate, peak in lines:
-        print(f"| {name} | {seconds:.3f} | {rate:.1f} | {peak:.1f} | {100 * rate / peak:.0f} % |")
+        print("| rows | Gram matrix | | of a plain product | candidates | | of a plain product | peak |")
+        print("|---|---|---|---|---|---|---|---|")
+        for rows in (args.rows, 10 * args.rows):
+            np.savez(folder / "x.npz", x=draw.standard_normal((rows, depth)).astype(np.float32))
+            rounds = [
+                (
+                    *ours("whole.onnx", FEW),
+                    ours("whole.onnx", MANY)[0],
+                    ours("part.onnx", FEW)[0],
+                    plain(block.T, block),
+                    plain(block, weight),
+                )
+                for _ in range(args.rounds)
+            ]
+            few, peak, many, reading = (min(one[at] for one in rounds) for at in range(4))
+            rates = [max(one[at] for one in rounds) / 1e9 for at in (4, 5)]
+            candidate = (many - few) / (MANY - FEW)
+            gram = few - FEW * candidate - reading
+            cells = [str(rows)]
+            for seconds, count, rate in (
+                (gram, rows * depth * depth, rates[0]),
+                (FEW * candidate, FEW * outputs * depth * depth, rates[1]),
+            ):
+                reached = count / seconds / 1e9
+                cells += [f"{seconds:.3f} s", f"{reached:.0f} GFLOP/s", f"{100 * reached / rate:.0f} %"]
+            print(f"| {' | '.join(cells)} | {peak:.0f} MiB |", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,12 @@ that are mapped count where their pages were touched and not taken back. A table
 """
 
 import argparse
-import os
-import resource
-import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
+
+import peak
 
 WAYS = {
     "8 bits": [],
@@ -49,19 +47,6 @@ def repeated(arrays: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]
     }
 
 
-def peak(command: list[str]) -> tuple[float, float]:
-    """MiB at the peak of a process, and its seconds."""
-    start = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    _, status, usage = os.wait4(process.pid, 0)
-    message = process.stderr.read().decode()
-    process.stderr.close()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit(f"{' '.join(command)}: {message}")
-    return usage.ru_maxrss / 1024, time.monotonic() - start
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("marquetry", type=Path)
@@ -84,9 +69,9 @@ def main() -> None:
                     np.savez(data, **repeated(arrays, count))
                     output = Path(folder) / "out.onnx"
                     command = [args.marquetry, "quantize", model, "--calib", data, "-o", output]
-                    found.append(peak([str(word) for word in command] + WAYS[way]))
+                    found.append(peak.run(command + WAYS[way]))
                     data.unlink()
-                (few, _), (many, seconds) = found
+                (_, few), (seconds, many) = found
                 print(f"| `{name}` | {way} | {few:.0f} MiB | {many:.0f} MiB | {seconds:.0f} |", flush=True)
 
 
