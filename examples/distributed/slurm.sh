@@ -20,4 +20,6 @@ for level in $(seq "$levels"); do
     --wrap "marquetry --quiet$quoted --shard \$SLURM_ARRAY_TASK_ID/$parts")
   behind=$job
 done
-sbatch --dependency="afterok:$behind" --job-name=quantize --wrap "marquetry$quoted"
+# The last level's parts are there, and whoever comes next decides it.
+sbatch --dependency="afterok:$behind" --job-name=quantize \
+  --wrap "marquetry --quiet$quoted --shard 1/$parts && marquetry$quoted"

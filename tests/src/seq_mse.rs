@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use marquetry::engine::{Embedded, Options};
-use marquetry::ir::{Graph, Tensor, ValueId, onnx};
+use marquetry::ir::{Graph, Model, Tensor, ValueId, onnx};
 use marquetry::quant::pass::{Curve, MEMORY};
 use marquetry::quant::qdq::{Rounding, fake_quantize};
 use marquetry::quant::{Context, Encoding, PassError, Pipeline, State};
@@ -373,4 +373,105 @@ fn memory_does_not_matter() {
         |memory| left(&run_within(memory, &folder, "PerChannel", 4, "SeqMse(), Gptq()").unwrap());
     // Nothing may be kept, and matrices are gathered one by one.
     assert!(within(0) == within(MEMORY));
+}
+
+/// x·w.
+fn product(weight: &Tensor) -> Model {
+    let [depth, outputs] = weight.dims() else { panic!("a matrix") };
+    let text = format!(
+        "<ir_version: 10, opset_import: [\"\" : 21]>
+        g (float[n, {depth}] x) => (float[n, {outputs}] y)
+        <float[{depth}, {outputs}] w = {{{}}}>
+        {{ y = MatMul (x, w) }}",
+        weight.f32s().unwrap().iter().map(|x| format!("{x:?}")).collect::<Vec<_>>().join(", ")
+    );
+    marquetry::ir::text::parse(&text).unwrap()
+}
+
+/// What passes make of a model with samples of `x`.
+fn of_model(model: Model, samples: &[Tensor], granularity: &str, passes: &str) -> State {
+    let samples: Vec<Vec<Tensor>> = samples.iter().map(|sample| vec![sample.clone()]).collect();
+    let pipeline = format!(
+        "Pipeline(target: \"ort-cpu\", passes: [
+            Group(),
+            Place(activations: UInt8, weights: (dtype: Int4, granularity: {granularity})),
+            {passes}
+        ])"
+    );
+    let engine = Embedded::new(&Options::default());
+    let cx = Context::new(&engine, &samples, &Shipped, &|_| {});
+    Pipeline::parse(&pipeline).unwrap().run(model, &cx).unwrap()
+}
+
+fn rows(count: usize, depth: usize, from: usize) -> Tensor {
+    let number = |at: usize| ((at * 7919 + from * 31 + 17) % 1009) as f32 / 504.5 - 1.0;
+    let numbers: Vec<f32> = (0..count * depth).map(number).collect();
+    Tensor::from_f32s([count, depth], &numbers).unwrap()
+}
+
+/// Inputs that are zero on all samples say nothing of the weights that read them, which is no reason to
+/// cut off their ranges.
+#[test]
+fn unseen_inputs_keep_the_ranges_of_their_weights() {
+    let mut sample = rows(64, 32, 3).f32s().unwrap().into_owned();
+    sample.iter_mut().enumerate().filter(|(at, _)| at % 32 >= 16).for_each(|(_, x)| *x = 0.0);
+    let sample = Tensor::from_f32s([64, 32], &sample).unwrap();
+    let weight = rows(32, 4, 0);
+    for granularity in ["PerBlock(16)", "Lpbq(16)"] {
+        for passes in ["SeqMse()", "Gptq()"] {
+            let model = product(&weight);
+            let state = of_model(model, &[sample.clone()], granularity, passes);
+            let value = state.model.graph.find("w").unwrap();
+            let encoding = state.plan.get(value).unwrap().encoding.clone().unwrap();
+            let original = weight.f32s().unwrap();
+            // Of each block of 16 rows and each of 4 columns, the largest element.
+            for block in 0..2 {
+                for column in 0..4 {
+                    let elements =
+                        (0..16).map(|row| original[(block * 16 + row) * 4 + column].abs());
+                    let largest = f64::from(elements.fold(0.0, f32::max));
+                    let cell = encoding.cells[block * 4 + column];
+                    let reach = cell.scale * 8.0;
+                    assert!(
+                        reach > 0.5 * largest,
+                        "{granularity}, {passes}: block {block}, {column}: {reach} of {largest}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A matrix with one column has an output channel like any other.
+#[test]
+fn one_output_is_searched_too() {
+    let (weight, sample) = (rows(40, 1, 5), rows(64, 40, 1));
+    for passes in ["SeqMse()", "Gptq()"] {
+        let state = of_model(product(&weight), &[sample.clone()], "PerChannel", passes);
+        assert_eq!(state.curves.len(), 1, "{passes}");
+    }
+}
+
+/// What was decided on some samples is not taken for what others would decide.
+#[test]
+fn checkpoints_of_other_samples_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let passes = format!("Gptq(checkpoints: (folder: {:?}))", folder.path().join("levels"));
+    let run = |sample: Tensor, before: &str| {
+        let samples = vec![vec![sample]];
+        let pipeline = format!(
+            "Pipeline(target: \"ort-cpu\", passes: [
+                Group(), Place(weights: (dtype: Int4, granularity: PerChannel)), {before} {passes}
+            ])"
+        );
+        let engine = Embedded::new(&Options::default());
+        let cx = Context::new(&engine, &samples, &Shipped, &|_| {});
+        Pipeline::parse(&pipeline).unwrap().run(product(&rows(40, 6, 5)), &cx)
+    };
+    run(rows(64, 40, 1), "").unwrap();
+    run(rows(64, 40, 1), "").unwrap();
+    let others = run(rows(64, 40, 2), "").unwrap_err();
+    assert!(others.to_string().contains("other"), "{others}");
+    let earlier = run(rows(64, 40, 1), "SeqMse(candidates: 3),").unwrap_err();
+    assert!(earlier.to_string().contains("other"), "{earlier}");
 }

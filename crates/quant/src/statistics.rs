@@ -205,7 +205,21 @@ pub fn fingerprint(model: &Model) -> String {
 
 /// A text that is the same for the same text.
 pub(crate) fn hash(text: &str) -> String {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    hash_of(text.as_bytes())
+}
+
+/// A text that is the same for the same tensor.
+pub(crate) fn tensor_hash(tensor: &marquetry_ir::Tensor) -> String {
+    // Strings are no inputs that layers multiply.
+    let data = match tensor.dtype() {
+        marquetry_ir::DType::String => String::new(),
+        _ => hash_of(tensor.bytes()),
+    };
+    format!("{:?} {:?} {data}", tensor.dtype(), tensor.dims())
+}
+
+fn hash_of(bytes: &[u8]) -> String {
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     format!("fnv1a:{hash:016x}")

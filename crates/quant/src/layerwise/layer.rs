@@ -23,6 +23,8 @@ pub(crate) struct Layer {
     pub(crate) outputs: usize,
     /// How many products are summed for one output.
     pub(crate) depth: usize,
+    /// The axis of the constant along which outputs lie.
+    output_axis: usize,
     /// How far the elements of neighbouring outputs are apart in the constant.
     output_stride: usize,
     /// How far neighbouring factors of one output are apart in the constant.
@@ -61,6 +63,7 @@ impl Layer {
         }
         let input = graph.input(node, DATA)?;
         let dims = types.constant(weight)?.dims().to_vec();
+        let output_axis = output_axis(content);
         let layer = shape(content, &dims).map(|(groups, outputs, depth, strides, reads)| Layer {
             node,
             input,
@@ -69,6 +72,7 @@ impl Layer {
             groups,
             outputs,
             depth,
+            output_axis,
             output_stride: strides.0,
             depth_stride: strides.1,
             reads,
@@ -101,20 +105,15 @@ impl Layer {
     }
 
     fn is_output_axis(&self, axis: i64) -> bool {
-        self.axis_is(axis, self.output_axis())
+        self.axis_is(axis, self.output_axis)
     }
 
     fn is_depth_axis(&self, axis: i64) -> bool {
-        self.axis_is(axis, 1 - self.output_axis())
+        self.axis_is(axis, 1 - self.output_axis)
     }
 
     fn axis_is(&self, axis: i64, wanted: usize) -> bool {
         grid::resolve(axis, self.dims.len()) == Ok(wanted)
-    }
-
-    /// Convolutions and transposed matrices have their outputs first.
-    fn output_axis(&self) -> usize {
-        usize::from(self.depth_stride != 1)
     }
 
     /// Elements of a row of the input that belong together in one block of scales; all of them, where
@@ -168,6 +167,7 @@ impl Layer {
             groups: 1,
             outputs,
             depth,
+            output_axis: 0,
             output_stride: depth,
             depth_stride: 1,
             reads: Reads::Rows,
@@ -193,6 +193,13 @@ impl Layer {
         }
         Ok(rows)
     }
+}
+
+/// Convolutions and transposed matrices have their outputs first. Strides do not tell: those of a matrix
+/// with one column are those of one with one row.
+fn output_axis(node: &Node) -> usize {
+    let transposed = node.attribute("transB").and_then(AttributeValue::as_int).unwrap_or(0) != 0;
+    usize::from(node.is_onnx("MatMul") || node.is_onnx("Gemm") && !transposed)
 }
 
 /// Groups, outputs, depth, strides of outputs and depth, and how the input is read.

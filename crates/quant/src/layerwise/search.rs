@@ -108,6 +108,15 @@ pub(crate) fn search(
     };
     let losses: Vec<Vec<f64>> = judged.losses(&points?).into_iter().map(summed).collect();
     let mut best: Vec<usize> = (0..slots).map(|slot| first_least(&losses, slot)).collect();
+    if how.compat == Compat::Default {
+        // What says nothing, or nothing finite, is no reason to cut a range.
+        for (slot, best) in best.iter_mut().enumerate() {
+            let (least, whole) = (losses[*best][slot], losses[losses.len() - 1][slot]);
+            if !least.is_finite() || least >= whole {
+                *best = losses.len() - 1;
+            }
+        }
+    }
     if apart {
         // Each output's choice is shown to the one quantizer, which keeps the widest.
         let widest = best.iter().copied().max().unwrap_or(0);
@@ -139,10 +148,13 @@ pub(crate) fn search(
             }
         }
     }
+    let mut sum = least.iter().sum();
     let encoding = match (spec.granularity, how.compat) {
         (Granularity::Lpbq { channel, .. }, Compat::Default) => {
-            let start = Encoding::new(spec, whole.shape.clone(), whole.cells.clone());
-            low_power(&judged, start, channel, how.candidates)?
+            let start = Encoding::finished(spec, whole.shape.clone(), whole.cells.clone())?;
+            let (encoding, least) = low_power(&judged, start, channel, how.candidates)?;
+            sum = least;
+            encoding
         }
         _ => Encoding::finished(spec, whole.shape.clone(), cells.clone())?,
     };
@@ -150,16 +162,17 @@ pub(crate) fn search(
         Compat::Default => encoding.clone(),
         Compat::Aimet => Encoding::new(&plain, whole.shape.clone(), cells),
     };
-    Ok(Chosen { encoding, behind, losses, best, least: least.iter().sum() })
+    Ok(Chosen { encoding, behind, losses, best, least: sum })
 }
 
-/// Low-power scales: for each channel the step of its integer scales, for each block the integer.
+/// Low-power scales and the loss of all of them: for each channel the step of its integer scales, for each block the integer.
 fn low_power(
     judged: &Judged<'_>,
     mut encoding: Encoding,
     channel: i64,
     candidates: u32,
-) -> Result<Encoding, NumericError> {
+) -> Result<(Encoding, f64), NumericError> {
+    let whole = encoding.clone();
     let levels = 1_u32 << lpbq::scale_bits(encoding.granularity)?.min(16);
     let channels = lpbq::channels(&encoding.shape, channel)?;
     let count = channels.iter().max().map_or(0, |last| last + 1);
@@ -199,14 +212,25 @@ fn low_power(
         }
     }
     encoding.channel_scales = best.iter().map(|(_, step, _)| f64::from(*step)).collect();
+    let sum = best.iter().map(|(sum, ..)| sum).sum();
+    for (at, (sum, ..)) in best.iter().enumerate() {
+        if !sum.is_finite() {
+            encoding.channel_scales[at] = whole.channel_scales[at];
+        }
+    }
     let mut met = vec![0; count];
     for (cell, &channel) in channels.iter().enumerate() {
-        let (_, step, ints) = &best[channel];
+        let (sum, step, ints) = &best[channel];
+        // Where no loss is finite, the whole range.
+        if !sum.is_finite() {
+            encoding.cells[cell] = whole.cells[cell];
+            continue;
+        }
         let int = ints.get(met[channel]).copied().unwrap_or(1);
         encoding.cells[cell].scale = f64::from(int as f32 * step);
         met[channel] += 1;
     }
-    Ok(encoding)
+    Ok((encoding, sum))
 }
 
 /// The granularity without low-power scales.

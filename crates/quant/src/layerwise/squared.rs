@@ -49,6 +49,22 @@ impl Squared {
     }
 }
 
+impl Squared {
+    /// The same with a little more on the diagonals, as a share of their mean: elements that no sample
+    /// reads cost what they are off by, instead of nothing.
+    pub(crate) fn damped(mut self, damping: f32) -> Squared {
+        let diagonals = self.blocks.iter().flat_map(|block| block.diag().to_vec());
+        let (count, sum) = diagonals
+            .fold((0_u32, 0.0_f64), |(count, sum), energy| (count + 1, sum + f64::from(energy)));
+        let mean = (sum / f64::from(count.max(1))) as f32;
+        let floor = if mean.is_finite() && mean > 0.0 { damping * mean } else { 1.0 };
+        for block in &mut self.blocks {
+            block.diag_mut().mapv_inplace(|energy| energy + floor);
+        }
+        self
+    }
+}
+
 impl Cost for Squared {
     fn of(&self, outputs: std::ops::Range<usize>, error: &[f32]) -> Vec<f64> {
         let rows = error.len() / self.depth.max(1);

@@ -18,6 +18,8 @@ use crate::{Compat, Encoding, Granularity, Scheme, Spec, statistics};
 /// The most columns that are rounded together: a Gram matrix of n columns takes 8·n² bytes, and taking
 /// it apart n³/3 multiplications.
 const MOST_COLUMNS: usize = 4096;
+/// How many samples are looked at to tell them from others.
+const LOOKED_AT: usize = 16;
 /// Rows that are shown to a layer at once.
 const CHUNK: usize = 4096;
 
@@ -141,7 +143,7 @@ impl Walk<'_> {
         // Where nobody says where levels are kept, a journal has a place for them.
         let own = cx.folder("levels").map(|folder| Checkpoints { folder, shard: None });
         let checkpoints = self.checkpoints.or(own.as_ref());
-        let store = checkpoints.map(|checkpoints| self.store(checkpoints, state, samples));
+        let store = checkpoints.map(|checkpoints| self.store(checkpoints, state, cx, samples));
         let store = store.transpose()?;
 
         // Levels that were decided before, here or from what other processes saw.
@@ -242,12 +244,23 @@ impl Walk<'_> {
         &'c self,
         checkpoints: &'c Checkpoints,
         state: &State,
+        cx: &Context<'_>,
         samples: usize,
     ) -> Result<Store<'c>, PassError> {
+        // What was decided before counts as well: it changes what is decided here.
         let sites = state.plan.sites().filter(|(_, site)| site.role == Role::Weight);
-        let sites: Vec<String> = sites
-            .map(|(value, site)| format!("{} {:?}", name(&state.model.graph, value), site.spec))
+        let mut sites: Vec<String> = sites
+            .map(|(value, site)| {
+                let name = name(&state.model.graph, value);
+                format!("{name} {:?} {:?} {}", site.spec, site.encoding, site.frozen)
+            })
             .collect();
+        // Some of the samples tell them from others; all would be read again for each part.
+        let every = samples.div_ceil(LOOKED_AT).max(1);
+        for index in (0..samples).step_by(every) {
+            let tensors = cx.samples.sample(index).map_err(PassError::Sample)?;
+            sites.extend(tensors.iter().map(statistics::tensor_hash));
+        }
         let model = statistics::fingerprint(&state.model);
         let options = statistics::hash(&format!("{} {samples} {}", self.options, sites.join("\n")));
         Store::open(&checkpoints.folder, self.pass, format!("{model} {options}"))

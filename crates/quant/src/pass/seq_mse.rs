@@ -12,6 +12,10 @@ use crate::layerwise::{Checkpoints, Direct, Loss, Squared};
 use crate::qdq::{Rounding, fake_quantize};
 use crate::{Compat, NumericError, Selector};
 
+/// What elements cost that no sample reads, as a share of the mean of the others: too little to change
+/// what samples say.
+const UNSEEN: f32 = 1e-6;
+
 /// Chooses for every weight of a Conv, Gemm or MatMul the part of its range that costs the outputs
 /// of the layer least, where earlier layers are quantized already.
 ///
@@ -183,7 +187,10 @@ impl SeqMse {
         let at = |source: NumericError| numeric(subject.graph, layer.weight, source);
         let whole = whole_range(subject, self.compat)?;
         let cost: Box<dyn Cost> = match seen {
-            Seen::Gram(gram, _) => Box::new(Squared::new(layer, gram)),
+            Seen::Gram(gram, _) if self.compat == Compat::Aimet => {
+                Box::new(Squared::new(layer, gram))
+            }
+            Seen::Gram(gram, _) => Box::new(Squared::new(layer, gram).damped(UNSEEN)),
             Seen::Rows(rows) => {
                 let block = layer.block(subject.spec.granularity);
                 // Blocks are judged by what they add alone, without the bias.

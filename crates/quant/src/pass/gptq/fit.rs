@@ -82,7 +82,8 @@ impl<'a> Fit<'a> {
             damping,
             feedback: Feedback::new(gram, how),
             descent: Descent::new(gram, damping),
-            cost: Squared::of_parts(layer, gram, layer.block(task.whole.granularity)),
+            cost: Squared::of_parts(layer, gram, layer.block(task.whole.granularity))
+                .damped(damping as f32),
         }
     }
 
