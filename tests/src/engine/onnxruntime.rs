@@ -274,6 +274,132 @@ fn zoo_outputs_are_those_recorded() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
+/// What quantizers compute is equal to the bit, ties and bounds included, for each type; what lies
+/// between them is so up to rounding.
+#[test]
+fn quantizers_are_equal_in_both_engines() {
+    let Some(engine) = engine() else { return };
+    for (name, zero) in [("uint8", "3"), ("int8", "-3"), ("uint16", "300"), ("int16", "-3")] {
+        let source = format!(
+            r#"<ir_version: 10, opset_import: ["": 21]>
+            g (float[N, 4] x) => (float[N, 4] z)
+            <float s = {{0.3}}, {name} zero = {{{zero}}}, int8[4, 4] w = {{
+                1, -2, 3, 127, -128, 5, 6, 7, 8, 9, -10, 11, 12, -13, 14, 15
+            }}, float[4] ws = {{0.01, 0.2, 0.003, 0.0004}}, int32[4] b = {{1, -200, 30, 4000}},
+            float[4] bs = {{0.003, 0.06, 0.0009, 0.00012}}, int8[4] wz = {{0, 0, 0, 0}},
+            int32[4] bz = {{0, 0, 0, 0}}>
+            {{
+                q = QuantizeLinear (x, s, zero)
+                d = DequantizeLinear (q, s, zero)
+                wd = DequantizeLinear <axis = 1> (w, ws, wz)
+                bd = DequantizeLinear <axis = 0> (b, bs, bz)
+                y = Gemm (d, wd, bd)
+                p = QuantizeLinear (y, s, zero)
+                z = DequantizeLinear (p, s, zero)
+            }}"#
+        );
+        let graph = graph(&source);
+        // Halves of the scale are ties; the last ones are beyond every bound.
+        let elements: Vec<f32> = (0..4096_i16)
+            .map(|k| f32::from(k - 2048) * 0.15)
+            .chain([1e9, -1e9, f32::INFINITY, f32::NEG_INFINITY])
+            .collect();
+        let x = floats(&[1025, 4], &elements);
+        let of = |engine: &dyn Engine, feed, given: &Tensor, fetch| {
+            run(engine, &graph, &[(feed, given.clone())], fetch).unwrap()
+        };
+        let embedded = Embedded::default();
+        for fetch in ["q", "d", "wd", "bd"] {
+            assert_eq!(
+                of(&embedded, "x", &x, fetch),
+                of(&engine, "x", &x, fetch),
+                "{name} {fetch}"
+            );
+        }
+        let d = of(&engine, "x", &x, "d");
+        let y = of(&engine, "d", &d, "y");
+        assert!(distance(&of(&embedded, "d", &d, "y"), &y) < 1e-6, "{name}");
+        for fetch in ["p", "z"] {
+            assert_eq!(
+                of(&embedded, "y", &y, fetch),
+                of(&engine, "y", &y, fetch),
+                "{name} {fetch}"
+            );
+        }
+    }
+}
+
+/// Pieces of a few nodes, each fed what the embedded engine computed, so that nothing adds up.
+#[test]
+fn pieces_of_the_digits_models_are_equal_in_both_engines() {
+    let Some(engine) = engine() else { return };
+    let embedded = Embedded::default();
+    for name in ["cnn.onnx", "vit.onnx"] {
+        let model = onnx::read(digits().join(name)).unwrap();
+        let graph = &model.graph;
+        let computed: Vec<ValueId> = graph
+            .order()
+            .unwrap()
+            .into_iter()
+            .flat_map(|node| graph.outputs(node).into_iter().flatten())
+            .collect();
+        let x = picture();
+        let all = embedded.compile(graph, &graph.inputs, &computed);
+        let all = all.unwrap().run(std::slice::from_ref(&x)).unwrap();
+        let known: BTreeMap<ValueId, Tensor> = computed.iter().copied().zip(all).collect();
+        let mut compared = 0;
+        for (at, piece) in computed.chunks(5).enumerate() {
+            // All that was computed before is fed, whoever reads it.
+            let feeds: Vec<ValueId> =
+                graph.inputs.iter().chain(&computed[..5 * at]).copied().collect();
+            let fed: Vec<Tensor> =
+                feeds.iter().map(|value| known.get(value).unwrap_or(&x).clone()).collect();
+            let found = engine.compile(graph, &feeds, piece).unwrap().run(&fed).unwrap();
+            for (value, found) in piece.iter().zip(&found) {
+                let (named, expected) = (graph.value(*value).name(), &known[value]);
+                assert_eq!(found.dtype(), expected.dtype(), "{name}: {named}");
+                let far = distance(found, expected);
+                assert!(far < 1e-5, "{name}: {named} differs by {far:.1e}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 20, "{compared}");
+    }
+}
+
+fn digits() -> PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/digits")
+}
+
+/// Two samples for the digits models.
+fn picture() -> Tensor {
+    let elements: Vec<f32> = (0..800_u16).map(|k| f32::from(k % 37) / 36.0).collect();
+    floats(&[2, 1, 20, 20], &elements)
+}
+
+/// With its own defaults it computes outputs that are near.
+#[test]
+fn deployed_numerics_are_near() {
+    let (Some(reference), Some(deployed)) = (engine(), engine_of(Numerics::Deployed, 2)) else {
+        return;
+    };
+    let model = onnx::read(digits().join("vit.onnx")).unwrap();
+    let graph = &model.graph;
+    let wanted: BTreeSet<ValueId> = graph.outputs.iter().copied().collect();
+    let output = |engine: &dyn Engine| {
+        let mut sweep = Sweep::new(engine, graph, &wanted, &SweepOptions::default()).unwrap();
+        let mut found = Vec::new();
+        let mut keep = |_: ValueId, tensor: &Tensor| {
+            found.push(tensor.clone());
+            Flow::Continue
+        };
+        sweep.run(&[picture()], &mut keep).unwrap();
+        found.remove(0)
+    };
+    assert!(distance(&output(&deployed), &output(&reference)) < 1e-4);
+    assert_eq!((reference.name(), deployed.name()), ("ort", "ort-deployed"));
+}
+
 /// What a sweep hands over does not depend on where it cuts, nor on the number of threads.
 #[test]
 fn zoo_sweeps_give_what_one_run_gives() {

@@ -87,24 +87,29 @@ pub(super) fn load(
     let _alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
     // Whatever is relative would be looked for beside the executable. And what is no file is not opened:
     // opening a pipe waits for a writer.
-    let path = match path.canonicalize() {
-        Ok(path) if path.is_file() => path,
+    let whole = match path.canonicalize() {
+        Ok(whole) if whole.is_file() => whole,
         _ => return Err(LibraryError::NoFile { path: path.to_owned() }),
     };
     if let Some(loaded) = LOADED.get() {
-        return match loaded.path == path {
+        return match loaded.path == whole {
             true => Ok(loaded),
             false => Err(LibraryError::Another { loaded: loaded.path.clone() }),
         };
     }
-    let runtime = start(&path, threads)?;
+    let runtime = start(path, whole, threads)?;
     Ok(LOADED.get_or_init(|| runtime))
 }
 
-fn start(path: &Path, threads: Option<NonZeroUsize>) -> Result<Runtime, LibraryError> {
+/// Loads the file `whole`, which the user calls `path`.
+fn start(
+    path: &Path,
+    whole: PathBuf,
+    threads: Option<NonZeroUsize>,
+) -> Result<Runtime, LibraryError> {
     let stopped = |reason: String| LibraryError::DoesNotStart { path: path.to_owned(), reason };
-    let builder =
-        catch_unwind(|| ort::init_from(path)).map_err(|_| stopped("loading it panicked".into()))?;
+    let builder = catch_unwind(|| ort::init_from(&whole))
+        .map_err(|_| stopped("loading it panicked".into()))?;
     let builder = builder.map_err(|error| match error {
         ort::LoadDynamicError::BadVersion { version_str, .. } => {
             LibraryError::TooOld { path: path.to_owned(), found: version_str }
@@ -118,7 +123,9 @@ fn start(path: &Path, threads: Option<NonZeroUsize>) -> Result<Runtime, LibraryE
             reason: "its version is no text".to_owned(),
         },
         ort::LoadDynamicError::Dlopen { error, .. } => {
-            LibraryError::NotOnnxRuntime { path: path.to_owned(), reason: one_line(&said(&error)) }
+            // What the system says begins with the file, which is named already.
+            let reason = one_line(&said(&error)).replace(&format!("{}: ", whole.display()), "");
+            LibraryError::NotOnnxRuntime { path: path.to_owned(), reason }
         }
     })?;
     let made = catch_unwind(AssertUnwindSafe(|| {
@@ -137,7 +144,7 @@ fn start(path: &Path, threads: Option<NonZeroUsize>) -> Result<Runtime, LibraryE
     }));
     let made = made.map_err(|_| stopped("starting it panicked".to_owned()))?;
     let (environment, version) = made.map_err(|error| stopped(one_line(&error.to_string())))?;
-    Ok(Runtime { path: path.to_owned(), version, environment, threads })
+    Ok(Runtime { path: whole, version, environment, threads })
 }
 
 /// An error with what caused it: the loader of the system says what matters there.
