@@ -82,7 +82,7 @@ mod tests {
             let a =
                 Array2::from_shape_fn((inner + 3, rows + 5), |(i, j)| ((i * 7 + j) % 11) as f32);
             let b =
-                Array2::from_shape_fn((inner + 1, columns + 2), |(i, j)| (i % 5) as f32 - j as f32);
+                Array2::from_shape_fn((inner + 2, columns + 2), |(i, j)| (i % 5) as f32 - j as f32);
             let expected = a
                 .slice(s![2..2 + inner, 4..4 + rows])
                 .t()
