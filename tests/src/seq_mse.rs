@@ -420,7 +420,7 @@ fn unseen_inputs_keep_the_ranges_of_their_weights() {
     for granularity in ["PerBlock(16)", "Lpbq(16)"] {
         for passes in ["SeqMse()", "Gptq()"] {
             let model = product(&weight);
-            let state = of_model(model, &[sample.clone()], granularity, passes);
+            let state = of_model(model, std::slice::from_ref(&sample), granularity, passes);
             let value = state.model.graph.find("w").unwrap();
             let encoding = state.plan.get(value).unwrap().encoding.clone().unwrap();
             let original = weight.f32s().unwrap();
@@ -447,7 +447,7 @@ fn unseen_inputs_keep_the_ranges_of_their_weights() {
 fn one_output_is_searched_too() {
     let (weight, sample) = (rows(40, 1, 5), rows(64, 40, 1));
     for passes in ["SeqMse()", "Gptq()"] {
-        let state = of_model(product(&weight), &[sample.clone()], "PerChannel", passes);
+        let state = of_model(product(&weight), std::slice::from_ref(&sample), "PerChannel", passes);
         assert_eq!(state.curves.len(), 1, "{passes}");
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use marquetry_ir::infer::Types;
-use marquetry_ir::{DType, Graph, Kind, Node, NodeId, Tensor, Type, ValueId};
+use marquetry_ir::{DType, Graph, Kind, Node, NodeId, Tensor, ValueId};
 
 use crate::EngineError;
 use crate::error::node_name;
@@ -23,7 +23,8 @@ pub(crate) struct Value {
     pub(crate) dtype: Option<DType>,
     pub(crate) rank: Option<usize>,
     /// The whole type, where an engine asks for it.
-    pub(crate) declared: Option<Type>,
+    #[cfg(feature = "ort")]
+    pub(crate) declared: Option<marquetry_ir::Type>,
     /// What it always is, unless it is fed.
     pub(crate) constant: Option<Tensor>,
 }
@@ -168,6 +169,7 @@ impl Numbering<'_> {
                     .as_ref()
                     .map(|constant| constant.dims().len())
                     .or_else(|| self.types.rank(id)),
+                #[cfg(feature = "ort")]
                 declared: None,
                 constant,
             });
