@@ -70,20 +70,18 @@ pub(super) struct Fit<'a> {
     pub(super) damping: f64,
     feedback: Feedback,
     descent: Descent,
-    cost: Squared,
+    gram: &'a Gram,
 }
 
 impl<'a> Fit<'a> {
-    pub(super) fn new(task: &'a Task<'a>, gram: &Gram, damping: f64) -> Fit<'a> {
-        let layer = task.subject.layer;
+    pub(super) fn new(task: &'a Task<'a>, gram: &'a Gram, damping: f64) -> Fit<'a> {
         let how = How { damping, by_energy: task.pass.by_energy };
         Fit {
             task,
             damping,
             feedback: Feedback::new(gram, how),
             descent: Descent::new(gram, damping),
-            cost: Squared::of_parts(layer, gram, layer.block(task.whole.granularity))
-                .damped(damping as f32),
+            gram,
         }
     }
 
@@ -91,7 +89,7 @@ impl<'a> Fit<'a> {
     /// seen, the more of it is chance, which must not be made up for.
     pub(super) fn damped(
         task: &'a Task<'a>,
-        gram: &Gram,
+        gram: &'a Gram,
         lost: &dyn Fn(&[f32]) -> Vec<f64>,
     ) -> Result<Fit<'a>, NumericError> {
         let with = |damping| -> Result<(f64, Fit<'a>), NumericError> {
@@ -123,7 +121,9 @@ impl<'a> Fit<'a> {
             }
             Way::Given => self.feed(vec![given.clone()])?,
             Way::Searched => {
-                let chosen = search(layer, weight, spec, whole, &self.cost, how)?;
+                let block = layer.block(whole.granularity);
+                let cost = Squared::of_parts(layer, self.gram, block).damped(self.damping as f32);
+                let chosen = search(layer, weight, spec, whole, &cost, how)?;
                 let curve = Some((chosen.losses, chosen.best));
                 Rounded { curve, ..self.feed(vec![chosen.encoding])? }
             }
