@@ -11,7 +11,9 @@ use marquetry_engine::{
 };
 use marquetry_ir::{DType, Graph, Tensor, ValueId, onnx, text};
 
-use super::zoo::{RELATIVE, RELATIVE_HALF, distance, graphs, recorded};
+use super::zoo::{
+    RELATIVE, RELATIVE_HALF, distance, graphs, recorded, sweeps_give_what_one_run_gives,
+};
 
 fn library() -> Option<PathBuf> {
     let named = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty());
@@ -408,39 +410,5 @@ fn zoo_sweeps_give_what_one_run_gives() {
     else {
         return;
     };
-    for path in graphs() {
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        if !["bert.ts13", "mobilenet_v2.dyn18no", "gpt2.dyn18", "lstm_gru.ts13"]
-            .contains(&name.as_str())
-        {
-            continue;
-        }
-        let model = onnx::read(&path).unwrap();
-        let graph = &model.graph;
-        let arrays: BTreeMap<_, _> =
-            arrays(path.with_extension("npz")).unwrap().into_iter().collect();
-        let inputs = recorded(&arrays, graph, "in", &graph.inputs);
-        let wanted: BTreeSet<ValueId> = graph
-            .nodes()
-            .flat_map(|node| graph.outputs(node).into_iter().flatten())
-            .chain(graph.outputs.iter().copied())
-            .collect();
-        let all: Vec<ValueId> = wanted.iter().copied().collect();
-        let mut plain = two.compile(graph, &graph.inputs, &all).unwrap();
-        let expected: BTreeMap<ValueId, Tensor> =
-            all.iter().copied().zip(plain.run(&inputs).unwrap()).collect();
-        for nodes in [1, 7, 1000] {
-            let options = SweepOptions { nodes, ..SweepOptions::default() };
-            let mut sweep = Sweep::new(&one, graph, &wanted, &options).unwrap();
-            let mut seen = BTreeSet::new();
-            let flow = sweep.run(&inputs, &mut |value, tensor| {
-                seen.insert(value);
-                let named = graph.value(value).name();
-                assert_eq!(tensor, &expected[&value], "{name}: {named} differs");
-                Flow::Continue
-            });
-            assert_eq!(flow.unwrap(), Flow::Continue);
-            assert_eq!(seen, wanted, "{name}");
-        }
-    }
+    sweeps_give_what_one_run_gives(&one, &two);
 }

@@ -1,6 +1,7 @@
 //! Real graphs: outputs against recorded ones, and sweeps against plain runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use marquetry_engine::{Embedded, Engine, Flow, Options, Sweep, SweepOptions, arrays};
@@ -92,6 +93,13 @@ fn zoo_outputs_are_those_recorded() {
 
 #[test]
 fn zoo_sweeps_give_what_one_run_gives() {
+    let engine = |count| Embedded::new(&Options { threads: NonZeroUsize::new(count) });
+    sweeps_give_what_one_run_gives(&engine(1), &engine(2));
+}
+
+/// What a sweep of one engine hands over is what a run of the other, which has more threads, computes,
+/// wherever it is cut.
+pub(super) fn sweeps_give_what_one_run_gives(one: &dyn Engine, two: &dyn Engine) {
     for path in graphs() {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         if !["bert.ts13", "mobilenet_v2.dyn18no", "gpt2.dyn18", "lstm_gru.ts13"]
@@ -110,14 +118,12 @@ fn zoo_sweeps_give_what_one_run_gives() {
             .chain(graph.outputs.iter().copied())
             .collect();
         let all: Vec<ValueId> = wanted.iter().copied().collect();
-        let threads = |count| Options { threads: std::num::NonZeroUsize::new(count) };
-        let mut plain = Embedded::new(&threads(2)).compile(graph, &graph.inputs, &all).unwrap();
+        let mut plain = two.compile(graph, &graph.inputs, &all).unwrap();
         let expected: BTreeMap<ValueId, Tensor> =
             all.iter().copied().zip(plain.run(&inputs).unwrap()).collect();
         for nodes in [1, 7, 1000] {
             let options = SweepOptions { nodes, ..SweepOptions::default() };
-            let engine = Embedded::new(&threads(1));
-            let mut sweep = Sweep::new(&engine, graph, &wanted, &options).unwrap();
+            let mut sweep = Sweep::new(one, graph, &wanted, &options).unwrap();
             let mut seen = BTreeSet::new();
             let flow = sweep.run(&inputs, &mut |value, tensor| {
                 assert!(seen.insert(value), "{name}: {value} is handed over twice");
