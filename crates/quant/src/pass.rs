@@ -505,13 +505,19 @@ pub enum PassError {
     /// Encodings that cannot be written.
     #[error(transparent)]
     Encodings(EncodingsError),
-    /// A file of what is known about a level that cannot be read, written or used.
+    /// A file of what is known about a level that cannot be read or used.
     #[error("`{}` is of no use: {what}", path.display())]
     Checkpoint {
         /// The file or folder.
         path: PathBuf,
         /// What is wrong.
         what: String,
+    },
+    /// A file of what is known about a level, or the folder of such files, that cannot be written.
+    #[error("what is decided about a level cannot be kept: {reason}")]
+    Unkept {
+        /// What the system said, of which file.
+        reason: String,
     },
     /// A temporary file that cannot be written or read.
     #[error("what flows between layers cannot be kept in a temporary file: {reason}")]
@@ -565,6 +571,7 @@ impl PassError {
             PassError::Statistics(source) => source.code(),
             PassError::Encodings(source) => source.code(),
             PassError::Checkpoint { .. } => "bad_checkpoint",
+            PassError::Unkept { .. } => "checkpoint_failed",
             PassError::Spill { .. } => "spill_failed",
             PassError::Journal(source) => source.code(),
             PassError::Select(source) => source.code(),
@@ -611,6 +618,11 @@ impl PassError {
             PassError::Encodings(source) => Some(source.hint()),
             PassError::Checkpoint { .. } => Some(
                 "remove the folder, or give the model, the options and the samples it is of".into(),
+            ),
+            PassError::Unkept { .. } => Some(
+                "make room, or name another folder; with this one, the same command goes on behind \
+                 the levels that are there"
+                    .into(),
             ),
             PassError::Spill { .. } => Some(
                 "make room in the folder for temporary files (`TMPDIR`), or allow more `--memory`"

@@ -351,7 +351,9 @@ pub(crate) fn pass_failure(error: &PassError) -> Failure {
     let exit = match error.code() {
         code if code.starts_with("samples_") => Exit::Samples,
         "no_samples" | "bad_sample" | "nan_in_calibration" => Exit::Samples,
-        "statistics_unreadable" | "spill_failed" | "journal_failed" => Exit::Io,
+        "statistics_unreadable" | "spill_failed" | "journal_failed" | "checkpoint_failed" => {
+            Exit::Io
+        }
         code if code.starts_with("statistics_") => Exit::Samples,
         code if code.starts_with("engine_") => Exit::Unsupported,
         "encodings_version" | "encodings_cannot_hold" | "not_in_onnx" => Exit::Unsupported,

@@ -74,7 +74,9 @@ impl<'a> Store<'a> {
     /// Opens the folder, or makes it.
     pub(crate) fn open(folder: &'a Path, pass: &'a str, run: String) -> Result<Self, PassError> {
         let store = Store { folder, pass, run };
-        fs::create_dir_all(folder).map_err(|error| store.fails(folder, error))?;
+        fs::create_dir_all(folder).map_err(|error| PassError::Unkept {
+            reason: format!("cannot make the folder `{}`: {error}", folder.display()),
+        })?;
         Ok(store)
     }
 
@@ -204,7 +206,8 @@ impl<'a> Store<'a> {
         }
         let mut model = Model::new(10, graph);
         model.metadata.push((KEY.to_owned(), text));
-        onnx::write(&model, path).map_err(|error| self.fails(path, error))?;
+        onnx::write(&model, path)
+            .map_err(|error| PassError::Unkept { reason: error.to_string() })?;
         Ok(())
     }
 
