@@ -475,3 +475,19 @@ fn checkpoints_of_other_samples_are_refused() {
     let earlier = run(rows(64, 40, 1), "SeqMse(candidates: 3),").unwrap_err();
     assert!(earlier.to_string().contains("other"), "{earlier}");
 }
+
+/// A matrix too deep for rounding with feedback still gets a range that its outputs ask for.
+#[test]
+fn what_feedback_leaves_is_searched() {
+    let depth = 4100;
+    // One element far outside, which the range is better off without.
+    let mut weight = rows(depth, 1, 7).f32s().unwrap().into_owned();
+    weight[5] = 9.0;
+    let weight = Tensor::from_f32s([depth, 1], &weight).unwrap();
+    let sample = rows(8, depth, 2);
+    let state = of_model(product(&weight), &[sample], "PerChannel", "Gptq(), SeqMse()");
+    let value = state.model.graph.find("w").unwrap();
+    let encoding = state.plan.get(value).unwrap().encoding.clone().unwrap();
+    assert_eq!(state.curves.len(), 1);
+    assert!(encoding.max(0) < 8.0, "{}", encoding.max(0));
+}

@@ -113,8 +113,8 @@ pub struct Standard {
     /// Whether scales of weights are raised where a 32-bit accumulator needs it.
     pub adjust_weights: bool,
     /// How many parts of the range of each weight are tried by what its outputs lose, 0 for none; where
-    /// left out, 20 where weights have at most four bits, samples are run, the numbers are ours, and no
-    /// rounding that makes up for errors follows, which chooses ranges itself.
+    /// left out, 20 where weights have at most four bits, samples are run, and the numbers are ours; for
+    /// those that rounding that makes up for errors leaves, which chooses ranges itself.
     pub seq_mse: Option<u32>,
     /// Whether weights are rounded so that outputs change least, which runs the samples once more; where
     /// left out, where they have at most four bits, samples are run, and the numbers are ours.
@@ -211,13 +211,17 @@ impl Standard {
         let gptq = self.gptq.unwrap_or(few && own);
         match self.seq_mse {
             Some(0) => {}
-            Some(candidates) => passes.push(Step::SeqMse(SeqMse { candidates, ..seq_mse })),
-            None if few && own && !gptq => passes.push(Step::SeqMse(seq_mse)),
+            Some(candidates) => {
+                passes.push(Step::SeqMse(SeqMse { candidates, ..seq_mse.clone() }));
+            }
+            None if few && own && !gptq => passes.push(Step::SeqMse(seq_mse.clone())),
             None => {}
         }
         if gptq {
             let (samples, checkpoints) = (self.samples, self.checkpoints.clone());
             passes.push(Step::Gptq(Gptq { samples, checkpoints, ..Gptq::default() }));
+            // What it cannot round still has a range to choose.
+            passes.extend((few && own && self.seq_mse.is_none()).then_some(Step::SeqMse(seq_mse)));
         }
         if self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.shard.is_some()) {
             // Everything behind is done once, when all levels are decided.

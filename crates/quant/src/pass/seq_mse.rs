@@ -169,6 +169,11 @@ impl Pass for SeqMse {
         if let Some(paused) = state.paused.as_ref().filter(|paused| !paused.decided) {
             return Ok(Summary::new(self, paused.to_string()));
         }
+        if done.layers == 0 {
+            let mut summary = Summary::new(self, "no weight is left whose range is not decided");
+            summary.notes.extend(done.left);
+            return Ok(summary);
+        }
         let mut summary = Summary::new(
             self,
             format!(

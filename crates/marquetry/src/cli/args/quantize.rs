@@ -86,7 +86,7 @@ pub(crate) struct Choices {
     pub(crate) adjust_weights: bool,
     /// Chooses the range of each weight by what the outputs of its layer lose, layer after layer, on the
     /// samples; among N parts of the whole range. Where left out, it is done where weights have at most
-    /// four bits and are rounded to nearest, but not with `--stats` and `--compat`; 0 turns it off.
+    /// four bits and are not rounded with feedback, but not with `--stats` and `--compat`; 0 turns it off.
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "20",
           value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub(crate) seq_mse: Option<u32>,
