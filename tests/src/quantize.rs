@@ -251,7 +251,13 @@ fn a_quantized_model_taken_apart_lowers_to_itself() {
         for output in &run(case).unwrap().outputs {
             let Content::Model(quantized) = &output.content else { continue };
             let apart = import::qdq(quantized).unwrap();
-            assert_eq!(apart.notes, Vec::<String>::new(), "{name}");
+            // What stands in bodies, and what bodies read as integers, stays.
+            let inside =
+                |note: &String| note.contains("a body reads") || note.contains("in bodies");
+            let (inside, other): (Vec<String>, Vec<String>) =
+                apart.notes.into_iter().partition(inside);
+            assert_eq!(other, Vec::<String>::new(), "{name}");
+            assert_eq!(inside.is_empty(), name != "bodies", "{name}");
             let again = qdq::lower(&apart.model, &apart.plan).unwrap();
             assert_eq!(statements(&again.model), statements(quantized), "{name}");
         }

@@ -3,4 +3,5 @@
 mod opset;
 pub mod qdq;
 pub(crate) mod raise;
+mod readers;
 mod stored;

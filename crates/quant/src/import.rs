@@ -54,7 +54,25 @@ pub fn qdq(model: &Model) -> Result<Imported, PassError> {
             import.notes.push(format!("{label} stays: {what}"));
         }
     }
+    let inside: usize =
+        model.graph.nodes().flat_map(|node| model.graph.node(node).bodies()).map(quantizers).sum();
+    if inside > 0 {
+        import.notes.push(format!(
+            "{inside} QuantizeLinear and DequantizeLinear in bodies stay: only those of the main graph \
+             are taken apart"
+        ));
+    }
     import.finish()
+}
+
+/// How many nodes of a graph and the bodies in it quantize, or make float.
+fn quantizers(graph: &Graph) -> usize {
+    let count = |node: NodeId| {
+        let node = graph.node(node);
+        let own = matches!(node.op_type.as_str(), "QuantizeLinear" | "DequantizeLinear");
+        usize::from(own) + node.bodies().map(quantizers).sum::<usize>()
+    };
+    graph.nodes().map(count).sum()
 }
 
 /// A quantizer that was found: the value, its name once it is float, and who reads it.
@@ -98,6 +116,9 @@ impl Import<'_> {
                 && graph.input(reader.node, 1) == graph.input(node, 1)
                 && graph.input(reader.node, 2) == graph.input(node, 2)
         });
+        if behind.iter().any(|reader| reader.slot == Slot::Capture) {
+            return Err("a body reads its integers".to_owned());
+        }
         if behind.is_empty() || !all || graph.is_output(quantized) {
             return Err("integers are read by something else than DequantizeLinear".to_owned());
         }
@@ -156,6 +177,9 @@ impl Import<'_> {
         }
         if graph.is_output(back) {
             return Err("a constant is an output".to_owned());
+        }
+        if graph.uses(stored).iter().any(|reader| reader.slot == Slot::Capture) {
+            return Err("a body reads its integers".to_owned());
         }
         let encoding = self.encoding(node, tensor.dims().len(), Some(tensor.dims()))?;
         let readers = graph.uses(back);

@@ -21,6 +21,7 @@ mod flow;
 pub mod forecast;
 pub mod grid;
 pub mod import;
+pub mod inside;
 pub mod journal;
 mod kernel;
 mod layerwise;

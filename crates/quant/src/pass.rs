@@ -15,6 +15,7 @@ mod observe;
 mod only;
 mod override_;
 mod place;
+mod probe;
 mod propagate;
 mod quantize_bias;
 mod rewrite;

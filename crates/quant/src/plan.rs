@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use marquetry_ir::{Use, ValueId};
+use marquetry_ir::{Graph, Slot, Use, ValueId};
 use serde::{Deserialize, Serialize};
 
+use crate::inside::{Inside, Spot};
 use crate::{Encoding, FixedRange, Spec};
 
 /// A line of the story of a site: who decided, and what.
@@ -59,6 +60,8 @@ pub struct Quantizer {
     pub spec: Spec,
     /// The readers that get the quantized value, sorted; the others keep the float.
     pub readers: Vec<Use>,
+    /// Readers in bodies; each holder of such a body is in `readers` too, as one that captures.
+    pub inside: Vec<Inside>,
     /// Whether the value is an output of the graph that callers get quantized and back.
     pub output: bool,
     /// What it became.
@@ -82,6 +85,7 @@ impl Quantizer {
             role,
             spec,
             readers: Vec::new(),
+            inside: Vec::new(),
             output: false,
             encoding: None,
             fixed_range: None,
@@ -99,6 +103,16 @@ impl Quantizer {
         }
     }
 
+    /// Adds a reader in a body, once.
+    pub fn add_inside(&mut self, reader: Inside) {
+        if let Some(node) = reader.holder() {
+            self.add_reader(Use { node, slot: Slot::Capture });
+        }
+        if let Err(at) = self.inside.binary_search(&reader) {
+            self.inside.insert(at, reader);
+        }
+    }
+
     /// Takes it out of the export and says why.
     pub fn disable(&mut self, reason: Reason) {
         self.enabled = false;
@@ -111,6 +125,7 @@ impl Quantizer {
 pub struct Plan {
     sites: BTreeMap<ValueId, Quantizer>,
     left_alone: BTreeMap<ValueId, Vec<Reason>>,
+    spots: BTreeMap<ValueId, Spot>,
     ties: u32,
 }
 
@@ -147,6 +162,30 @@ impl Plan {
         quantizer: impl FnOnce() -> Quantizer,
     ) -> &mut Quantizer {
         self.sites.entry(site).or_insert_with(quantizer)
+    }
+
+    /// Lets a value of the main graph that nobody computes stand for one in a body.
+    pub fn stand_in(&mut self, value: ValueId, spot: Spot) {
+        self.spots.insert(value, spot);
+    }
+
+    /// Where the value is that another one stands for.
+    pub fn spot(&self, value: ValueId) -> Option<&Spot> {
+        self.spots.get(&value)
+    }
+
+    /// The values that stand for others in bodies.
+    pub fn spots(&self) -> &BTreeMap<ValueId, Spot> {
+        &self.spots
+    }
+
+    /// Drops values that nobody reads, but those that stand for others.
+    pub(crate) fn drop_unused(&self, graph: &mut Graph) {
+        // Inputs stay.
+        let inputs = graph.inputs.len();
+        graph.inputs.extend(self.spots.keys());
+        graph.drop_unused();
+        graph.inputs.truncate(inputs);
     }
 
     /// Notes why a value has no quantizer.

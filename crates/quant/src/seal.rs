@@ -25,6 +25,12 @@ impl<'a> Seals<'a> {
         Seals::within(groups, PlaceId::MAIN, graph)
     }
 
+    /// Those of a graph without groups.
+    pub(crate) fn none(graph: &Graph) -> Seals<'a> {
+        let units = vec![None; graph.node_bound()];
+        Seals { closed: BTreeMap::new(), opened: BTreeMap::new(), units }
+    }
+
     /// The same for another graph of the model.
     pub(crate) fn within(groups: &'a Groups, place: PlaceId, graph: &Graph) -> Seals<'a> {
         let mut seals = Seals {

@@ -10,12 +10,13 @@ use std::collections::BTreeSet;
 use marquetry_ir::infer::{self, Types};
 use marquetry_ir::{
     AttributeValue, DType as ElementType, Graph, GraphError, Model, Node, NodeId, Slot, Tensor,
-    Use, ValueId,
+    ValueId,
 };
 
 use super::opset;
 pub(crate) use super::stored::element;
 use super::stored::{grid as stored_grid, narrowed};
+use crate::inside::Way;
 use crate::pass::PassError;
 use crate::plan::{Plan, Quantizer, Role};
 use crate::units::is_static;
@@ -44,6 +45,8 @@ pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
     let mut lowering = Lowering {
         types: &types,
         before: &model.graph,
+        plan,
+        way: Way::new(),
         model: model.clone(),
         value_names: BTreeSet::new(),
         node_names: BTreeSet::new(),
@@ -62,6 +65,7 @@ pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
     collect_names(&lowering.model.graph, &mut lowering.value_names, &mut lowering.node_names);
     for (value, site) in plan.enabled() {
         let site = &*lowering.moved(value, site, &moved);
+        lowering.way.clear();
         let element_of = lowering.element(value);
         if site.readers.is_empty() && !site.output {
             continue;
@@ -81,6 +85,7 @@ pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
             Role::Weight | Role::Bias { .. } => lowering.constant(value, site, encoding)?,
         }
     }
+    lowering.settle_bodies();
     lowering.remove_dead_constants();
     let wide = |(value, site): (ValueId, &Quantizer)| {
         let bits = site.encoding.as_ref().map(|encoding| encoding.dtype.bits());
@@ -109,6 +114,9 @@ pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
 
 pub(super) struct Lowering<'a> {
     types: &'a Types,
+    pub(super) plan: &'a Plan,
+    /// The body that things are added to.
+    pub(super) way: Way,
     /// The graph as it was.
     pub(super) before: &'a Graph,
     pub(super) model: Model,
@@ -151,6 +159,8 @@ impl Lowering<'_> {
             return Ok(());
         }
         let name = self.name(value);
+        let spot = self.plan.spot(value);
+        self.way = spot.map(|spot| spot.way.clone()).unwrap_or_default();
         let parameters = self.parameters(value, &name, encoding, &[])?;
         if site.output
             && let Some((producer, slot)) = self.model.graph.producer(value)
@@ -159,9 +169,10 @@ impl Lowering<'_> {
         }
         let quantized = self.add_value(&format!("{name}_quantized"))?;
         let node = self.operator("QuantizeLinear", &name, encoding);
-        self.add_node(node, &[value, parameters.0, parameters.1], quantized)?;
+        let float = spot.map_or(value, |spot| spot.value);
+        self.add_node(node, &[float, parameters.0, parameters.1], quantized)?;
         self.quantize += 1;
-        self.dequantize_readers((value, &name), quantized, parameters, &site.readers, encoding)
+        self.dequantize_readers((value, &name), quantized, parameters, site, encoding)
     }
 
     /// Quantizes an output of the graph: the node that made it makes another value, and the output
@@ -190,7 +201,7 @@ impl Lowering<'_> {
         self.add_node(node, &[quantized, parameters.0, parameters.1], value)?;
         self.quantize += 1;
         self.dequantize += 1;
-        self.dequantize_readers((value, name), quantized, parameters, &site.readers, encoding)
+        self.dequantize_readers((value, name), quantized, parameters, site, encoding)
     }
 
     /// Stored integers, and one DequantizeLinear before each reader.
@@ -209,7 +220,7 @@ impl Lowering<'_> {
             .map_err(|error| self.bad(value, &error.to_string()))?;
         let parameters = self.parameters(value, &name, encoding, &dims)?;
         let quantized = self.add_initializer(&format!("{name}_quantized"), tensor)?;
-        self.dequantize_readers((value, &name), quantized, parameters, &site.readers, encoding)
+        self.dequantize_readers((value, &name), quantized, parameters, site, encoding)
     }
 
     /// A cast there and one back before each reader; a constant is stored as it is cast.
@@ -224,10 +235,12 @@ impl Lowering<'_> {
         let narrow = match site.role {
             _ if site.readers.is_empty() => return Ok(()),
             Role::Activation => {
+                let spot = self.plan.spot(value);
+                self.way = spot.map(|spot| spot.way.clone()).unwrap_or_default();
                 let narrow = self.add_value(&format!("{name}_quantized"))?;
                 let node = Node::new("", "Cast").with("to", to(element(encoding.dtype)));
                 let node = self.named(node, &name, "Cast");
-                self.add_node(node, &[value], narrow)?;
+                self.add_node(node, &[spot.map_or(value, |spot| spot.value)], narrow)?;
                 narrow
             }
             Role::Weight | Role::Bias { .. } => {
@@ -242,14 +255,14 @@ impl Lowering<'_> {
                 self.add_initializer(&format!("{name}_quantized"), tensor)?
             }
         };
-        for reader in &site.readers {
-            let wide = self.add_value(&format!("{name}_dequantized"))?;
-            let node = Node::new("", "Cast").with("to", to(self.element(value)));
-            let node = self.named(node, &name, "CastBack");
-            self.add_node(node, &[narrow], wide)?;
-            self.redirect(value, *reader, wide);
-        }
-        Ok(())
+        let element = self.element(value);
+        self.each_reader(value, &[narrow], site, |lowering, narrow| {
+            let wide = lowering.add_value(&format!("{name}_dequantized"))?;
+            let node = Node::new("", "Cast").with("to", to(element));
+            let node = lowering.named(node, &name, "CastBack");
+            lowering.add_node(node, narrow, wide)?;
+            Ok(wide)
+        })
     }
 
     /// Scales of low-power blocks: small integers times one float per channel.
@@ -295,31 +308,22 @@ impl Lowering<'_> {
         node
     }
 
-    /// Lets one reader of `old` read `new`.
-    fn redirect(&mut self, old: ValueId, reader: Use, new: ValueId) {
-        match reader.slot {
-            Slot::Input(slot) => self.graph().set_input(reader.node, slot as usize, Some(new)),
-            Slot::Capture => self.graph().replace_captured(reader.node, old, new),
-            Slot::Output(_) => unreachable!("a use is a reading edge"),
-        }
-    }
-
     fn dequantize_readers(
         &mut self,
         (value, name): (ValueId, &str),
         quantized: ValueId,
         parameters: (ValueId, ValueId),
-        readers: &[Use],
+        site: &Quantizer,
         encoding: &Encoding,
     ) -> Result<(), PassError> {
-        for reader in readers {
-            let dequantized = self.add_value(&format!("{name}_dequantized"))?;
-            let node = self.operator("DequantizeLinear", name, encoding);
-            self.add_node(node, &[quantized, parameters.0, parameters.1], dequantized)?;
-            self.redirect(value, *reader, dequantized);
-            self.dequantize += 1;
-        }
-        Ok(())
+        let stored = [quantized, parameters.0, parameters.1];
+        self.each_reader(value, &stored, site, |lowering, stored| {
+            let dequantized = lowering.add_value(&format!("{name}_dequantized"))?;
+            let node = lowering.operator("DequantizeLinear", name, encoding);
+            lowering.add_node(node, stored, dequantized)?;
+            lowering.dequantize += 1;
+            Ok(dequantized)
+        })
     }
 
     /// Scale and zero point as initializers.
@@ -376,12 +380,12 @@ impl Lowering<'_> {
 
     fn add_value(&mut self, base: &str) -> Result<ValueId, PassError> {
         let name = fresh(&mut self.value_names, base.to_owned());
-        self.graph().add_value(&name, None).map_err(graph_error)
+        self.within(|graph| graph.add_value(&name, None)).map_err(graph_error)
     }
 
     fn add_initializer(&mut self, base: &str, tensor: Tensor) -> Result<ValueId, PassError> {
         let name = fresh(&mut self.value_names, base.to_owned());
-        self.graph().add_initializer(&name, tensor).map_err(graph_error)
+        self.within(|graph| graph.add_initializer(&name, tensor)).map_err(graph_error)
     }
 
     fn add_node(
@@ -391,7 +395,7 @@ impl Lowering<'_> {
         output: ValueId,
     ) -> Result<NodeId, PassError> {
         let inputs: Vec<Option<ValueId>> = inputs.iter().copied().map(Some).collect();
-        self.graph().add_node(node, &inputs, &[Some(output)]).map_err(graph_error)
+        self.within(|graph| graph.add_node(node, &inputs, &[Some(output)])).map_err(graph_error)
     }
 
     /// Float weights that nobody reads any more, and the nodes that made them.

@@ -104,7 +104,7 @@ impl Pass for BiasCorrection {
             }
         }
         state.original = state.original.take().or(original);
-        state.model.graph.drop_unused();
+        state.plan.drop_unused(&mut state.model.graph);
         let mut summary = Summary::new(
             self,
             match &largest {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::observe::{self, NanPolicy, Run};
 use super::scheme_name::{SchemeName, checked};
 use super::weights::{self, name, numeric};
-use super::{Context, Fact, Pass, PassError, State, Summary, adjust};
+use super::{Context, Fact, Pass, PassError, State, Summary, adjust, probe};
 use crate::observer::{Observer, Statistics};
 use crate::plan::{Reason, Role};
 use crate::qdq::{Rounding, fake_quantize};
@@ -128,6 +128,7 @@ impl Calibrate {
             Compat::Aimet => Some(simulated(state)?),
         };
         let graph = simulated.as_ref().unwrap_or(&state.model.graph);
+        let graph = &*probe::probed(graph, &state.plan, &keeper.keys().copied().collect())?;
         let run = Run { pass: self.name(), nan: self.nan, span: 0..total, keeper: &keeper, graph };
         let (statistics, odd) = run.observe(cx, &empty)?;
         observe::disable(state, self.name(), odd);

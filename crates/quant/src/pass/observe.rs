@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::watch::{Look, Watch};
 use super::weights::{name, numeric};
-use super::{Content, Context, Fact, Output, Pass, PassError, State, Summary};
+use super::{Content, Context, Fact, Output, Pass, PassError, State, Summary, probe};
 use crate::observer::{Observer, Statistics, View};
 use crate::plan::{Reason, Role};
 use crate::statistics::{Shard, StatisticsFile, fingerprint};
@@ -110,7 +110,7 @@ impl Pass for Observe {
         let each = wanted.iter().map(|&value| (value, value)).collect();
         // The default scheme of ours that looks at the distribution: its statistics serve all.
         let empty = || Statistics::new(Scheme::TfEnhanced, Compat::Default, Granularity::PerTensor);
-        let graph = &state.model.graph;
+        let graph = &*probe::probed(&state.model.graph, &state.plan, &wanted)?;
         let run =
             Run { pass: self.name(), nan: self.nan, span: span.clone(), keeper: &each, graph };
         let (statistics, odd) = run.observe(cx, &empty)?;

@@ -4,6 +4,7 @@ mod bodies;
 mod chains;
 mod everywhere;
 mod exceptions;
+mod inner;
 mod kernels;
 mod overrides;
 mod sites;
@@ -183,11 +184,12 @@ impl Pass for Place {
         let bodies = match &state.policy.placement {
             Placement::Kernels(rules) => {
                 let types = infer::run(&state.model);
-                bodies::raise(&mut state.model.graph, &state.groups, &types, rules)
+                let dynamic = self.dynamic_products.unwrap_or(rules.dynamic_products);
+                bodies::raise(&mut state.model.graph, &state.groups, &types, rules, dynamic)
             }
             Placement::Everywhere(_) => bodies::Bodies::default(),
         };
-        let types = infer::run(&state.model);
+        let mut types = infer::run(&state.model);
         let (mut plan, quantized) = match &state.policy.placement {
             Placement::Kernels(rules) => {
                 let (mut plan, quantized) =
@@ -199,6 +201,15 @@ impl Pass for Place {
             }
             Placement::Everywhere(rules) => everywhere::place(self, rules, state, &types)?,
         };
+        let mut inner_float = 0;
+        if let Placement::Kernels(rules) = &state.policy.placement
+            && !bodies.raised.is_empty()
+        {
+            let inner = inner::place(self, rules, state, &types, &bodies.raised)?;
+            inner_float = inner.float;
+            inner.put(&mut state.model.graph, &mut plan);
+            types = infer::run(&state.model);
+        }
         let graph = &state.model.graph;
         // QuantizeLinear takes no `double`.
         let narrow: Vec<ValueId> = plan.enabled().map(|(value, _)| value).collect();
@@ -258,8 +269,11 @@ impl Pass for Place {
             summary.notes.push(match bodies.raised.len() {
                 0 => format!("{nested} nodes hold bodies, whose insides stay in float"),
                 kernels => format!(
-                    "{nested} nodes hold bodies: {kernels} kernels in them read quantized weights, \
-                     and activations in them stay in float"
+                    "{nested} nodes hold bodies: {kernels} kernels in them read quantized weights{}",
+                    match inner_float {
+                        0 => String::new(),
+                        float => format!(", {float} of them with activations in float"),
+                    }
                 ),
             });
             summary.notes.extend(bodies.left.iter().cloned());

@@ -52,8 +52,9 @@ pub fn measure(
     let of_model = &state.model.graph;
     let here = |value: ValueId| graph.find(of_model.value(value).name());
     let mut seen: BTreeMap<ValueId, Seen> = BTreeMap::new();
+    let main = |value: ValueId| state.plan.spot(value).is_none();
     for (value, site) in state.plan.enabled().filter(|(_, site)| site.role == Role::Activation) {
-        if let (Some(encoding), Some(value)) = (&site.encoding, here(value)) {
+        if let (Some(encoding), Some(value), true) = (&site.encoding, here(value), main(value)) {
             seen.insert(value, Seen::new(encoding.clone()));
         }
     }

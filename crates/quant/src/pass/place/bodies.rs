@@ -1,8 +1,7 @@
 //! Kernels in the bodies of If, Loop and Scan.
 //!
-//! What flows in a body is not observed, but a weight is all there is to see of it: it is moved to
-//! the main graph, from which the body reads it by name, and is quantized there. A loop then makes it
-//! float once, and not in every turn.
+//! Their weights are moved to the main graph, where they are stored once as integers, whichever bodies
+//! read them by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +10,7 @@ use marquetry_ir::{Graph, Kind, Node, NodeId, Slot, Tensor, ValueId};
 use marquetry_matcher::{Groups, Place, PlaceId};
 
 use crate::element::is_quantizable;
+use crate::inside::Way;
 use crate::kernel::{DATA, WEIGHT, label};
 use crate::policy::Kernels;
 use crate::seal::Seals;
@@ -26,34 +26,50 @@ pub(super) struct Bodies {
 
 /// A kernel in a body, with its weight in the main graph.
 pub(super) struct Raised {
-    /// The node of the main graph whose body it is in, at any depth.
-    pub(super) holder: NodeId,
+    /// The body it is in.
+    pub(super) way: Way,
+    pub(super) node: NodeId,
     /// The kernel, without its inputs.
     pub(super) kernel: Node,
-    /// How it is called in reasons.
-    pub(super) label: String,
-    pub(super) weight: ValueId,
+    /// How the body is called in reasons.
+    pub(super) here: String,
+    /// The weight, unless two activations are multiplied.
+    pub(super) weight: Option<ValueId>,
+}
+
+/// What a kernel in a body multiplies with.
+enum Factor {
+    /// A constant of the main graph.
+    Outside(ValueId),
+    /// A constant of the body.
+    Own(ValueId, Tensor),
+    /// What is computed.
+    Activation,
 }
 
 /// Moves the weights of kernels in bodies to the main graph.
-pub(super) fn raise(graph: &mut Graph, groups: &Groups, types: &Types, rules: &Kernels) -> Bodies {
+///
+/// `dynamic` says whether products of two activations are quantized.
+pub(super) fn raise(
+    graph: &mut Graph,
+    groups: &Groups,
+    types: &Types,
+    rules: &Kernels,
+    dynamic: bool,
+) -> Bodies {
     let mut bodies = Bodies::default();
     let mut names = BTreeMap::new();
     count_names(graph, &mut names);
     let holders: Vec<NodeId> = graph.nodes().filter(|&node| holds_bodies(graph, node)).collect();
     for holder in holders {
-        // Captured from the main graph under this name, and read as a weight alone.
-        let captured = graph.captures(holder).into_iter().filter(|&value| {
-            let node = graph.node(holder);
-            types.is_constant(value)
-                && types.dtype(value).is_some_and(is_quantizable)
-                && node.bodies().all(|body| only_weight(body, graph.value(value).name(), rules))
-        });
+        let captured = graph.captures(holder).into_iter().filter(|&value| types.is_constant(value));
         let captured = captured.map(|value| graph.value(value).name().to_owned()).collect();
         let here = label(graph, holder);
         let mut search = Search {
             rules,
             groups,
+            dynamic,
+            way: Vec::new(),
             captured,
             names: &mut names,
             raised: Vec::new(),
@@ -66,9 +82,11 @@ pub(super) fn raise(graph: &mut Graph, groups: &Groups, types: &Types, rules: &K
             let value = graph.value_named(&name);
             graph.set_initializer(value, constant);
         }
-        for (name, kernel, label) in raised {
-            let weight = graph.find(&name).expect("what bodies capture is a value around them");
-            bodies.raised.push(Raised { holder, kernel, label, weight });
+        for mut one in raised {
+            one.raised.weight = one
+                .weight
+                .map(|name| graph.find(&name).expect("what bodies capture is a value around them"));
+            bodies.raised.push(one.raised);
         }
     }
     if !bodies.raised.is_empty() {
@@ -77,15 +95,23 @@ pub(super) fn raise(graph: &mut Graph, groups: &Groups, types: &Types, rules: &K
     bodies
 }
 
+/// A kernel with the name of its weight.
+struct Named {
+    raised: Raised,
+    weight: Option<String>,
+}
+
 struct Search<'a> {
     rules: &'a Kernels,
     groups: &'a Groups,
-    /// Constants of the main graph that can be quantized for the bodies.
+    dynamic: bool,
+    /// Where it is.
+    way: Way,
+    /// Constants of the main graph that the bodies read.
     captured: BTreeSet<String>,
     /// How many graphs have a value of this name that they define.
     names: &'a mut BTreeMap<String, usize>,
-    /// Kernels with the names of their weights.
-    raised: Vec<(String, Node, String)>,
+    raised: Vec<Named>,
     /// What the main graph is to hold.
     constants: Vec<(String, Tensor)>,
     left: &'a mut Vec<String>,
@@ -111,7 +137,9 @@ impl Search<'_> {
                 let place = parent
                     .and_then(|parent| self.groups.place(Place::Body { parent, node, body: at }));
                 let here = format!("{} of {here}", names[at]);
+                self.way.push((node, at));
                 self.body(body, types, place, &here);
+                self.way.pop();
             }
             at += 1;
         });
@@ -126,23 +154,35 @@ impl Search<'_> {
             if !is_kernel(body, node, self.rules) {
                 continue;
             }
-            let kernel = format!("{} in {here}", label(body, node));
-            let name = match self.weight(body, types, seals.as_ref(), node) {
-                Ok((weight, _)) if moved.contains_key(&weight) => moved[&weight].clone(),
-                Ok((weight, None)) => body.value(weight).name().to_owned(),
-                Ok((weight, Some(constant))) => {
-                    let name = self.fresh(body.value(weight).name());
-                    moved.insert(weight, name.clone());
-                    self.constants.push((name.clone(), constant));
-                    name
+            let weight = match self.factor(body, types, seals.as_ref(), node) {
+                Ok(Factor::Own(weight, _)) if moved.contains_key(&weight) => {
+                    Some(moved[&weight].clone())
                 }
+                Ok(Factor::Own(weight, constant)) => {
+                    Some(self.lift(body, weight, constant, &mut moved))
+                }
+                Ok(Factor::Outside(weight)) => Some(body.value(weight).name().to_owned()),
+                Ok(Factor::Activation) => None,
                 Err(why) => {
-                    self.left.push(format!("{kernel} stays in float: {why}"));
+                    let kernel = label(body, node);
+                    self.left.push(format!("{kernel} in {here} stays in float: {why}"));
                     continue;
                 }
             };
-            self.raised.push((name, body.node(node).clone(), kernel));
+            let (way, here) = (self.way.clone(), here.to_owned());
+            let kernel = body.node(node).clone();
+            let raised = Raised { way, node, kernel, here, weight: None };
+            self.raised.push(Named { raised, weight });
         }
+        // Kernels further inside may read them, which then find them in the main graph.
+        for value in body.values().collect::<Vec<_>>() {
+            if let Some(constant) = self.read_inside(body, types, value)
+                && !moved.contains_key(&value)
+            {
+                self.lift(body, value, constant, &mut moved);
+            }
+        }
+        self.captured.extend(moved.values().cloned());
         for (&value, name) in &moved {
             body.capture(value, name).expect("the name is new to all graphs, or its own");
         }
@@ -159,14 +199,44 @@ impl Search<'_> {
         }
     }
 
-    /// The weight of a kernel, with its content if the body itself has it, or why it stays.
-    fn weight(
+    /// Makes a constant of a body one of the main graph; its name there.
+    fn lift(
+        &mut self,
+        body: &Graph,
+        value: ValueId,
+        constant: Tensor,
+        moved: &mut BTreeMap<ValueId, String>,
+    ) -> String {
+        let name = self.fresh(body.value(value).name());
+        moved.insert(value, name.clone());
+        self.constants.push((name.clone(), constant));
+        name
+    }
+
+    /// The content of a constant of a body that a kernel in a body inside it multiplies with.
+    fn read_inside(&self, body: &Graph, types: &Types, value: ValueId) -> Option<Tensor> {
+        let entry = body.value(value);
+        if entry.kind == Kind::Captured || body.is_output(value) || !types.is_constant(value) {
+            return None;
+        }
+        let uses = body.uses(value);
+        let mut holders = uses.iter().filter(|reader| reader.slot == Slot::Capture);
+        holders
+            .any(|holder| {
+                let mut bodies = body.node(holder.node).bodies();
+                bodies.any(|inner| is_weight(inner, entry.name(), self.rules))
+            })
+            .then(|| types.constant(value).cloned())?
+    }
+
+    /// What a kernel multiplies with, or why it stays.
+    fn factor(
         &self,
         body: &Graph,
         types: &Types,
         seals: Option<&Seals<'_>>,
         node: NodeId,
-    ) -> Result<(ValueId, Option<Tensor>), String> {
+    ) -> Result<Factor, String> {
         let (Some(data), Some(weight)) = (body.input(node, DATA), body.input(node, WEIGHT)) else {
             return Err("it lacks an input".to_owned());
         };
@@ -177,26 +247,30 @@ impl Search<'_> {
         if types.is_constant(data) {
             return Err("it multiplies a constant from the left".to_owned());
         }
+        let element = types.dtype(weight).or_else(|| types.dtype(data));
+        match element {
+            Some(element) if is_quantizable(element) => {}
+            Some(other) => return Err(format!("it computes in `{other}`")),
+            None => return Err("its type is not known".to_owned()),
+        }
         let value = body.value(weight);
+        let Some(constant) = types.constant(weight) else {
+            return match self.dynamic && body.node(node).op_type == "MatMul" {
+                true => Ok(Factor::Activation),
+                false => Err("it multiplies two activations".to_owned()),
+            };
+        };
         if value.kind == Kind::Captured {
             return match self.captured.contains(value.name()) {
-                true => Ok((weight, None)),
-                false => Err(format!(
-                    "`{}` is no constant of the main graph that is read as a weight alone",
-                    value.name()
-                )),
+                true => Ok(Factor::Outside(weight)),
+                false => {
+                    Err(format!("`{}` is an output of the body that defines it", value.name()))
+                }
             };
         }
-        let Some(constant) = types.constant(weight) else {
-            return Err("it multiplies two activations".to_owned());
-        };
-        if !is_quantizable(constant.dtype()) {
-            return Err(format!("it computes in `{}`", constant.dtype()));
-        }
-        let alone = body.is_output(weight) || !read_as_weight(body, weight, self.rules);
-        match alone {
-            true => Err(format!("`{}` is not read as a weight alone", value.name())),
-            false => Ok((weight, Some(constant.clone()))),
+        match body.is_output(weight) {
+            true => Err(format!("`{}` is an output of the body", value.name())),
+            false => Ok(Factor::Own(weight, constant.clone())),
         }
     }
 
@@ -221,31 +295,18 @@ fn holds_bodies(graph: &Graph, node: NodeId) -> bool {
     graph.node(node).bodies().next().is_some()
 }
 
-/// Whether kernels read a value as their weight, and nobody reads it as anything else.
-fn read_as_weight(graph: &Graph, value: ValueId, rules: &Kernels) -> bool {
-    graph.uses(value).into_iter().all(|reader| {
-        reader.slot == Slot::Input(WEIGHT as u32) && is_kernel(graph, reader.node, rules)
-    })
-}
-
-/// The same for a value that bodies capture by name, at any depth.
-fn only_weight(body: &Graph, name: &str, rules: &Kernels) -> bool {
-    let Some(value) = body.find(name) else { return true };
-    if body.value(value).kind != Kind::Captured {
-        return true;
-    }
-    if body.is_output(value) {
-        return false;
-    }
-    body.uses(value).into_iter().all(|reader| match reader.slot {
-        Slot::Capture => {
-            body.node(reader.node).bodies().all(|inner| only_weight(inner, name, rules))
-        }
+/// Whether a kernel multiplies with what bodies capture under a name, at any depth.
+fn is_weight(body: &Graph, name: &str, rules: &Kernels) -> bool {
+    let captured = body.find(name).filter(|&value| body.value(value).kind == Kind::Captured);
+    let uses = captured.map(|value| body.uses(value)).unwrap_or_default();
+    uses.into_iter().any(|reader| match reader.slot {
+        Slot::Capture => body.node(reader.node).bodies().any(|inner| is_weight(inner, name, rules)),
         _ => reader.slot == Slot::Input(WEIGHT as u32) && is_kernel(body, reader.node, rules),
     })
 }
 
-fn count_names(graph: &Graph, names: &mut BTreeMap<String, usize>) {
+/// How many graphs define a value of each name.
+pub(super) fn count_names(graph: &Graph, names: &mut BTreeMap<String, usize>) {
     for value in graph.values().map(|value| graph.value(value)) {
         if value.kind != Kind::Captured {
             *names.entry(value.name().to_owned()).or_default() += 1;

@@ -7,6 +7,7 @@ use super::bodies::Raised;
 use super::{Place, WeightGranularity};
 use crate::element::is_quantizable;
 use crate::flow::{Flow, Part};
+use crate::inside::Inside;
 use crate::kernel::{self, DATA, WEIGHT, label};
 use crate::pass::{PassError, State};
 use crate::plan::{Plan, Quantizer, Reason, Role};
@@ -26,28 +27,47 @@ pub(super) fn place(
     let seals = Seals::of(&state.groups, graph);
     let plan = state.plan.clone();
     let name = &state.policy.name;
-    let mut placement = Placement { place, name, rules, graph, types, seals: &seals, plan };
+    let here = None;
+    let mut placement = Placement { place, name, rules, graph, types, here, seals: &seals, plan };
     let kernels = placement.kernels();
-    let flow = Flow::of(graph, types, rules, &seals, &kernels)
-        .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
-    placement.quantize_flow(&flow);
-    let quantized = placement.quantize_kernels(&kernels);
+    let quantized = placement.quantize(&kernels)?;
     placement.quantize_raised(raised);
-    placement.tie_movement(&flow);
     Ok((placement.plan, quantized))
 }
 
-struct Placement<'a> {
-    place: &'a Place,
-    name: &'a str,
-    rules: &'a Kernels,
-    graph: &'a Graph,
-    types: &'a Types,
-    seals: &'a Seals<'a>,
-    plan: Plan,
+/// Placement in one graph.
+pub(super) struct Placement<'a> {
+    pub(super) place: &'a Place,
+    /// The name of the policy.
+    pub(super) name: &'a str,
+    pub(super) rules: &'a Kernels,
+    pub(super) graph: &'a Graph,
+    pub(super) types: &'a Types,
+    /// How the graph is called, unless it is the main graph.
+    pub(super) here: Option<&'a str>,
+    pub(super) seals: &'a Seals<'a>,
+    pub(super) plan: Plan,
 }
 
 impl<'a> Placement<'a> {
+    /// Quantizes what these kernels read and what flows between them; the count of kernels.
+    pub(super) fn quantize(&mut self, kernels: &[Option<&Kernel>]) -> Result<usize, PassError> {
+        let flow = Flow::of(self.graph, self.types, self.rules, self.seals, kernels)
+            .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
+        self.quantize_flow(&flow);
+        let quantized = self.quantize_kernels(kernels);
+        self.tie_movement(&flow);
+        Ok(quantized)
+    }
+
+    fn label(&self, node: NodeId) -> String {
+        let node = label(self.graph, node);
+        match self.here {
+            None => node,
+            Some(here) => format!("{node} in {here}"),
+        }
+    }
+
     fn policy_reason(&self, what: impl Into<String>) -> Reason {
         Reason::new(format!("policy {}", self.name), what)
     }
@@ -75,7 +95,7 @@ impl<'a> Placement<'a> {
 
     /// Why a kernel stays in float, or nothing.
     fn refusal(&self, node: NodeId) -> Option<Reason> {
-        let here = label(self.graph, node);
+        let here = self.label(node);
         let (Some(data), Some(weight)) =
             (self.graph.input(node, DATA), self.graph.input(node, WEIGHT))
         else {
@@ -150,13 +170,9 @@ impl<'a> Placement<'a> {
             self.quantize_input(node, DATA);
             match self.graph.input(node, WEIGHT) {
                 Some(weight) if self.types.is_constant(weight) => {
-                    let label = label(self.graph, node);
-                    self.quantize_weight(
-                        self.graph.node(node),
-                        &label,
-                        weight,
-                        reader(node, WEIGHT),
-                    );
+                    let label = self.label(node);
+                    let site = self.quantize_weight(self.graph.node(node), &label, weight);
+                    site.add_reader(reader(node, WEIGHT));
                 }
                 _ => self.quantize_input(node, WEIGHT),
             }
@@ -166,7 +182,7 @@ impl<'a> Placement<'a> {
 
     fn quantize_input(&mut self, node: NodeId, slot: usize) {
         let Some(value) = self.graph.input(node, slot) else { return };
-        let reason = self.policy_reason(format!("{} reads integers", label(self.graph, node)));
+        let reason = self.policy_reason(format!("{} reads integers", self.label(node)));
         let spec = self.activation();
         let site = self.plan.place(value, || Quantizer::new(Role::Activation, spec));
         site.because.extend(self.seals.opened.get(&value).cloned());
@@ -177,12 +193,18 @@ impl<'a> Placement<'a> {
     /// Quantizes what kernels in bodies read as weights; the graph holds it for them.
     fn quantize_raised(&mut self, raised: &[Raised]) {
         for one in raised {
-            let reader = Use { node: one.holder, slot: Slot::Capture };
-            self.quantize_weight(&one.kernel, &one.label, one.weight, reader);
+            let Some(weight) = one.weight else { continue };
+            let op = match one.kernel.name.is_empty() {
+                true => format!("{} {}", one.kernel.op_type, one.node),
+                false => format!("{} `{}`", one.kernel.op_type, one.kernel.name),
+            };
+            let label = format!("{op} in {}", one.here);
+            let site = self.quantize_weight(&one.kernel, &label, weight);
+            site.add_inside(Inside { way: one.way.clone(), reader: reader(one.node, WEIGHT) });
         }
     }
 
-    fn quantize_weight(&mut self, content: &Node, label: &str, weight: ValueId, reader: Use) {
+    fn quantize_weight(&mut self, content: &Node, label: &str, weight: ValueId) -> &mut Quantizer {
         let rank = self.types.rank(weight).unwrap_or(0);
         let mut reasons = vec![self.policy_reason(format!("weight of {label}"))];
         let wish = &self.place.weights;
@@ -221,7 +243,7 @@ impl<'a> Placement<'a> {
             reasons.push(clash);
         }
         site.because.append(&mut reasons);
-        site.add_reader(reader);
+        site
     }
 
     /// Gives both sides of operators that only move elements one encoding.
@@ -231,7 +253,7 @@ impl<'a> Placement<'a> {
             if flow.parts[node.index()] != Part::Grid || !flow.through(input) {
                 continue;
             }
-            let reason = self.policy_reason(format!("{} keeps the grid", label(self.graph, node)));
+            let reason = self.policy_reason(format!("{} keeps the grid", self.label(node)));
             for output in self.graph.outputs(node).into_iter().flatten() {
                 if flow.through(output) {
                     self.plan.tie(input, output, &reason);

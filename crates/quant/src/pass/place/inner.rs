@@ -1,0 +1,181 @@
+//! Placement in bodies: by the rules of the main graph, with stand-ins there for what a body computes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use marquetry_ir::infer::Types;
+use marquetry_ir::{DType as ElementType, Graph, Kind, NodeId, Slot, Type, ValueId};
+use marquetry_matcher::{Groups, Place as GroupPlace, PlaceId};
+
+use super::bodies::{Raised, count_names};
+use super::kernels::Placement;
+use super::{Place, apply};
+use crate::inside::{self, Inside, Spot, Way};
+use crate::pass::{PassError, State};
+use crate::plan::{Plan, Quantizer, Role};
+use crate::policy::{Kernel, Kernels};
+use crate::seal::{Seals, source};
+
+/// What is placed in bodies.
+pub(super) struct Inner {
+    sites: Vec<Site>,
+    /// How many kernels are in bodies that nobody can look into while samples are run.
+    pub(super) float: usize,
+    /// Sites that share an encoding, with the reason.
+    ties: Vec<(Origin, Origin, crate::Reason)>,
+}
+
+/// The graph that a value belongs to, and the value there.
+type Origin = (Way, ValueId);
+
+/// A quantizer of a body's value, or of one that a body reads by name.
+struct Site {
+    origin: Origin,
+    ty: Type,
+    quantizer: Quantizer,
+}
+
+/// Decides which values in the bodies of these kernels carry a quantizer.
+pub(super) fn place(
+    place: &Place,
+    rules: &Kernels,
+    state: &State,
+    types: &Types,
+    raised: &[Raised],
+) -> Result<Inner, PassError> {
+    let main = &state.model.graph;
+    let float = raised.iter().filter(|one| !is_observable(main, &one.way)).count();
+    let mut inner = Inner { sites: Vec::new(), float, ties: Vec::new() };
+    let ways: BTreeSet<&Way> = raised.iter().map(|one| &one.way).collect();
+    for way in ways.into_iter().filter(|way| is_observable(main, way)) {
+        let (Some(graph), Some(types)) = (inside::body(main, way), inside::types(types, way))
+        else {
+            continue;
+        };
+        let at = group_place(&state.groups, way);
+        let seals =
+            at.map_or_else(|| Seals::none(graph), |at| Seals::within(&state.groups, at, graph));
+        let mut kernels: Vec<Option<&Kernel>> = vec![None; graph.node_bound()];
+        let own: Vec<&Raised> = raised.iter().filter(|one| one.way == *way).collect();
+        for one in &own {
+            let known = |kernel: &&Kernel| graph.node(one.node).is_onnx(&kernel.op);
+            kernels[one.node.index()] = rules.kernels.iter().find(known);
+        }
+        let here = own.first().map(|one| one.here.as_str());
+        let (name, seals, plan) = (state.policy.name.as_str(), &seals, Plan::default());
+        let mut placement = Placement { place, name, rules, graph, types, here, seals, plan };
+        placement.quantize(&kernels)?;
+        let mut plan = placement.plan;
+        for group in at.into_iter().flat_map(|at| state.groups.within(at)) {
+            group.hints.iter().for_each(|hint| apply(hint, &source(group), &mut plan));
+        }
+        inner.take(main, &state.groups, way, graph, types, &plan);
+    }
+    Ok(inner)
+}
+
+impl Inner {
+    /// Takes over what was decided in one body.
+    fn take(
+        &mut self,
+        main: &Graph,
+        groups: &Groups,
+        way: &Way,
+        graph: &Graph,
+        types: &Types,
+        plan: &Plan,
+    ) {
+        let origin = |value: ValueId| -> Option<Origin> {
+            if graph.value(value).kind != Kind::Captured {
+                return Some((way.clone(), value));
+            }
+            let (depth, outer) = inside::resolve(main, way, graph.value(value).name())?;
+            let around = inside::body(main, &way[..depth])?;
+            let place = group_place(groups, &way[..depth]);
+            let closed = place
+                .is_some_and(|at| Seals::within(groups, at, around).closed.contains_key(&outer));
+            (!closed).then(|| (way[..depth].to_vec(), outer))
+        };
+        let mut tied: BTreeMap<_, Origin> = BTreeMap::new();
+        let sites = plan.enabled().filter(|(_, site)| site.role == Role::Activation);
+        for (value, site) in sites {
+            let Some(origin) = origin(value) else { continue };
+            let ty = types.ty(value).cloned();
+            let ty = ty.unwrap_or_else(|| Type::tensor(ElementType::Float, []));
+            let mut quantizer = Quantizer { readers: Vec::new(), tied: None, ..site.clone() };
+            for &reader in site.readers.iter().filter(|one| one.slot != Slot::Capture) {
+                quantizer.add_inside(Inside { way: way.clone(), reader });
+            }
+            if let Some(tie) = site.tied {
+                match tied.get(&tie) {
+                    None => _ = tied.insert(tie, origin.clone()),
+                    Some(first) => {
+                        let reason = site.because.last().cloned();
+                        let reason = reason.expect("what is tied says why");
+                        self.ties.push((first.clone(), origin.clone(), reason));
+                    }
+                }
+            }
+            self.sites.push(Site { origin, ty, quantizer });
+        }
+    }
+
+    /// Puts it into the plan; values of bodies get stand-ins in the graph.
+    pub(super) fn put(self, graph: &mut Graph, plan: &mut Plan) {
+        let mut names = BTreeMap::new();
+        count_names(graph, &mut names);
+        let mut known: BTreeMap<Origin, ValueId> = BTreeMap::new();
+        for Site { origin, ty, quantizer } in self.sites {
+            let (way, value) = &origin;
+            let site = match known.get(&origin) {
+                Some(&site) => site,
+                None if way.is_empty() => *value,
+                None => {
+                    let base = inside::body(graph, way).map(|body| body.value(*value).name());
+                    let name = fresh(&mut names, base.unwrap_or_default());
+                    let site = graph.add_value(&name, Some(ty)).expect("the name is fresh");
+                    plan.stand_in(site, Spot { way: way.clone(), value: *value });
+                    site
+                }
+            };
+            known.insert(origin, site);
+            let Quantizer { inside, because, .. } = quantizer.clone();
+            let before = plan.get(site).is_some();
+            let entry = plan.place(site, || Quantizer { inside: Vec::new(), ..quantizer });
+            inside.into_iter().for_each(|reader| entry.add_inside(reader));
+            if before {
+                entry.because.extend(because);
+            }
+        }
+        for (a, b, reason) in self.ties {
+            plan.tie(known[&a], known[&b], &reason);
+        }
+    }
+}
+
+/// Whether samples can show what flows there.
+fn is_observable(graph: &Graph, way: &[(NodeId, usize)]) -> bool {
+    (0..way.len()).all(|depth| {
+        let holder = inside::body(graph, &way[..depth]).map(|around| around.node(way[depth].0));
+        holder.is_some_and(crate::pass::probe::shows)
+    })
+}
+
+/// Where the groups of a body are.
+fn group_place(groups: &Groups, way: &[(NodeId, usize)]) -> Option<PlaceId> {
+    way.iter().try_fold(PlaceId::MAIN, |parent, &(node, body)| {
+        groups.place(GroupPlace::Body { parent, node, body })
+    })
+}
+
+/// The name itself where only the body has it.
+fn fresh(names: &mut BTreeMap<String, usize>, base: &str) -> String {
+    let name = match names.get(base) {
+        Some(1) => base.to_owned(),
+        _ => (1_u64..)
+            .map(|number| format!("{base}_{number}"))
+            .find(|name| !names.contains_key(name))
+            .expect("numbers do not run out"),
+    };
+    *names.entry(name.clone()).or_default() += 2;
+    name
+}

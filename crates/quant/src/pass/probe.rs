@@ -1,0 +1,138 @@
+//! Probes: what flows in bodies, as outputs of the nodes that hold them.
+//!
+//! A loop hands one tensor on that grows by what each turn adds, because turns may compute tensors of
+//! different shapes, and there may be no turn at all. A branch that does not compute a value gives
+//! nothing of it. What comes out is a vector of `float`, which is all that a range per tensor asks for.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use marquetry_ir::{
+    AttributeValue, DType, Graph, GraphError, Node, NodeId, Tensor, TensorType, Type, ValueId,
+};
+
+use super::PassError;
+use crate::plan::Plan;
+
+/// Whether what the bodies of a node compute can be shown.
+pub(super) fn shows(node: &Node) -> bool {
+    ["If", "Loop"].iter().any(|op| node.is_onnx(op))
+}
+
+/// The graph in which the stand-ins among `wanted` are computed.
+///
+/// # Errors
+///
+/// `Graph` where a node does not have the bodies it should.
+pub(super) fn probed<'g>(
+    graph: &'g Graph,
+    plan: &Plan,
+    wanted: &BTreeSet<ValueId>,
+) -> Result<Cow<'g, Graph>, PassError> {
+    let spots = plan.spots().iter().filter(|(value, _)| wanted.contains(value));
+    let spots: Vec<_> = spots.collect();
+    if spots.is_empty() {
+        return Ok(Cow::Borrowed(graph));
+    }
+    let mut graph = graph.clone();
+    let failed = |error: GraphError| PassError::Graph { message: error.to_string() };
+    for (&stand_in, spot) in spots {
+        // Its shape is that of the value it stands for.
+        graph.value_mut(stand_in).ty = Some(floats());
+        expose(&mut graph, &spot.way, spot.value, Some(stand_in)).map_err(failed)?;
+    }
+    Ok(Cow::Owned(graph))
+}
+
+/// A vector of `float` that holds what a value at the end of a way was.
+fn expose(
+    graph: &mut Graph,
+    way: &[(NodeId, usize)],
+    value: ValueId,
+    target: Option<ValueId>,
+) -> Result<ValueId, GraphError> {
+    let Some((&(holder, wanted), rest)) = way.split_first() else { return flat(graph, value) };
+    let target = match target {
+        Some(target) => target,
+        None => new(graph, "probe")?,
+    };
+    // What the holder has before anything is changed.
+    let content = graph.node(holder);
+    let is_loop = content.is_onnx("Loop");
+    let carried = content.input_count().max(2) - 2;
+    let (mut failure, mut at, mut last) = (None, 0, 0);
+    graph.edit_bodies(holder, |body| {
+        let shown = match at == wanted {
+            true => expose(body, rest, value, None),
+            false => nothing(body),
+        };
+        let changed = shown.and_then(|shown| {
+            if is_loop {
+                return grow(body, shown, 1 + carried);
+            }
+            body.outputs.push(shown);
+            Ok(())
+        });
+        failure = failure.take().or(changed.err());
+        last = body.outputs.len().saturating_sub(1);
+        at += 1;
+    });
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    if is_loop {
+        let start = nothing(graph)?;
+        graph.set_input(holder, 2 + carried, Some(start));
+        // Carried values come before what is stacked.
+        let mut outputs = graph.outputs(holder);
+        outputs.resize(outputs.len().max(carried), None);
+        outputs.insert(carried, Some(target));
+        (0..outputs.len()).for_each(|slot| graph.set_output(holder, slot, None));
+        for (slot, output) in outputs.into_iter().enumerate() {
+            graph.set_output(holder, slot, output);
+        }
+    } else {
+        graph.set_output(holder, last, Some(target));
+    }
+    Ok(target)
+}
+
+/// Lets a body of a loop hand on one more value: what it was, and then `shown`.
+fn grow(body: &mut Graph, shown: ValueId, at: usize) -> Result<(), GraphError> {
+    let name = body.fresh_name("probe_before");
+    let before = body.add_input(&name, Some(floats()))?;
+    let after = new(body, "probe_after")?;
+    let concat = Node::new("", "Concat").with("axis", AttributeValue::Int(0));
+    body.add_node(concat, &[Some(before), Some(shown)], &[Some(after)])?;
+    body.outputs.insert(at.min(body.outputs.len()), after);
+    Ok(())
+}
+
+/// The elements of a value in a row.
+fn flat(graph: &mut Graph, value: ValueId) -> Result<ValueId, GraphError> {
+    let cast = new(graph, "probe_float")?;
+    let to = AttributeValue::Int(DType::Float.number().into());
+    graph.add_node(Node::new("", "Cast").with("to", to), &[Some(value)], &[Some(cast)])?;
+    let shape = Tensor::from_i64s([1], &[-1]).expect("a vector of one element holds one");
+    let name = graph.fresh_name("probe_shape");
+    let shape = graph.add_initializer(&name, shape)?;
+    let row = new(graph, "probe")?;
+    graph.add_node(Node::new("", "Reshape"), &[Some(cast), Some(shape)], &[Some(row)])?;
+    Ok(row)
+}
+
+/// A vector without elements.
+fn nothing(graph: &mut Graph) -> Result<ValueId, GraphError> {
+    let name = graph.fresh_name("probe_nothing");
+    let empty = Tensor::from_f32s([0], &[]).expect("a vector without elements holds none");
+    graph.add_initializer(&name, empty)
+}
+
+fn new(graph: &mut Graph, base: &str) -> Result<ValueId, GraphError> {
+    let name = graph.fresh_name(base);
+    graph.add_value(&name, Some(floats()))
+}
+
+fn floats() -> Type {
+    Type::Tensor(TensorType::new(DType::Float, None))
+}
