@@ -3,13 +3,16 @@
 //! A plan speaks about values of the main graph. For a value of a body, a value of the main graph that
 //! nobody computes stands in: it has the quantizer, and a [`Spot`] says where it belongs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use marquetry_ir::infer::Types;
-use marquetry_ir::{AttributeValue, Graph, Kind, NodeId, Use, ValueId};
+use marquetry_ir::{AttributeValue, Graph, Kind, Node, NodeId, Slot, Use, ValueId};
 
 /// The way to a body: nodes from outside in, with the number of the body in each.
 pub type Way = Vec<(NodeId, usize)>;
+
+/// The way to the graph that defines a value, and the value there.
+pub(crate) type Origin = (Way, ValueId);
 
 /// A value of a body.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +42,13 @@ impl Inside {
 /// The body at the end of a way.
 pub(crate) fn body<'g>(graph: &'g Graph, way: &[(NodeId, usize)]) -> Option<&'g Graph> {
     way.iter().try_fold(graph, |graph, &(node, body)| graph.node(node).bodies().nth(body))
+}
+
+/// The bodies of a node, with the names of the attributes that hold them.
+pub(crate) fn named_bodies(node: &Node) -> impl Iterator<Item = (&str, &Graph)> {
+    node.attributes.iter().flat_map(|attribute| {
+        attribute.value.graphs().iter().map(|body| (attribute.name.as_str(), body))
+    })
 }
 
 /// What is known of the values there.
@@ -83,16 +93,106 @@ pub(crate) fn settle(graph: &mut Graph, ways: &BTreeSet<Way>) {
 
 /// The graph around a body that defines what the body reads under a name: how far along the way it is,
 /// and the value there.
-pub(crate) fn resolve(
-    graph: &Graph,
-    way: &[(NodeId, usize)],
-    name: &str,
-) -> Option<(usize, ValueId)> {
+fn resolve(graph: &Graph, way: &[(NodeId, usize)], name: &str) -> Option<(usize, ValueId)> {
     (0..way.len()).rev().find_map(|depth| {
         let around = body(graph, &way[..depth])?;
         let value = around.find(name)?;
-        let open = around.value(value).kind == Kind::Captured
-            || around.value(value).kind == Kind::Computed && around.producer(value).is_none();
-        (!open).then_some((depth, value))
+        (!is_captured(around, value)).then_some((depth, value))
     })
+}
+
+/// Where a value of the graph at a way is defined; nothing where no graph around defines it.
+pub(crate) fn origin(graph: &Graph, way: &[(NodeId, usize)], value: ValueId) -> Option<Origin> {
+    let here = body(graph, way)?;
+    if way.is_empty() || !is_captured(here, value) {
+        return Some((way.to_vec(), value));
+    }
+    let (depth, outer) = resolve(graph, way, here.value(value).name())?;
+    Some((way[..depth].to_vec(), outer))
+}
+
+/// Whether a graph around defines a value, whether that was found out yet or not.
+fn is_captured(graph: &Graph, value: ValueId) -> bool {
+    match graph.value(value).kind {
+        Kind::Captured => true,
+        Kind::Computed => graph.producer(value).is_none(),
+        _ => false,
+    }
+}
+
+/// The inputs of nodes that read a value of the graph at a way, at any depth; nothing where a body
+/// gives it on as its own output.
+pub(crate) fn readers(
+    graph: &Graph,
+    way: &[(NodeId, usize)],
+    value: ValueId,
+) -> Option<Vec<Inside>> {
+    let here = body(graph, way)?;
+    let name = here.value(value).name();
+    let mut found = Vec::new();
+    for reader in here.uses(value) {
+        if reader.slot != Slot::Capture {
+            found.push(Inside { way: way.to_vec(), reader });
+            continue;
+        }
+        for (at, inner) in here.node(reader.node).bodies().enumerate() {
+            let Some(read) = inner.find(name).filter(|&read| is_captured(inner, read)) else {
+                continue;
+            };
+            if inner.is_output(read) {
+                return None;
+            }
+            let way = [way, &[(reader.node, at)]].concat();
+            found.extend(readers(graph, &way, read)?);
+        }
+    }
+    Some(found)
+}
+
+/// How many graphs of a model define a value of each name.
+#[derive(Default)]
+pub(crate) struct Names(BTreeMap<String, usize>);
+
+impl Names {
+    /// Those of a graph and the bodies in it.
+    pub(crate) fn of(graph: &Graph) -> Names {
+        let mut names = Names::default();
+        names.count(graph);
+        names
+    }
+
+    fn count(&mut self, graph: &Graph) {
+        for value in graph.values().map(|value| graph.value(value)) {
+            if value.kind != Kind::Captured {
+                *self.0.entry(value.name().to_owned()).or_default() += 1;
+            }
+        }
+        for node in graph.nodes() {
+            graph.node(node).bodies().for_each(|body| self.count(body));
+        }
+    }
+
+    /// Whether no graph defines a value of this name.
+    pub(crate) fn is_free(&self, name: &str) -> bool {
+        !self.0.contains_key(name)
+    }
+
+    /// A name for what stands in the main graph for a value `base` of a body: the name itself where only
+    /// the body has it, or one with a number.
+    pub(crate) fn lift(&mut self, base: &str) -> String {
+        let name = match self.0.get(base) {
+            Some(1) => base.to_owned(),
+            _ => (1_u64..)
+                .map(|number| format!("{base}_{number}"))
+                .find(|name| self.is_free(name))
+                .expect("numbers do not run out"),
+        };
+        self.take(&name);
+        name
+    }
+
+    /// Lets nobody else have a name from now on.
+    pub(crate) fn take(&mut self, name: &str) {
+        *self.0.entry(name.to_owned()).or_default() += 2;
+    }
 }

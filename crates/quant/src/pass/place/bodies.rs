@@ -10,7 +10,7 @@ use marquetry_ir::{Graph, Kind, Node, NodeId, Slot, Tensor, ValueId};
 use marquetry_matcher::{Groups, Place, PlaceId};
 
 use crate::element::is_quantizable;
-use crate::inside::Way;
+use crate::inside::{self, Names, Way};
 use crate::kernel::{DATA, WEIGHT, label};
 use crate::policy::Kernels;
 use crate::seal::Seals;
@@ -58,8 +58,7 @@ pub(super) fn raise(
     dynamic: bool,
 ) -> Bodies {
     let mut bodies = Bodies::default();
-    let mut names = BTreeMap::new();
-    count_names(graph, &mut names);
+    let mut names = Names::of(graph);
     let holders: Vec<NodeId> = graph.nodes().filter(|&node| holds_bodies(graph, node)).collect();
     for holder in holders {
         let captured = graph.captures(holder).into_iter().filter(|&value| types.is_constant(value));
@@ -109,8 +108,7 @@ struct Search<'a> {
     way: Way,
     /// Constants of the main graph that the bodies read.
     captured: BTreeSet<String>,
-    /// How many graphs have a value of this name that they define.
-    names: &'a mut BTreeMap<String, usize>,
+    names: &'a mut Names,
     raised: Vec<Named>,
     /// What the main graph is to hold.
     constants: Vec<(String, Tensor)>,
@@ -126,9 +124,7 @@ impl Search<'_> {
         node: NodeId,
         here: &str,
     ) {
-        let names = graph.node(node).attributes.iter().flat_map(|attribute| {
-            std::iter::repeat_n(attribute.name.clone(), attribute.value.graphs().len())
-        });
+        let names = inside::named_bodies(graph.node(node)).map(|(name, _)| name.to_owned());
         let names: Vec<String> = names.collect();
         let mut at = 0;
         graph.edit_bodies(node, |body| {
@@ -207,7 +203,7 @@ impl Search<'_> {
         constant: Tensor,
         moved: &mut BTreeMap<ValueId, String>,
     ) -> String {
-        let name = self.fresh(body.value(value).name());
+        let name = self.names.lift(body.value(value).name());
         moved.insert(value, name.clone());
         self.constants.push((name.clone(), constant));
         name
@@ -273,18 +269,6 @@ impl Search<'_> {
             false => Ok(Factor::Own(weight, constant.clone())),
         }
     }
-
-    /// The name itself where only one graph has it.
-    fn fresh(&mut self, base: &str) -> String {
-        let free = |name: &String| !self.names.contains_key(name);
-        let name = match self.names.get(base) {
-            Some(1) => return base.to_owned(),
-            _ => (1_u64..).map(|number| format!("{base}_{number}")).find(free),
-        };
-        let name = name.expect("numbers do not run out");
-        self.names.insert(name.clone(), 1);
-        name
-    }
 }
 
 fn is_kernel(graph: &Graph, node: NodeId, rules: &Kernels) -> bool {
@@ -303,16 +287,4 @@ fn is_weight(body: &Graph, name: &str, rules: &Kernels) -> bool {
         Slot::Capture => body.node(reader.node).bodies().any(|inner| is_weight(inner, name, rules)),
         _ => reader.slot == Slot::Input(WEIGHT as u32) && is_kernel(body, reader.node, rules),
     })
-}
-
-/// How many graphs define a value of each name.
-pub(super) fn count_names(graph: &Graph, names: &mut BTreeMap<String, usize>) {
-    for value in graph.values().map(|value| graph.value(value)) {
-        if value.kind != Kind::Captured {
-            *names.entry(value.name().to_owned()).or_default() += 1;
-        }
-    }
-    for node in graph.nodes() {
-        graph.node(node).bodies().for_each(|body| count_names(body, names));
-    }
 }

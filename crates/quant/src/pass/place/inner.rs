@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use marquetry_ir::infer::Types;
-use marquetry_ir::{DType as ElementType, Graph, Kind, NodeId, Slot, Type, ValueId};
+use marquetry_ir::{DType as ElementType, Graph, NodeId, Slot, Type, ValueId};
 use marquetry_matcher::{Groups, Place as GroupPlace, PlaceId};
 
-use super::bodies::{Raised, count_names};
+use super::bodies::Raised;
 use super::kernels::Placement;
 use super::{Place, apply};
-use crate::inside::{self, Inside, Spot, Way};
+use crate::inside::{self, Inside, Names, Origin, Spot, Way};
 use crate::pass::{PassError, State};
 use crate::plan::{Plan, Quantizer, Role};
 use crate::policy::{Kernel, Kernels};
@@ -23,9 +23,6 @@ pub(super) struct Inner {
     /// Sites that share an encoding, with the reason.
     ties: Vec<(Origin, Origin, crate::Reason)>,
 }
-
-/// The graph that a value belongs to, and the value there.
-type Origin = (Way, ValueId);
 
 /// A quantizer of a body's value, or of one that a body reads by name.
 struct Site {
@@ -68,32 +65,21 @@ pub(super) fn place(
         for group in at.into_iter().flat_map(|at| state.groups.within(at)) {
             group.hints.iter().for_each(|hint| apply(hint, &source(group), &mut plan));
         }
-        inner.take(main, &state.groups, way, graph, types, &plan);
+        inner.take(main, &state.groups, way, types, &plan);
     }
     Ok(inner)
 }
 
 impl Inner {
     /// Takes over what was decided in one body.
-    fn take(
-        &mut self,
-        main: &Graph,
-        groups: &Groups,
-        way: &Way,
-        graph: &Graph,
-        types: &Types,
-        plan: &Plan,
-    ) {
+    fn take(&mut self, main: &Graph, groups: &Groups, way: &Way, types: &Types, plan: &Plan) {
         let origin = |value: ValueId| -> Option<Origin> {
-            if graph.value(value).kind != Kind::Captured {
-                return Some((way.clone(), value));
-            }
-            let (depth, outer) = inside::resolve(main, way, graph.value(value).name())?;
-            let around = inside::body(main, &way[..depth])?;
-            let place = group_place(groups, &way[..depth]);
-            let closed = place
-                .is_some_and(|at| Seals::within(groups, at, around).closed.contains_key(&outer));
-            (!closed).then(|| (way[..depth].to_vec(), outer))
+            let (at, value) = inside::origin(main, way, value)?;
+            let around = inside::body(main, &at)?;
+            let closed = group_place(groups, &at).is_some_and(|place| {
+                Seals::within(groups, place, around).closed.contains_key(&value)
+            });
+            (at == *way || !closed).then_some((at, value))
         };
         let mut tied: BTreeMap<_, Origin> = BTreeMap::new();
         let sites = plan.enabled().filter(|(_, site)| site.role == Role::Activation);
@@ -121,9 +107,11 @@ impl Inner {
 
     /// Puts it into the plan; values of bodies get stand-ins in the graph.
     pub(super) fn put(self, graph: &mut Graph, plan: &mut Plan) {
-        let mut names = BTreeMap::new();
-        count_names(graph, &mut names);
-        let mut known: BTreeMap<Origin, ValueId> = BTreeMap::new();
+        let mut names = Names::of(graph);
+        // A model may be placed twice.
+        let before = plan.spots().iter();
+        let mut known: BTreeMap<Origin, ValueId> =
+            before.map(|(&site, spot)| ((spot.way.clone(), spot.value), site)).collect();
         for Site { origin, ty, quantizer } in self.sites {
             let (way, value) = &origin;
             let site = match known.get(&origin) {
@@ -131,7 +119,7 @@ impl Inner {
                 None if way.is_empty() => *value,
                 None => {
                     let base = inside::body(graph, way).map(|body| body.value(*value).name());
-                    let name = fresh(&mut names, base.unwrap_or_default());
+                    let name = names.lift(base.unwrap_or_default());
                     let site = graph.add_value(&name, Some(ty)).expect("the name is fresh");
                     plan.stand_in(site, Spot { way: way.clone(), value: *value });
                     site
@@ -165,17 +153,4 @@ fn group_place(groups: &Groups, way: &[(NodeId, usize)]) -> Option<PlaceId> {
     way.iter().try_fold(PlaceId::MAIN, |parent, &(node, body)| {
         groups.place(GroupPlace::Body { parent, node, body })
     })
-}
-
-/// The name itself where only the body has it.
-fn fresh(names: &mut BTreeMap<String, usize>, base: &str) -> String {
-    let name = match names.get(base) {
-        Some(1) => base.to_owned(),
-        _ => (1_u64..)
-            .map(|number| format!("{base}_{number}"))
-            .find(|name| !names.contains_key(name))
-            .expect("numbers do not run out"),
-    };
-    *names.entry(name.clone()).or_default() += 2;
-    name
 }
