@@ -7,6 +7,7 @@
 //! | `op:Conv` | operators of this type; `*` and `?` as in names |
 //! | `domain:com.microsoft` | operators of this domain; `ai.onnx` is that of the standard |
 //! | `group:LayerNorm` | what is in a group that this pattern found |
+//! | `tag:kind=dense` | values to which a pattern gave this tag (`tag y: kind = "dense"` in `quant { … }`); `*` and `?` as in names; `tag:kind` for any content |
 //! | `role:weight` | `weight`, `bias` or `activation` |
 //! | `from:A..to:B` | what lies on a path from `A` to `B`, which are names of nodes or values, and in it |
 //!
@@ -75,7 +76,15 @@ enum Term {
     Domain(String),
     Group(Glob),
     Role(RoleName),
+    Tag(Tag),
     Between(String, String),
+}
+
+/// A key that patterns gave to values, and what it says there; anything where left out.
+#[derive(Clone, Debug)]
+struct Tag {
+    key: Glob,
+    content: Option<Glob>,
 }
 
 /// What a value is to its readers.

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use regex_lite::Regex;
 
-use super::{Glob, Leaf, Node, RoleName, Selector, SelectorError, Term};
+use super::{Glob, Leaf, Node, RoleName, Selector, SelectorError, Tag, Term};
 use crate::suggest;
 
 /// The keys of terms.
-const KEYS: [&str; 7] = ["name:", "re:", "op:", "domain:", "group:", "role:", "from:"];
+const KEYS: [&str; 8] = ["name:", "re:", "op:", "domain:", "group:", "tag:", "role:", "from:"];
 const WORDS: [&str; 3] = ["and", "or", "not"];
 const ROLES: [(&str, RoleName); 3] =
     [("weight", RoleName::Weight), ("bias", RoleName::Bias), ("activation", RoleName::Activation)];
@@ -133,6 +133,18 @@ impl<'t> Parser<'t> {
                     "put a backslash before what is meant as it is",
                 )
             })?),
+            "tag:" => match rest.split_once('=') {
+                None => Term::Tag(Tag { key: Glob(content), content: None }),
+                Some((key, said)) => match (unquoted(key), unquoted(said)) {
+                    (key, said) if !key.is_empty() && !said.is_empty() => {
+                        Term::Tag(Tag { key: Glob(key), content: Some(Glob(said)) })
+                    }
+                    _ => {
+                        let hint = "write `tag:kind=dense`, or `tag:kind` whatever it says";
+                        return Err(self.error("a tag has a key and what it says", hint));
+                    }
+                },
+            },
             "role:" => match ROLES.iter().find(|(name, _)| *name == content) {
                 Some((_, role)) => Term::Role(*role),
                 None => {
@@ -160,6 +172,7 @@ fn example(key: &str) -> &'static str {
         "op:" => "op:Conv",
         "domain:" => "domain:com.microsoft",
         "group:" => "group:LayerNorm",
+        "tag:" => "tag:kind=dense",
         "role:" => "role:weight",
         _ => "from:A..to:B",
     }

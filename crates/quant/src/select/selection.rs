@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use marquetry_ir::{Graph, NodeId, ValueId};
-use marquetry_matcher::PlaceId;
+use marquetry_matcher::{Bound, Hint, PlaceId};
 
-use super::{Leaf, Node, RoleName, Selector, Term};
+use super::{Glob, Leaf, Node, RoleName, Selector, Tag, Term};
 use crate::pass::State;
 use crate::plan::Role;
 use crate::suggest;
@@ -70,6 +70,16 @@ pub struct Selection<'a> {
     state: &'a State,
     /// By term: the nodes it selects, where that is known beforehand.
     nodes: Vec<Option<BTreeSet<NodeId>>>,
+    /// The values that have tags.
+    tags: Vec<Tagged<'a>>,
+}
+
+/// A tag of a value.
+#[derive(Debug)]
+struct Tagged<'a> {
+    value: ValueId,
+    key: &'a str,
+    content: String,
 }
 
 impl Selector {
@@ -81,7 +91,7 @@ impl Selector {
     pub fn of<'a>(&'a self, state: &'a State) -> Result<Selection<'a>, SelectError> {
         let nodes = self.leaves().into_iter().map(|leaf| nodes(leaf, state));
         let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
-        Ok(Selection { selector: self, state, nodes })
+        Ok(Selection { selector: self, state, nodes, tags: tags(state) })
     }
 }
 
@@ -118,6 +128,43 @@ fn nodes(leaf: &Leaf, state: &State) -> Result<Option<BTreeSet<NodeId>>, SelectE
         }
         _ => None,
     })
+}
+
+/// What groups say in tags.
+fn tags(state: &State) -> Vec<Tagged<'_>> {
+    let hints = state.groups.within(PlaceId::MAIN).flat_map(|group| &group.hints);
+    let tagged = hints.filter_map(|hint| match hint {
+        Hint::Tag { value, key, content } => {
+            let content = spelled(&state.model.graph, content);
+            Some(Tagged { value: *value, key, content })
+        }
+        _ => None,
+    });
+    tagged.collect()
+}
+
+/// What a tag says, as it is written in a selector.
+fn spelled(graph: &Graph, content: &Bound) -> String {
+    let list = |items: &[Bound]| -> String {
+        let items: Vec<String> = items.iter().map(|item| spelled(graph, item)).collect();
+        format!("[{}]", items.join(","))
+    };
+    match content {
+        Bound::Absent => "none".to_owned(),
+        Bound::Value(value) => graph.value(*value).name().to_owned(),
+        Bound::Int(number) => number.to_string(),
+        Bound::Float(number) => number.to_string(),
+        Bound::Text(text) | Bound::Symbol(text) => text.clone(),
+        Bound::Dtype(dtype) => dtype.to_string(),
+        Bound::Operator(domain, name) if domain.is_empty() => name.clone(),
+        Bound::Operator(domain, name) => format!("{domain}.{name}"),
+        Bound::Attributes(attributes) => {
+            let said =
+                attributes.iter().map(|(name, said)| format!("{name}={}", spelled(graph, said)));
+            said.collect::<Vec<_>>().join(",")
+        }
+        Bound::List(items) => list(items),
+    }
 }
 
 /// The nodes at the end of a path: of this name; that compute a value of this name; or that read it,
@@ -244,6 +291,10 @@ impl Selection<'_> {
                         | (RoleName::Activation, Role::Activation)
                 )
             }),
+            Term::Tag(Tag { key, content }) => self.tags.iter().any(|tag| {
+                let says = |content: &Glob| content.is_like(&tag.content);
+                tag.value == value && key.is_like(tag.key) && content.as_ref().is_none_or(says)
+            }),
             Term::Group(_) | Term::Between(..) => {
                 let nodes = self.nodes.get(at).and_then(Option::as_ref);
                 of.zip(nodes).is_some_and(|(of, nodes)| nodes.contains(&of))
@@ -286,6 +337,18 @@ impl Selection<'_> {
                 match groups.iter().any(|found| pattern.is_like(found)) {
                     true => "there are such groups, and nothing in them has a quantizer".to_owned(),
                     false => near(&pattern.0, sorted(groups), "no groups were found"),
+                }
+            }
+            Term::Tag(Tag { key, content }) => {
+                let keys = self.tags.iter().map(|tag| tag.key).collect();
+                let of_key = self.tags.iter().filter(|tag| key.is_like(tag.key));
+                let said: Vec<&str> = of_key.map(|tag| tag.content.as_str()).collect();
+                match content {
+                    _ if said.is_empty() => near(&key.0, sorted(keys), "no group gives tags"),
+                    Some(content) if !said.iter().any(|said| content.is_like(said)) => {
+                        near(&content.0, sorted(said), "the tag is empty everywhere")
+                    }
+                    _ => "there are such tags, and what has them has no quantizer".to_owned(),
                 }
             }
             Term::Role(_) => "nothing that has a quantizer by now has this role".to_owned(),
