@@ -17,6 +17,7 @@ mod explain;
 mod failure;
 mod finder;
 mod inspect;
+mod interrupt;
 mod job;
 mod journal;
 mod load;

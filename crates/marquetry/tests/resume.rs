@@ -1,11 +1,13 @@
 //! A run that is killed goes on where it was: real processes, killed at ten moments of a pipeline, must
 //! leave no output half-written, and what they write in the end must be what an undisturbed run writes.
+//! One that is asked to stop saves what it has, and says how to go on.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -46,10 +48,15 @@ fn prepared() -> tempfile::TempDir {
     folder
 }
 
+/// A run that saves what it has behind every sample.
 fn command(folder: &Path, more: &[&str]) -> Command {
+    saving(folder, "0", more)
+}
+
+fn saving(folder: &Path, seconds: &str, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_marquetry"));
     command
-        .args(["run", "p.ron", "cnn.onnx", "--calib", "calib.npz", "--save-every", "0"])
+        .args(["run", "p.ron", "cnn.onnx", "--calib", "calib.npz", "--save-every", seconds])
         .args(more)
         .current_dir(folder)
         .env_clear();
@@ -174,6 +181,86 @@ fn journals_of_other_runs_are_refused() {
     refused(&["--resume"], "journal_mismatch");
     fs::write(&header, text).unwrap();
     assert!(ran(folder, &["--resume"]).status.success());
+}
+
+/// A pipeline with samples enough to be interrupted at.
+const LONG: &str = r#"Pipeline(
+    passes: [Group, Place, Calibrate(scheme: TfEnhanced), QuantizeBias, Export(qdq: "out.onnx")],
+)"#;
+
+/// Starts a command, sends it a signal in the middle of a step, and gives what it said then.
+fn signalled(mut command: Command, step: &str, signal: &str) -> (Option<i32>, String) {
+    let mut child = command
+        .args(["--progress", "json"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let started = format!("\"pass\":\"{step}\",\"done\":3,");
+    assert!(lines.any(|line| line.unwrap().replace(' ', "").contains(&started)), "no `{step}`");
+    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let said: Vec<String> = lines.map(Result::unwrap).collect();
+    let said: Vec<&str> =
+        said.iter().map(String::as_str).filter(|line| !line.starts_with('{')).collect();
+    (child.wait().unwrap().code(), said.join("\n"))
+}
+
+/// Who is asked to stop saves what there is, however long ago it saved anything, and says how to go on.
+#[test]
+fn an_interrupted_run_says_how_to_go_on() {
+    let folder = prepared();
+    let folder = folder.path();
+    fs::write(folder.join("p.ron"), LONG).unwrap();
+    assert!(ran(folder, &[]).status.success());
+    let expected = outputs(folder);
+    for signal in ["-INT", "-TERM"] {
+        fs::write(folder.join("out.onnx"), "mine").unwrap();
+        let command = saving(folder, "3600", &[]);
+        let (exit, said) = signalled(command, "Calibrate", signal);
+        assert_eq!(
+            said,
+            "error[interrupted]: cnn.onnx: interrupted; no output was touched\n  help: the same \
+             command with `--resume` goes on with what was found so far"
+        );
+        assert_eq!(exit, Some(8));
+        assert_eq!(fs::read(folder.join("out.onnx")).unwrap(), b"mine");
+        let resumed = ran(folder, &["--resume"]);
+        assert!(resumed.status.success(), "{}", told(&resumed));
+        assert!(told(&resumed).contains("the journal had"), "{}", told(&resumed));
+        assert_eq!(outputs(folder), expected);
+    }
+}
+
+/// Without a journal, what is left is in checkpoints, or nothing.
+#[test]
+fn what_nobody_keeps_is_given_up() {
+    let folder = prepared();
+    let folder = folder.path();
+    let quantize = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_marquetry"));
+        command.args(["quantize", "cnn.onnx", "--calib", "calib.npz", "-o", "q.onnx"]).args(more);
+        command.current_dir(folder).env_clear();
+        command
+    };
+    let (exit, said) = signalled(quantize(&[]), "Calibrate", "-INT");
+    assert!(said.starts_with("error[interrupted]: cnn.onnx: "), "{said}");
+    assert!(said.contains("help: give the command again"), "{said}");
+    assert_eq!(exit, Some(130));
+    assert!(!folder.join("q.onnx").exists());
+
+    let kept = ["--weights", "int4", "--checkpoints", "levels"];
+    let (exit, said) = signalled(quantize(&kept), "Gptq", "-INT");
+    assert!(said.contains("the same command goes on behind the levels in `levels`"), "{said}");
+    assert_eq!(exit, Some(8));
+    assert!(!folder.join("q.onnx").exists());
+    let decided = fs::read_dir(folder.join("levels")).unwrap().count();
+    assert!(decided >= 3, "{decided}");
+    assert!(quantize(&kept).output().unwrap().status.success());
+    let resumed = fs::read(folder.join("q.onnx")).unwrap();
+    assert!(quantize(&["--weights", "int4"]).output().unwrap().status.success());
+    assert_eq!(fs::read(folder.join("q.onnx")).unwrap(), resumed);
 }
 
 /// A pipeline that was changed behind a step goes on behind it, and gives what a run of it gives.

@@ -145,6 +145,8 @@ pub struct Context<'a> {
     pub memory: u64,
     /// Keeps what took long to find.
     pub journal: &'a dyn Journal,
+    /// Whether somebody asked to stop.
+    stop: &'a dyn Fn() -> bool,
     /// The step of the pipeline that runs, and what it stands behind; none outside of a pipeline, or of
     /// one that nothing is known of but the names of its passes.
     step: Option<&'a str>,
@@ -159,7 +161,8 @@ impl<'a> Context<'a> {
         progress: &'a dyn Fn(Progress<'_>),
     ) -> Context<'a> {
         let (memory, journal) = (MEMORY, &journal::Nothing);
-        Context { engine, samples, patterns, progress, memory, journal, step: None }
+        let stop = &|| false;
+        Context { engine, samples, patterns, progress, memory, journal, stop, step: None }
     }
 
     /// With other room for what flows between layers.
@@ -170,6 +173,20 @@ impl<'a> Context<'a> {
     /// With a journal, in which [`Pipeline::run`](crate::Pipeline::run) gives every step a place.
     pub fn with_journal(self, journal: &'a dyn Journal) -> Context<'a> {
         Context { journal, ..self }
+    }
+
+    /// With somebody who may ask to stop, once and for all: passes then save what they have, and fail.
+    pub fn with_stop(self, stop: &'a dyn Fn() -> bool) -> Context<'a> {
+        Context { stop, ..self }
+    }
+
+    /// Asked between samples, layers and steps by whoever takes long.
+    ///
+    /// # Errors
+    ///
+    /// `Interrupted` when somebody asked to stop.
+    pub fn go_on(&self) -> Result<(), PassError> {
+        if (self.stop)() { Err(PassError::Interrupted) } else { Ok(()) }
     }
 
     pub(crate) fn at_step(self, step: Option<&'a str>) -> Context<'a> {
@@ -205,9 +222,9 @@ impl<'a> Context<'a> {
         self.journal.folder(self.step?, name)
     }
 
-    /// Whether it is time to save what is not finished yet: [`Journal::due`].
+    /// Whether it is time to save what is not finished yet: [`Journal::due`], or the last moment to do so.
     pub fn due(&self) -> bool {
-        self.step.is_some() && self.journal.due()
+        self.step.is_some() && (self.journal.due() || (self.stop)())
     }
 
     /// What the step has saved under a name; or what `find` finds, which is then saved.
@@ -540,6 +557,9 @@ pub enum PassError {
         /// The name of the value.
         value: String,
     },
+    /// Somebody asked to stop.
+    #[error("the run was interrupted")]
+    Interrupted,
     /// Rules that cannot be applied.
     #[error("nothing can be rewritten: {message}")]
     Rewrite {
@@ -577,6 +597,7 @@ impl PassError {
             PassError::Journal(source) => source.code(),
             PassError::Select(source) => source.code(),
             PassError::TooLate { .. } => "too_late",
+            PassError::Interrupted => "interrupted",
             PassError::Rewrite { .. } => "rewrite_failed",
         }
     }

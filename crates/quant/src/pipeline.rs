@@ -134,6 +134,7 @@ impl Pipeline {
     pub fn run(&self, model: Model, cx: &Context<'_>) -> Result<State, PassError> {
         let mut state = State::new(model, self.policy.clone());
         for (pass, step) in self.passes.iter().zip(&self.steps) {
+            cx.go_on()?;
             let began = Instant::now();
             let summary = pass.run(&mut state, &cx.at_step(step.as_deref()))?;
             state.summaries.push(Summary { took: began.elapsed(), ..summary });

@@ -23,7 +23,9 @@ Exit codes:
   4  not supported
   5  a problem with the calibration data
   6  reading or writing failed
-  7  a limit was exceeded";
+  7  a limit was exceeded
+  8  interrupted; the command can go on where it was
+130  interrupted";
 
 /// Finds meaning in ONNX graphs with patterns written as text, and quantizes what it found.
 #[derive(Debug, Parser)]

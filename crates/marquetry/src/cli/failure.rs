@@ -21,6 +21,10 @@ pub(crate) enum Exit {
     Io = 6,
     /// A limit was exceeded.
     Limit = 7,
+    /// It was interrupted, and can go on where it was.
+    Resumable = 8,
+    /// It was interrupted, and nothing is left of it.
+    Interrupted = 130,
 }
 
 /// An error on its way to the user.
@@ -79,6 +83,11 @@ impl Failure {
         Self::new(Exit::Io, "write_failed", plain(error))
             .at(path.display())
             .hint("check that the folder may be written to and has room")
+    }
+
+    /// Whether somebody stopped what was done.
+    pub(crate) fn is_interruption(&self) -> bool {
+        self.code == super::interrupt::INTERRUPTED
     }
 
     /// Names the place unless one is named already.

@@ -21,6 +21,7 @@ use super::answer::{Answer, bytes};
 use super::args::{self, Cli};
 use super::failure::{Exit, Failure};
 use super::finder::Finder;
+use super::interrupt::{INTERRUPTED, Stop};
 use super::{compare, engine, journal, load, outputs, report};
 
 /// Samples on which the quantized model is compared with the float one.
@@ -45,6 +46,8 @@ pub(crate) struct Job<'a> {
     pub(crate) report: Option<(&'a [PathBuf], &'a str)>,
     /// Where what takes long is kept, so that a run that was killed can go on.
     pub(crate) journal: Option<&'a journal::Place>,
+    /// Where passes keep what they decided, so that the same command goes on.
+    pub(crate) checkpoints: Option<&'a Path>,
 }
 
 /// What a pipeline left.
@@ -75,7 +78,8 @@ impl Job<'_> {
             outputs::is_file(output)?;
             outputs::writable(output)?;
         }
-        let mut ran = self.prepared(pipeline, cli, &outputs)?;
+        let stop = Stop::listen()?;
+        let mut ran = self.prepared(pipeline, cli, &outputs, Some(&stop))?;
         let Ran { state, engine, samples, inputs, journal, notes, library, float } = &mut ran;
         if let Some(paused) = &state.paused {
             return Ok(shared(paused));
@@ -88,7 +92,13 @@ impl Job<'_> {
         let written: Vec<&Path> = written.chain(reports.iter().map(PathBuf::as_path)).collect();
         outputs::apart(&written, inputs)?;
         let measured = match (self.report, &*samples) {
-            (Some(_), Some(samples)) => report::measured(&**engine, state, samples, cli)?,
+            (Some(_), Some(samples)) => {
+                let measured = report::measured(&**engine, state, samples, cli, &stop);
+                measured.map_err(|failure| match failure.is_interruption() {
+                    true => self.interrupted(journal.take()),
+                    false => failure,
+                })?
+            }
             _ => Measured::default(),
         };
         let distances = match (self.report, &*samples) {
@@ -96,6 +106,10 @@ impl Job<'_> {
             _ => &measured.outputs,
         };
         state.outputs.iter().try_for_each(|output| outputs::is_file(&output.path))?;
+        // From here on it takes no longer to finish than to stop.
+        if stop.asked() {
+            return Err(self.interrupted(journal.take()));
+        }
         outputs::write(&state.outputs)?;
         if let (Some(place), Some(folder)) = (self.journal, journal.take()) {
             place.finish(folder)?;
@@ -119,7 +133,7 @@ impl Job<'_> {
 
     /// Runs the pipeline and writes nothing.
     pub(crate) fn ran(&self, pipeline: &Pipeline, cli: &Cli) -> Result<Ran, Failure> {
-        self.prepared(pipeline, cli, &[])
+        self.prepared(pipeline, cli, &[], None)
     }
 
     /// What the pipeline would do, without samples.
@@ -136,7 +150,13 @@ impl Job<'_> {
     }
 
     /// Runs the pipeline, unless one of the outputs is something that it reads.
-    fn prepared(&self, pipeline: &Pipeline, cli: &Cli, outputs: &[&Path]) -> Result<Ran, Failure> {
+    fn prepared(
+        &self,
+        pipeline: &Pipeline,
+        cli: &Cli,
+        outputs: &[&Path],
+        stop: Option<&Stop>,
+    ) -> Result<Ran, Failure> {
         load::is_file(self.model)?;
         let mut model = load::model(self.model, cli)?;
         let mut float = match self.report {
@@ -167,7 +187,9 @@ impl Job<'_> {
         let bars = Bars::new(cli);
         let finder = Finder(&library);
         let progress = |progress: Progress<'_>| bars.show(progress);
-        let mut context = Context::new(&*engine, given, &finder, &progress).with_memory(cli.memory);
+        let asked = || stop.is_some_and(Stop::asked);
+        let context = Context::new(&*engine, given, &finder, &progress);
+        let mut context = context.with_memory(cli.memory).with_stop(&asked);
         let journal = match self.journal {
             Some(place) => {
                 let read = [vec![self.model.to_owned()], outputs::sidecars(self.model, &model)];
@@ -183,6 +205,7 @@ impl Job<'_> {
         bars.finish();
         let state = match ran {
             Ok(state) => state,
+            Err(failure) if failure.is_interruption() => return Err(self.interrupted(journal)),
             Err(failure) => return Err(abandoned(failure, journal)),
         };
         let mut notes: Vec<String> = journal.iter().filter_map(journal::taken).collect();
@@ -263,6 +286,40 @@ fn shared(paused: &Paused) -> Answer {
         "decided": paused.decided,
     });
     Answer::new(format!("{}: {paused}; {next}\n", paused.pass), json)
+}
+
+impl Job<'_> {
+    /// Says what is left of a run that was interrupted, and how to go on.
+    fn interrupted(&self, journal: Option<Folder>) -> Failure {
+        let journal = journal.map(|folder| match folder.is_empty() {
+            // Whoever goes on without a journal begins anew, with the same result.
+            true => folder.remove().is_err(),
+            false => true,
+        });
+        let (exit, hint) = match (journal, self.checkpoints) {
+            (Some(true), _) => (
+                Exit::Resumable,
+                "the same command with `--resume` goes on with what was found so far".to_owned(),
+            ),
+            (Some(false), _) => (
+                Exit::Resumable,
+                "nothing was found so far: give the same command again, with or without `--resume`"
+                    .to_owned(),
+            ),
+            (None, Some(folder)) => (
+                Exit::Resumable,
+                format!("the same command goes on behind the levels in `{}`", folder.display()),
+            ),
+            (None, None) => (
+                Exit::Interrupted,
+                "give the command again; `run` with a journal, or `--checkpoints DIR`, keep what \
+                 was found"
+                    .to_owned(),
+            ),
+        };
+        let message = "interrupted; no output was touched";
+        Failure::new(exit, INTERRUPTED, message).at(self.model.display()).hint(hint)
+    }
 }
 
 /// A failure of a run: a journal that has something stays, and the next step says so.

@@ -46,6 +46,7 @@ pub(crate) fn run(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
         instead,
         report: (!reports.is_empty()).then_some((&*reports, &*text)),
         journal: place.as_ref(),
+        checkpoints: None,
     }
     .run(&pipeline, cli)
 }
@@ -67,6 +68,7 @@ pub(crate) fn plan(args: &Plan, cli: &Cli) -> Result<Answer, Failure> {
         instead: None,
         report: None,
         journal: None,
+        checkpoints: None,
     };
     let forecast = job.forecast(&pipeline, cli)?;
     let journal = instead.or(written.first().copied()).map(journal::beside);

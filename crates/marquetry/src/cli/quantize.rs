@@ -47,6 +47,7 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
         instead: None,
         report,
         journal: None,
+        checkpoints: args.choices.checkpoints.as_deref(),
     };
     if args.dry_run {
         let forecast = job.forecast(&pipeline, cli)?;

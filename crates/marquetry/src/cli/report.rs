@@ -24,6 +24,7 @@ use super::args::{self, Cli};
 use super::compare::measure_failure;
 use super::failure::{Exit, Failure};
 use super::finder::Finder;
+use super::interrupt::Stop;
 use super::job::{self, Bars};
 use super::match_::node_label;
 use super::outputs;
@@ -133,6 +134,7 @@ pub(crate) fn measured(
     state: &State,
     samples: &Samples,
     cli: &Cli,
+    stop: &Stop,
 ) -> Result<Measured, Failure> {
     let lowered;
     let model = match job::quantized(state) {
@@ -150,7 +152,9 @@ pub(crate) fn measured(
     let progress = |progress: Progress<'_>| bars.show(progress);
     let library = library::standard();
     let patterns = Finder(&library);
-    let context = Context::new(engine, samples, &patterns, &progress).with_memory(cli.memory);
+    let asked = || stop.asked();
+    let context = Context::new(engine, samples, &patterns, &progress);
+    let context = context.with_memory(cli.memory).with_stop(&asked);
     let found = report::measure(state, model, &context, job::COMPARED_SAMPLES);
     bars.finish();
     found.map_err(|error| measure_failure(&error))

@@ -62,6 +62,7 @@ impl<'a> Levels<'a> {
             .collect();
         let mut frontier = Frontier::new(cx.memory);
         for index in samples.clone() {
+            cx.go_on()?;
             let sample = cx.samples.sample(index).map_err(PassError::Sample)?;
             for (&input, tensor) in inputs.iter().zip(sample) {
                 frontier.put(input, index, tensor).map_err(spill)?;
@@ -113,6 +114,7 @@ impl<'a> Levels<'a> {
             false => self.later.clone(),
         };
         for index in self.samples.clone() {
+            self.cx.go_on()?;
             let mut made = Vec::new();
             if let Some((program, feeds)) = &mut program {
                 let fed = feeds.iter().map(|&feed| kept(&self.frontier, feed, index));
@@ -137,6 +139,7 @@ impl<'a> Levels<'a> {
     /// Shows what the level wants once more.
     pub(crate) fn again(&self, show: &mut Show<'_>) -> Result<(), PassError> {
         for index in self.samples.clone() {
+            self.cx.go_on()?;
             for &value in &self.wanted[self.next - 1] {
                 show(index, value, &kept(&self.frontier, value, index)?)?;
             }

@@ -157,7 +157,7 @@ impl Walk<'_> {
                 let mut grams: Vec<&mut Gram> =
                     gathered.iter_mut().flat_map(|(_, seen)| seen.grams()).collect();
                 if store.merge_parts(first, of, &mut grams)? {
-                    decided = Some(self.decide(state, &types, gathered, decide)?);
+                    decided = Some(self.decide(state, cx, &types, gathered, decide)?);
                 }
             }
             let Some(decided) = decided else { break };
@@ -208,7 +208,7 @@ impl Walk<'_> {
                         _ => sweep.again(&mut show)?,
                     }
                     drop(show);
-                    decided.extend(self.decide(state, &types, gathered, decide)?);
+                    decided.extend(self.decide(state, cx, &types, gathered, decide)?);
                 }
                 if let Some(store) = &store {
                     store.write(level, &decided)?;
@@ -323,6 +323,7 @@ impl Walk<'_> {
     fn decide(
         &self,
         state: &State,
+        cx: &Context<'_>,
         types: &Types,
         gathered: Vec<(Vec<&Layer>, Gathered)>,
         decide: &mut Decide<'_>,
@@ -331,6 +332,7 @@ impl Walk<'_> {
         for (layers, gathered) in gathered {
             let seen = gathered.finish();
             for layer in layers {
+                cx.go_on()?;
                 let (dims, weight) = read(&state.model.graph, types, layer.weight)?;
                 let Some(site) = state.plan.get(layer.weight) else { continue };
                 let subject = Subject {

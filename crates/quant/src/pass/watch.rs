@@ -78,7 +78,10 @@ impl Watch<'_> {
             if let Some(failure) = failure {
                 return Err(failure);
             }
+            // Who is told to stop saves this sample first.
+            let on = cx.go_on();
             look.after(index + 1)?;
+            on?;
             (cx.progress)(Progress { pass: self.pass, done: done + 1, total: Some(total) });
         }
         Ok(())

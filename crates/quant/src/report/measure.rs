@@ -80,6 +80,7 @@ pub fn measure(
     let mut sweep_quantized = swept(cx.engine, &quantized.graph, found)?;
     let mut left_out: BTreeSet<ValueId> = BTreeSet::new();
     for index in 0..count {
+        cx.go_on()?;
         let sample = cx.samples.sample(index).map_err(PassError::Sample)?;
         let mut kept: BTreeMap<ValueId, Tensor> = BTreeMap::new();
         let mut bytes = 0;

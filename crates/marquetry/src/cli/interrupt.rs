@@ -1,0 +1,51 @@
+//! Ctrl-C and what schedulers send: the first one asks to stop where nothing is lost, the second one stops.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::failure::{Exit, Failure};
+
+/// The code of the error.
+pub(crate) const INTERRUPTED: &str = "interrupted";
+
+/// Whether somebody asked to stop.
+pub(crate) struct Stop {
+    asked: Arc<AtomicBool>,
+    /// Whether the next signal ends the process at once.
+    at_once: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// Listens from now on until it is dropped; before and behind that, signals end the process at once.
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let stop = Self { asked: Arc::default(), at_once: Arc::default() };
+        stop.register().map_err(|error| Failure::reading(Path::new("signals"), &error))?;
+        Ok(stop)
+    }
+
+    fn register(&self) -> io::Result<()> {
+        for signal in [SIGINT, SIGTERM] {
+            // They are looked at in this order, so that the first signal does not end the process.
+            let exit = Exit::Interrupted as i32;
+            flag::register_conditional_shutdown(signal, exit, Arc::clone(&self.at_once))?;
+            flag::register(signal, Arc::clone(&self.at_once))?;
+            flag::register(signal, Arc::clone(&self.asked))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.at_once.store(true, Ordering::Relaxed);
+    }
+}
