@@ -9,16 +9,14 @@ mod runtime;
 use std::sync::Arc;
 
 use marquetry_ir::infer::{self, Types};
-use marquetry_ir::{
-    DType, Evaluate, EvaluateError, Graph, Node, NodeId, Operation, Tensor, ValueId,
-};
+use marquetry_ir::{DType, Evaluate, EvaluateError, Graph, NodeId, Operation, Tensor, ValueId};
 
 use self::fence::place;
 use self::plan::{Plan, Shared};
 use crate::array::widened;
 use crate::engine::{Engine, Loaded, Options, Program};
 use crate::piece::Piece;
-use crate::{EngineError, Native, Refusal, types};
+use crate::{EngineError, Native, Refusal, operator, types};
 
 /// The embedded engine.
 ///
@@ -146,27 +144,7 @@ impl Evaluate for Embedded {
             Err(EvaluateError::Unsupported { .. }) => {}
             native => return native,
         }
-        let failed = |reason: String| EvaluateError::Unsupported {
-            op_type: operation.op_type.to_owned(),
-            opset: operation.opset,
-            reason,
-        };
-        let mut opsets = marquetry_ir::Opsets::default();
-        opsets.set(operation.domain, operation.opset);
-        let mut graph = Graph::new("operation", opsets);
-        let mut node = Node::new(operation.domain, operation.op_type);
-        node.attributes = operation.attributes.to_vec();
-        let mut slots = Vec::new();
-        for (slot, input) in inputs.iter().enumerate() {
-            let value = input
-                .as_ref()
-                .map(|tensor| graph.add_initializer(&format!("input {slot}"), tensor.clone()));
-            slots.push(value.transpose().map_err(|error| failed(error.to_string()))?);
-        }
-        let output = graph.add_value("output", None).map_err(|error| failed(error.to_string()))?;
-        graph.add_node(node, &slots, &[Some(output)]).map_err(|error| failed(error.to_string()))?;
-        let program = self.compile(&graph, &[], &[output]);
-        program.and_then(|mut program| program.run(&[])).map_err(|error| failed(error.to_string()))
+        operator::run(self, operation, inputs)
     }
 }
 

@@ -16,6 +16,7 @@ mod error;
 mod native;
 #[cfg(feature = "ort")]
 mod onnxruntime;
+mod operator;
 mod piece;
 mod product;
 mod samples;

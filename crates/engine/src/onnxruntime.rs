@@ -15,14 +15,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use marquetry_ir::infer::{self, Types};
-use marquetry_ir::{DType, Graph, NodeId, Tensor, Type, ValueId};
+use marquetry_ir::schema::{self, Arity};
+use marquetry_ir::{
+    DType, Evaluate, EvaluateError, Graph, NodeId, Operation, Tensor, Type, ValueId,
+};
 
 pub use self::library::LibraryError;
 use self::library::Runtime;
 use self::session::{Plan, Shared};
 use crate::engine::{Engine, Loaded, Numerics, Options, Program};
 use crate::piece::{Piece, Step};
-use crate::{EngineError, Refusal, types};
+use crate::{EngineError, Native, Refusal, operator, types};
 
 /// ONNX Runtime as an engine.
 ///
@@ -98,6 +101,26 @@ impl Engine for OnnxRuntime {
     fn load<'g>(&self, graph: &'g Graph) -> Result<Box<dyn Loaded + 'g>, EngineError> {
         let types = infer::run_graph(graph);
         Ok(Box::new(LoadedGraph { graph, types, shared: self.shared(graph) }))
+    }
+}
+
+/// Runs single operators that give one output in the runtime; natively those that may give more, and what
+/// the runtime refuses.
+impl Evaluate for OnnxRuntime {
+    fn evaluate(
+        &self,
+        operation: Operation<'_>,
+        inputs: &[Option<Tensor>],
+    ) -> Result<Vec<Tensor>, EvaluateError> {
+        let Operation { domain, op_type, opset, .. } = operation;
+        let schema = schema::lookup(domain, op_type, opset);
+        let one = schema.is_some_and(
+            |schema| matches!(&schema.outputs[..], [output] if output.arity == Arity::Single),
+        );
+        match one.then(|| operator::run(self, operation, inputs)) {
+            Some(Ok(outputs)) => Ok(outputs),
+            _ => Native.evaluate(operation, inputs),
+        }
     }
 }
 

@@ -56,3 +56,42 @@ fn every_verb_has_a_page_and_is_completed() {
     let nested = folder.path().join("marquetry-pattern-lift.1");
     assert!(std::fs::read_to_string(nested).unwrap().contains("outputs"));
 }
+
+/// The engine that a pipeline names runs it, where there is one: `ORT_DYLIB_PATH` names its library.
+#[test]
+fn a_pipeline_is_run_by_the_engine_that_it_names() {
+    if std::env::var_os("ORT_DYLIB_PATH").is_none_or(|path| path.is_empty()) {
+        eprintln!("skipped: ORT_DYLIB_PATH names no library of ONNX Runtime");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let passes = "passes: [Group, Place, Calibrate, QuantizeBias, Export(qdq: \"q.onnx\")])";
+    let pipeline = |name: &str, engine: &str| {
+        let text = format!("Pipeline({engine} {passes}");
+        std::fs::write(folder.path().join(name), text).unwrap();
+    };
+    pipeline("named.ron", "engine: Ort,");
+    pipeline("plain.ron", "");
+    let digits = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/digits");
+    let run = |words: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_marquetry"))
+            .args(words)
+            .arg(format!("{digits}/vit.onnx"))
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let samples = format!("--calib={digits}/calib.npz");
+    let quantized = |words: &[&str]| {
+        run(&[&["run", &samples, "--samples=8"], words].concat());
+        std::fs::read(folder.path().join("q.onnx")).unwrap()
+    };
+    let named = quantized(&["named.ron"]);
+    assert_eq!(quantized(&["plain.ron", "--engine=ort"]), named);
+    // Ranges differ in the last bits: what was named has run.
+    assert_ne!(quantized(&["plain.ron"]), named);
+    assert_eq!(quantized(&["named.ron", "--engine=embedded"]), quantized(&["plain.ron"]));
+    assert!(run(&["plan", "named.ron"]).starts_with("for ort-cpu, run by the engine `ort`\n"));
+}

@@ -25,11 +25,33 @@ use crate::{Checkpoints, Compat, DType, Pipeline, Policy, Selector};
 pub struct Recipe {
     /// The policy to quantize by.
     pub target: String,
+    /// What runs the model, unless who runs the pipeline wants another one; the embedded engine where
+    /// nothing is said.
+    pub engine: Option<EngineName>,
     /// Pattern files and folders, beside the file of the pipeline; `std` is the shipped library, which
     /// is what is meant where nothing is named. Who runs the pipeline loads them.
     pub patterns: Vec<String>,
     /// The passes in order.
     pub passes: Vec<Step>,
+}
+
+/// An engine, as pipelines name it. Who runs the pipeline makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EngineName {
+    /// The one that is built in.
+    Embedded,
+    /// ONNX Runtime, with what it optimizes turned off.
+    Ort,
+}
+
+impl EngineName {
+    /// What it is called on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            EngineName::Embedded => "embedded",
+            EngineName::Ort => "ort",
+        }
+    }
 }
 
 fn default_target() -> String {
@@ -223,9 +245,10 @@ impl Standard {
             // What it cannot round still has a range to choose.
             passes.extend((few && own && self.seq_mse.is_none()).then_some(Step::SeqMse(seq_mse)));
         }
+        let target = self.target.clone();
         if self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.shard.is_some()) {
             // Everything behind is done once, when all levels are decided.
-            return Recipe { target: self.target.clone(), patterns: Vec::new(), passes };
+            return Recipe { target, engine: None, patterns: Vec::new(), passes };
         }
         passes.push(Step::Calibrate(Calibrate {
             scheme: self.scheme,
@@ -239,7 +262,7 @@ impl Standard {
         let correct = self.bias_correction.unwrap_or(few && own);
         passes.extend(correct.then_some(Step::BiasCorrection(correction)));
         passes.extend([Step::QuantizeBias, Step::Check, Step::Export(export)]);
-        Recipe { target: self.target.clone(), patterns: Vec::new(), passes }
+        Recipe { target, engine: None, patterns: Vec::new(), passes }
     }
 }
 
@@ -272,6 +295,9 @@ impl Recipe {
     /// The text that parses to this recipe.
     pub fn to_ron(&self) -> String {
         let mut text = format!("Pipeline(\n    target: {},\n", quoted(&self.target));
+        if let Some(engine) = self.engine {
+            text += &format!("    engine: {engine:?},\n");
+        }
         if !self.patterns.is_empty() {
             let patterns: Vec<String> = self.patterns.iter().map(|path| quoted(path)).collect();
             text += &format!("    patterns: [{}],\n", patterns.join(", "));
@@ -281,6 +307,11 @@ impl Recipe {
             text += &format!("        {},\n", step.to_ron().replace('\n', "\n        "));
         }
         text + "    ],\n)\n"
+    }
+
+    /// Where a key of a recipe stands in its text in RON: line and column, from 1.
+    pub fn key_place(text: &str, key: &str) -> Option<(usize, usize)> {
+        read::key_place(text, key)
     }
 
     /// The pipeline to run.

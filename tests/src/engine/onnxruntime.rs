@@ -5,11 +5,13 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use marquetry_engine::Native;
 use marquetry_engine::{
     Embedded, Engine, EngineError, Flow, LibraryError, Numerics, OnnxRuntime, Options, Sweep,
     SweepOptions, arrays,
 };
-use marquetry_ir::{DType, Graph, Tensor, ValueId, onnx, text};
+use marquetry_ir::{DType, Evaluate as _, Graph, Operation, Tensor, ValueId, onnx, text};
+use marquetry_matcher::verify::{Status, VerifyOptions, verify};
 
 use super::zoo::{
     RELATIVE, RELATIVE_HALF, distance, graphs, recorded, sweeps_give_what_one_run_gives,
@@ -411,4 +413,42 @@ fn zoo_sweeps_give_what_one_run_gives() {
         return;
     };
     sweeps_give_what_one_run_gives(&one, &two);
+}
+
+/// Single operators are run there where they give one output, and by ours where they may give more.
+#[test]
+fn operators_compute_what_ours_do() {
+    let Some(engine) = engine() else { return };
+    let x = floats(&[2, 3], &[-1.5, 0.0, 2.0, 0.25, -3.0, 7.0]);
+    let axis = Tensor::from_i64s([1], &[1]).unwrap();
+    for (op_type, inputs) in [
+        ("Erf", vec![Some(x.clone())]),
+        ("Add", vec![Some(x.clone()), Some(floats(&[3], &[1.0, 2.0, 3.0]))]),
+        ("ReduceMean", vec![Some(x.clone()), Some(axis)]),
+        ("Split", vec![Some(x.clone()), Some(Tensor::from_i64s([2], &[1, 1]).unwrap())]),
+    ] {
+        let operation = Operation { domain: "", op_type, opset: 18, attributes: &[] };
+        let (theirs, ours) =
+            (engine.evaluate(operation, &inputs), Native.evaluate(operation, &inputs));
+        let (theirs, ours) = (theirs.unwrap(), ours.unwrap());
+        assert_eq!(theirs.len(), ours.len(), "{op_type}");
+        for (theirs, ours) in theirs.iter().zip(&ours) {
+            assert!(distance(theirs, ours) < 1e-6, "{op_type}");
+        }
+    }
+    let unknown = Operation { domain: "", op_type: "Nothing", opset: 18, attributes: &[] };
+    assert!(engine.evaluate(unknown, &[Some(x)]).is_err());
+}
+
+/// Patterns that are verified by our operators are by those of ONNX Runtime.
+#[test]
+fn patterns_are_verified_by_its_operators() {
+    let Some(engine) = engine() else { return };
+    let library = marquetry::library::standard();
+    let options = VerifyOptions { samples: Some(4), mutants: false, ..VerifyOptions::default() };
+    for name in ["Gelu", "Softmax"] {
+        let pattern = library.patterns().iter().find(|pattern| pattern.name == name).unwrap();
+        let verdict = verify(pattern, &engine, &options);
+        assert_eq!(verdict.status, Status::Verified, "{name}");
+    }
 }

@@ -39,6 +39,7 @@ pub(crate) fn run(args: &Analyze, cli: &Cli) -> Result<Answer, Failure> {
         instead: None,
         report: None,
         journal: None,
+        engine: None,
         checkpoints: None,
     };
     let ran = job.ran(&pipeline, cli)?;

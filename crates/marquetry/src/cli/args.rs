@@ -42,9 +42,10 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) threads: Option<usize>,
 
-    /// What runs models: the embedded engine, or ONNX Runtime where it is installed.
-    #[arg(long, global = true, value_enum, default_value_t = Engine::Embedded, help_heading = "Engine")]
-    pub(crate) engine: Engine,
+    /// What runs models: the embedded engine, or ONNX Runtime where it is installed. By default the one
+    /// that the pipeline names, or the embedded one.
+    #[arg(long, global = true, value_enum, help_heading = "Engine")]
+    pub(crate) engine: Option<Engine>,
 
     /// The library of ONNX Runtime, or a folder with it. By default that of ORT_DYLIB_PATH, of `.ort`, or
     /// of the Python environment that is active.

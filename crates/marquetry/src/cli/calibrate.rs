@@ -46,6 +46,7 @@ pub(crate) fn run(args: &Calibrate, cli: &Cli) -> Result<Answer, Failure> {
         instead: None,
         report: None,
         journal: None,
+        engine: None,
         checkpoints: None,
     }
     .run(&pipeline, cli)

@@ -2,30 +2,74 @@
 
 use std::num::NonZeroUsize;
 
-use marquetry_engine::{Embedded, Engine, Options};
+use marquetry_engine::{Embedded, Engine, Native, Options};
+use marquetry_ir::Evaluate;
+use marquetry_quant::recipe::EngineName;
 
 use super::args::{self, Cli};
 use super::failure::{Exit, Failure};
 
-/// The engine that was asked for, where what is measured must not depend on what it fuses.
-pub(crate) fn reference(cli: &Cli) -> Result<Box<dyn Engine>, Failure> {
-    if cli.engine == args::Engine::OrtDeployed {
-        return Err(Failure::new(
-            Exit::Usage,
-            "engine_deployed",
-            "`--engine ort-deployed` is for `compare` only: it fuses away what is looked at here",
-        )
-        .hint("use `--engine ort`, or `compare` the float model with the quantized one"));
+/// The engine that a pipeline names, and where it does.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(crate) engine: EngineName,
+    /// File, line and column.
+    pub(crate) place: String,
+}
+
+/// The engine that was asked for, where what is measured must not depend on what it fuses. What the
+/// command line says counts more than what a pipeline says.
+pub(crate) fn reference(cli: &Cli, named: Option<&Named>) -> Result<Box<dyn Engine>, Failure> {
+    not_deployed(cli)?;
+    match (cli.engine, named) {
+        (None, Some(Named { engine: EngineName::Ort, place })) => {
+            onnxruntime(cli).map(boxed).map_err(|failure| failure.at(place))
+        }
+        _ => any(cli),
     }
-    any(cli)
+}
+
+/// What the engine is called that [`reference`] gives.
+pub(crate) fn name(cli: &Cli, named: Option<&Named>) -> &'static str {
+    match (cli.engine, named) {
+        (None, Some(named)) => named.engine.name(),
+        (None | Some(args::Engine::Embedded), _) => "embedded",
+        (Some(args::Engine::Ort | args::Engine::OrtDeployed), _) => "ort",
+    }
 }
 
 /// The engine that was asked for, whatever it does to the arithmetic.
 pub(crate) fn any(cli: &Cli) -> Result<Box<dyn Engine>, Failure> {
-    match cli.engine {
+    match cli.engine.unwrap_or(args::Engine::Embedded) {
         args::Engine::Embedded => Ok(Box::new(Embedded::new(&options(cli)))),
-        args::Engine::Ort | args::Engine::OrtDeployed => Ok(Box::new(onnxruntime(cli)?)),
+        args::Engine::Ort | args::Engine::OrtDeployed => onnxruntime(cli).map(boxed),
     }
+}
+
+/// Runs single operators, as rules and patterns are verified by: those of our own, or ONNX Runtime's where
+/// that was asked for.
+pub(crate) fn operators(cli: &Cli) -> Result<Box<dyn Evaluate + Sync>, Failure> {
+    not_deployed(cli)?;
+    match cli.engine {
+        Some(args::Engine::Ort) => Ok(Box::new(onnxruntime(cli)?)),
+        _ => Ok(Box::new(Native)),
+    }
+}
+
+fn boxed(engine: impl Engine + 'static) -> Box<dyn Engine> {
+    Box::new(engine)
+}
+
+fn not_deployed(cli: &Cli) -> Result<(), Failure> {
+    if cli.engine != Some(args::Engine::OrtDeployed) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Usage,
+        "engine_deployed",
+        "`--engine ort-deployed` is for `compare` only: it fuses away what is looked at here",
+    )
+    .hint("use `--engine ort`, or `compare` the float model with the quantized one"))
 }
 
 /// As many threads as asked for.
@@ -67,7 +111,7 @@ mod library {
     /// ONNX Runtime, from where it is found first.
     pub(super) fn onnxruntime(cli: &Cli) -> Result<OnnxRuntime, Failure> {
         let numerics = match cli.engine {
-            args::Engine::OrtDeployed => Numerics::Deployed,
+            Some(args::Engine::OrtDeployed) => Numerics::Deployed,
             _ => Numerics::Reference,
         };
         let path = find(cli)?;

@@ -46,6 +46,8 @@ pub(crate) struct Job<'a> {
     pub(crate) report: Option<(&'a [PathBuf], &'a str)>,
     /// Where what takes long is kept, so that a run that was killed can go on.
     pub(crate) journal: Option<&'a journal::Place>,
+    /// The engine that the pipeline names.
+    pub(crate) engine: Option<&'a engine::Named>,
     /// Where passes keep what they decided, so that the same command goes on.
     pub(crate) checkpoints: Option<&'a Path>,
 }
@@ -142,7 +144,7 @@ impl Job<'_> {
         let mut model = load::model(self.model, cli)?;
         inline::functions(&mut model);
         let library = load::library(self.patterns, cli)?;
-        let engine = engine::reference(cli)?;
+        let engine = engine::reference(cli, self.engine)?;
         let finder = Finder(&library);
         let none: Vec<Vec<marquetry_ir::Tensor>> = Vec::new();
         let context = Context::new(&*engine, &none, &finder, &|_| {});
@@ -170,7 +172,7 @@ impl Job<'_> {
         let inputs = self.inputs(&model);
         outputs::apart(outputs, &inputs)?;
         let library = load::library(self.patterns, cli)?;
-        let engine = engine::reference(cli)?;
+        let engine = engine::reference(cli, self.engine)?;
         let samples = match self.samples_needed || self.samples.calib.is_some() {
             true => Some(samples(self.samples, &model)?),
             false => None,

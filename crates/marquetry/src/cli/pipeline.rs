@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, bytes, plural};
 use super::args::{Cli, Config, Plan, Run};
+use super::engine::{self, Named};
 use super::failure::{Exit, Failure};
 use super::job::Job;
 use super::journal::{self, Place};
@@ -22,6 +23,7 @@ use super::quantize::refused;
 pub(crate) fn run(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
     let (recipe, pipeline) = read(&args.pipeline)?;
     let text = recipe.to_ron();
+    let engine = engine_of(&recipe, &args.pipeline)?;
     let patterns = patterns(&args.patterns.files, &recipe, &args.pipeline);
     let instead = args.output.as_deref();
     let written = written(&recipe, instead);
@@ -46,6 +48,7 @@ pub(crate) fn run(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
         instead,
         report: (!reports.is_empty()).then_some((&*reports, &*text)),
         journal: place.as_ref(),
+        engine: engine.as_ref(),
         checkpoints: None,
     }
     .run(&pipeline, cli)
@@ -54,6 +57,7 @@ pub(crate) fn run(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
 /// Says what a pipeline would do.
 pub(crate) fn plan(args: &Plan, cli: &Cli) -> Result<Answer, Failure> {
     let (recipe, pipeline) = read(&args.pipeline)?;
+    let engine = engine_of(&recipe, &args.pipeline)?;
     let patterns = patterns(&args.patterns.files, &recipe, &args.pipeline);
     let instead = args.output.as_deref();
     let written = written(&recipe, instead);
@@ -68,6 +72,7 @@ pub(crate) fn plan(args: &Plan, cli: &Cli) -> Result<Answer, Failure> {
         instead: None,
         report: None,
         journal: None,
+        engine: engine.as_ref(),
         checkpoints: None,
     };
     let forecast = job.forecast(&pipeline, cli)?;
@@ -75,25 +80,32 @@ pub(crate) fn plan(args: &Plan, cli: &Cli) -> Result<Answer, Failure> {
     let reports: Vec<PathBuf> = reports(&recipe).collect();
     let reports = reports.iter().map(PathBuf::as_path);
     let first: Vec<&Path> = instead.into_iter().chain(written).chain(reports).collect();
-    Ok(foretold(&forecast, &first, journal.as_deref()))
+    let engine = engine::name(cli, engine.as_ref());
+    Ok(foretold(&forecast, engine, &first, journal.as_deref()))
 }
 
 /// What a pipeline would do, as an answer.
-pub(crate) fn foretold(forecast: &Forecast, first: &[&Path], journal: Option<&Path>) -> Answer {
+pub(crate) fn foretold(
+    forecast: &Forecast,
+    engine: &str,
+    first: &[&Path],
+    journal: Option<&Path>,
+) -> Answer {
     let mut json = serde_json::to_value(forecast).expect("a forecast is plain data");
     json["schema_version"] = Value::from(1);
+    json["engine"] = Value::from(engine);
     json["memory"]["total"] = Value::from(forecast.memory.total());
     json["writes"] = json!(first.iter().map(|path| path.display().to_string()).collect::<Vec<_>>());
     json["journal"] = json!(journal.map(|path| path.display().to_string()));
-    let mut answer = Answer::new(text(forecast, first, journal), json);
+    let mut answer = Answer::new(text(forecast, engine, first, journal), json);
     for step in &forecast.steps {
         step.notes.iter().for_each(|note| answer.note(format!("{}: {note}", step.pass)));
     }
     answer
 }
 
-fn text(forecast: &Forecast, written: &[&Path], journal: Option<&Path>) -> String {
-    let mut text = format!("for {}\n", forecast.target);
+fn text(forecast: &Forecast, engine: &str, written: &[&Path], journal: Option<&Path>) -> String {
+    let mut text = format!("for {}, run by the engine `{engine}`\n", forecast.target);
     let mut line = |content: std::fmt::Arguments<'_>| {
         text.write_fmt(content).expect("a string takes any text");
     };
@@ -214,6 +226,17 @@ fn located(path: &Path, error: RecipeError) -> Failure {
         RecipeError::InFile { .. } => refused(Exit::Invalid, &error),
         error => refused(Exit::Invalid, &error.in_file(&path.display().to_string())),
     }
+}
+
+/// The engine that a recipe names, with its place in the file.
+fn engine_of(recipe: &Recipe, file: &Path) -> Result<Option<Named>, Failure> {
+    let Some(engine) = recipe.engine else { return Ok(None) };
+    let text = fs::read_to_string(file).map_err(|error| Failure::reading(file, &error))?;
+    let place = match Recipe::key_place(&text, "engine") {
+        Some((line, column)) => format!("{}:{line}:{column}", file.display()),
+        None => file.display().to_string(),
+    };
+    Ok(Some(Named { engine, place }))
 }
 
 /// The pattern files: those of the command line, or those of the recipe, beside its file.

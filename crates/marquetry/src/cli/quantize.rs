@@ -3,19 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use marquetry_quant::pass::{EncodingsFile, SchemeName, WeightGranularity};
+use marquetry_quant::recipe::EngineName;
 use marquetry_quant::select::SelectorError;
-use marquetry_quant::{Checkpoints, Compat, DType, Pipeline, RecipeError, Selector, Standard};
+use marquetry_quant::{
+    Checkpoints, Compat, DType, Pipeline, Recipe, RecipeError, Selector, Standard,
+};
 
 use super::answer::Answer;
 use super::args::{Choices, Cli, Numbers, Quantize, Rounding, Samples};
-use super::calibrate;
 use super::failure::{Exit, Failure};
 use super::job::Job;
 use super::pipeline::foretold;
+use super::{args, calibrate, engine};
 
 /// Quantizes as the options say, which is to run the pipeline that they mean.
 pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
-    let recipe = recipe(args)?;
+    let recipe = recipe(args, cli)?;
     if args.print_pipeline {
         let json = serde_json::json!({ "schema_version": 1, "pipeline": recipe });
         return Ok(Answer::new(recipe, json));
@@ -47,13 +50,14 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
         instead: None,
         report,
         journal: None,
+        engine: None,
         checkpoints: args.choices.checkpoints.as_deref(),
     };
     if args.dry_run {
         let forecast = job.forecast(&pipeline, cli)?;
         let reports = args.report.iter().map(PathBuf::as_path);
         let files: Vec<&Path> = job.outputs.iter().copied().chain(reports).collect();
-        return Ok(foretold(&forecast, &files, None));
+        return Ok(foretold(&forecast, engine::name(cli, None), &files, None));
     }
     job.run(&pipeline, cli)
 }
@@ -68,10 +72,14 @@ pub(crate) fn refused(exit: Exit, error: &RecipeError) -> Failure {
 }
 
 /// The pipeline that the options mean, in RON.
-fn recipe(args: &Quantize) -> Result<String, Failure> {
+fn recipe(args: &Quantize, cli: &Cli) -> Result<String, Failure> {
     let encodings = encodings(args.encodings.as_deref());
     let standard = Standard { encodings, ..chosen(&args.choices, &args.output)? };
-    Ok(standard.recipe().to_ron())
+    let engine = cli.engine.map(|engine| match engine {
+        args::Engine::Embedded => EngineName::Embedded,
+        args::Engine::Ort | args::Engine::OrtDeployed => EngineName::Ort,
+    });
+    Ok(Recipe { engine, ..standard.recipe() }.to_ron())
 }
 
 /// Every choice that the options mean.

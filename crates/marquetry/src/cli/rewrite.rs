@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, plural};
 use super::args::{Cli, Outline, PatternFiles, Rewrite, VerifyHow};
 use super::failure::{Exit, Failure};
-use super::{load, outputs};
+use super::{engine, load, outputs};
 
 /// What the inputs of `--verify-each` are drawn from.
 const SEED: u64 = 1;
@@ -151,8 +151,9 @@ impl Job<'_> {
                 Failure::new(exit, error.code(), &error).at(self.model.display()).hint(error.hint())
             })?;
         }
-        let each = self.verify_each.map(|how| Each {
-            evaluate: &Native,
+        let operators = self.verify_each.map(|_| engine::operators(cli)).transpose()?;
+        let each = self.verify_each.zip(operators.as_deref()).map(|(how, evaluate)| Each {
+            evaluate,
             seed: SEED,
             strict: how == VerifyHow::Strict,
         });

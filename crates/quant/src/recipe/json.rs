@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Recipe, RecipeError, Registry, Step, default_target};
+use super::{EngineName, Recipe, RecipeError, Registry, Step, default_target};
 use crate::suggest;
 
 impl Recipe {
@@ -29,6 +29,10 @@ impl Recipe {
             None => default_target(),
             Some(target) => read::<String>("target", target)?,
         };
+        let engine = match take("engine") {
+            None | Some(Value::Null) => None,
+            Some(engine) => Some(read::<EngineName>("engine", engine)?),
+        };
         let patterns = match take("patterns") {
             None => Vec::new(),
             Some(patterns) => read::<Vec<String>>("patterns", patterns)?,
@@ -39,18 +43,21 @@ impl Recipe {
         };
         fields.remove("$schema");
         if let Some(key) = fields.keys().next() {
-            let hint = suggest::hint(key, &["passes", "patterns", "target"]);
+            let hint = suggest::hint(key, &["engine", "passes", "patterns", "target"]);
             return Err(bad("the recipe", format!("there is no field `{key}`"), &hint));
         }
         let passes = passes.into_iter().enumerate();
         let passes = passes.map(|(at, value)| step(&format!("passes[{at}]"), value, registry));
-        Ok(Recipe { target, patterns, passes: passes.collect::<Result<_, _>>()? })
+        Ok(Recipe { target, engine, patterns, passes: passes.collect::<Result<_, _>>()? })
     }
 
     /// The JSON form, which reads as this recipe.
     pub fn to_json(&self) -> Value {
         let mut fields = Map::new();
         fields.insert("target".to_owned(), json!(self.target));
+        if let Some(engine) = self.engine {
+            fields.insert("engine".to_owned(), json!(engine));
+        }
         if !self.patterns.is_empty() {
             fields.insert("patterns".to_owned(), json!(self.patterns));
         }
@@ -142,7 +149,7 @@ mod tests {
 
     #[test]
     fn both_forms_say_the_same() {
-        let ron = r#"Pipeline(target: "tensorrt", patterns: ["std", "mine.pat"], passes: [
+        let ron = r#"Pipeline(target: "tensorrt", engine: Ort, patterns: ["std", "mine.pat"], passes: [
             FoldConstants, Rewrite(rules: ["cleanup"]), Group(patterns: ["Gelu"]),
             Place(weights: (dtype: Int4, granularity: PerBlock(32))),
             Override(select: "op:Conv", with: Spec(dtype: UInt16, range: (min: 0))),

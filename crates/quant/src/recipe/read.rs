@@ -5,7 +5,7 @@ use std::ops::Range;
 use ron::error::SpannedError;
 use serde::Deserialize;
 
-use super::{Recipe, RecipeError, Registry, Step, default_target, options};
+use super::{EngineName, Recipe, RecipeError, Registry, Step, default_target, options};
 use crate::suggest;
 
 /// A recipe without its steps.
@@ -14,6 +14,8 @@ use crate::suggest;
 struct Frame {
     #[serde(default = "default_target")]
     target: String,
+    #[serde(default)]
+    engine: Option<EngineName>,
     #[serde(default)]
     patterns: Vec<String>,
     passes: Vec<Step>,
@@ -31,17 +33,18 @@ impl Recipe {
         let frame = |text: &str| options().from_str::<Frame>(text).map_err(RecipeError::from_ron);
         let Some((list, steps)) = steps(text) else {
             // Where the list of steps cannot even be found, the reader of RON says what is wrong.
-            let Frame { target, patterns, passes } = frame(text)?;
-            return Ok((Recipe { target, patterns, passes }, Vec::new()));
+            let Frame { target, engine, patterns, passes } = frame(text)?;
+            return Ok((Recipe { target, engine, patterns, passes }, Vec::new()));
         };
         // Everything else is blanked out in turn, so that lines and columns stay what they are.
-        let Frame { target, patterns, .. } = frame(&blanked(text, |at| !list.contains(&at)))?;
+        let Frame { target, engine, patterns, .. } =
+            frame(&blanked(text, |at| !list.contains(&at)))?;
         let mut passes = Vec::with_capacity(steps.len());
         for span in &steps {
             passes.push(step(text, span, registry)?);
         }
         let places = steps.iter().map(|span| place(text, span.start)).collect();
-        Ok((Recipe { target, patterns, passes }, places))
+        Ok((Recipe { target, engine, patterns, passes }, places))
     }
 }
 
@@ -109,6 +112,25 @@ fn place(text: &str, at: usize) -> Place {
     let before = &text[..at];
     let start = before.rfind('\n').map_or(0, |end| end + 1);
     (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+}
+
+/// Line and column of a key of the outermost struct, from 1.
+pub(super) fn key_place(text: &str, key: &str) -> Option<Place> {
+    let mut tokens = Tokens { text, at: 0 };
+    let (mut depth, mut expected) = (0_usize, false);
+    loop {
+        let (span, token) = tokens.next()?;
+        match token {
+            "(" | "[" | "{" => {
+                depth += 1;
+                expected = depth == 1;
+            }
+            ")" | "]" | "}" => depth = depth.checked_sub(1)?,
+            "," => expected = depth == 1,
+            _ if expected && token == key => return Some(place(text, span.start)),
+            _ => expected = false,
+        }
+    }
 }
 
 /// Where the list `passes` of the outermost struct stands, without its brackets, and its elements. None
@@ -269,6 +291,14 @@ mod tests {
         for broken in ["", "Pipeline(", "(passes: [A", "(passes: [,])", "(passes: [\"])", "/* ("] {
             assert_eq!(found(broken), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn keys_are_found_where_they_are_keys() {
+        let text =
+            "// engine\nPipeline(target: \"engine\",\n  passes: [A(engine: 1)],\n  engine : Ort)";
+        assert_eq!(key_place(text, "engine"), Some((4, 3)));
+        assert_eq!(key_place("(target: engine)", "engine"), None);
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub(crate) fn run(args: &ExplainTensor, cli: &Cli) -> Result<Answer, Failure> {
         instead: None,
         report: None,
         journal: None,
+        engine: None,
         checkpoints: None,
     };
     let state = job.ran(&pipeline, cli)?.state;

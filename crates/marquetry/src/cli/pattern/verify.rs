@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use marquetry_engine::Native;
 use marquetry_matcher::verify::{Status, Verdict, VerifyOptions, verify_all};
 use marquetry_pattern::core::Pattern;
 use marquetry_pattern::{Library, Span};
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use crate::cli::answer::{Answer, plural};
 use crate::cli::args::{Cli, PatternVerify};
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::load;
+use crate::cli::{engine, load};
 
 pub(crate) fn run(args: &PatternVerify, cli: &Cli) -> Result<Answer, Failure> {
     let library = load::library(&args.files, cli)?;
@@ -19,7 +18,8 @@ pub(crate) fn run(args: &PatternVerify, cli: &Cli) -> Result<Answer, Failure> {
     let chosen = load::only(&all, &args.only)?;
     let chosen: Vec<&Pattern> = chosen.iter().collect();
     let options = VerifyOptions { samples: args.samples, seed: args.seed, mutants: true };
-    let mut verdicts = verify_all(&chosen, &Native, &options);
+    let operators = engine::operators(cli)?;
+    let mut verdicts = verify_all(&chosen, &*operators, &options);
     verdicts.retain(|verdict| verdict.status != Status::Nothing);
     let json = json!({
         "schema_version": 1,
