@@ -41,7 +41,7 @@ pub fn qdq(model: &Model) -> Result<Imported, PassError> {
         gone: Vec::new(),
         notes: Vec::new(),
     };
-    import.graph_at(&model.graph, None);
+    import.graph_at(&model.graph, &model.graph);
     import.finish()
 }
 
@@ -73,12 +73,8 @@ const READ_BY_OTHERS: &str = "integers are read by something else than Dequantiz
 type Step = Result<(), String>;
 
 impl Import<'_> {
-    /// Takes a graph apart, and then the bodies in it; `here` is how a body is called.
-    fn graph_at(&mut self, graph: &Graph, here: Option<&str>) {
-        let label = |node: NodeId| match here {
-            None => crate::kernel::label(graph, node),
-            Some(here) => format!("{} in {here}", crate::kernel::label(graph, node)),
-        };
+    /// Takes a graph apart, and then the bodies in it.
+    fn graph_at(&mut self, model: &Graph, graph: &Graph) {
         for node in graph.nodes() {
             let result = match graph.node(node).op_type.as_str() {
                 "QuantizeLinear" => self.pair(node),
@@ -86,13 +82,14 @@ impl Import<'_> {
                 _ => continue,
             };
             if let Err(what) = result {
-                self.notes.push(format!("{} stays: {what}", label(node)));
+                let label = inside::label(model, &self.way, node);
+                self.notes.push(format!("{label} stays: {what}"));
             }
         }
         for node in graph.nodes() {
-            for (at, (name, body)) in inside::named_bodies(graph.node(node)).enumerate() {
+            for (at, body) in graph.node(node).bodies().enumerate() {
                 self.way.push((node, at));
-                self.graph_at(body, Some(&format!("{name} of {}", label(node))));
+                self.graph_at(model, body);
                 self.way.pop();
             }
         }

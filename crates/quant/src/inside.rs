@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use marquetry_ir::infer::Types;
 use marquetry_ir::{AttributeValue, Graph, Kind, Node, NodeId, Slot, Use, ValueId};
 
+use crate::kernel;
+
 /// The way to a body: nodes from outside in, with the number of the body in each.
 pub type Way = Vec<(NodeId, usize)>;
 
@@ -54,6 +56,20 @@ pub(crate) fn named_bodies(node: &Node) -> impl Iterator<Item = (&str, &Graph)> 
 /// What is known of the values there.
 pub(crate) fn types<'t>(types: &'t Types, way: &[(NodeId, usize)]) -> Option<&'t Types> {
     way.iter().try_fold(types, |types, &(node, body)| types.body(node, body))
+}
+
+/// How a node is called in reasons, with the bodies it is in.
+pub(crate) fn label(graph: &Graph, way: &[(NodeId, usize)], node: NodeId) -> String {
+    match way.split_last() {
+        None => kernel::label(graph, node),
+        Some((&(holder, at), around)) => {
+            let body =
+                body(graph, around).and_then(|graph| named_bodies(graph.node(holder)).nth(at));
+            let (name, body) = body.expect("ways lead to bodies of the model");
+            let holder = label(graph, around, holder);
+            format!("{} in {name} of {holder}", kernel::label(body, node))
+        }
+    }
 }
 
 /// The body at the end of a way, to change it. What is captured has to be found anew in the end

@@ -6,7 +6,7 @@ use std::fmt;
 use marquetry_ir::{Graph, Slot, Use, ValueId};
 use serde::{Deserialize, Serialize};
 
-use crate::inside::{Inside, Spot};
+use crate::inside::{Inside, Origin, Spot};
 use crate::{Encoding, FixedRange, Spec};
 
 /// A line of the story of a site: who decided, and what.
@@ -113,6 +113,15 @@ impl Quantizer {
         }
     }
 
+    /// How many nodes read it, at any depth.
+    pub fn reader_count(&self) -> usize {
+        let holds = |reader: &&Use| {
+            let inside = || self.inside.iter().any(|one| one.holder() == Some(reader.node));
+            reader.slot == Slot::Capture && inside()
+        };
+        self.readers.iter().filter(|reader| !holds(reader)).count() + self.inside.len()
+    }
+
     /// Takes it out of the export and says why.
     pub fn disable(&mut self, reason: Reason) {
         self.enabled = false;
@@ -177,6 +186,12 @@ impl Plan {
     /// The values that stand for others in bodies.
     pub fn spots(&self) -> &BTreeMap<ValueId, Spot> {
         &self.spots
+    }
+
+    /// The value of the main graph that has the quantizer of one that is defined at the end of a way.
+    pub(crate) fn stand_ins(&self) -> BTreeMap<Origin, ValueId> {
+        let spots = self.spots.iter();
+        spots.map(|(&site, spot)| ((spot.way.clone(), spot.value), site)).collect()
     }
 
     /// Drops values that nobody reads, but those that stand for others.

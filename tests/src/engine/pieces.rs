@@ -83,6 +83,33 @@ fn a_node_that_nobody_runs_is_named_before_anything_runs() {
 }
 
 #[test]
+fn a_scan_goes_along_axes_in_directions() {
+    // Columns of `a` from the last to the first, with rows of `b` from the first on; what is given is
+    // stacked along the second axis, and in the other order for `r`.
+    let source = r#"<ir_version: 8, opset_import: ["": 17]>
+        g (float[2,3] a, float[3,2] b, float[2] start) => (float[2] sum, float[2,3] s, float[3,2] r) {
+          sum, s, r = Scan <num_scan_inputs = 2, scan_input_axes = [1, 0], scan_input_directions = [1, 0],
+            scan_output_axes = [-1, 0], scan_output_directions = [0, 1],
+            body = t (float[2] before, float[2] x, float[2] y) => (float[2] after, float[2] p, float[2] q) {
+              p = Add (x, y)
+              q = Sub (x, y)
+              after = Add (before, p)
+            }
+          > (start, a, b)
+        }"#;
+    let graph = text::parse(source).unwrap().graph;
+    let fed = [
+        ("a", floats(&[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])),
+        ("b", floats(&[3, 2], &[10.0, 20.0, 30.0, 40.0, 50.0, 60.0])),
+        ("start", floats(&[2], &[0.5, 0.25])),
+    ];
+    let fetch = |name: &str| run(&graph, &fed, name).unwrap();
+    assert_eq!(fetch("s"), floats(&[2, 3], &[13.0, 32.0, 51.0, 26.0, 45.0, 64.0]));
+    assert_eq!(fetch("r"), floats(&[3, 2], &[-49.0, -56.0, -28.0, -35.0, -7.0, -14.0]));
+    assert_eq!(fetch("sum"), floats(&[2], &[96.5, 135.25]));
+}
+
+#[test]
 fn a_sweep_stops_when_told() {
     let graph = graph();
     let wanted: BTreeSet<ValueId> =

@@ -1,8 +1,8 @@
-//! `If` and `Loop`: bodies are pieces like any other, run by the same engine.
+//! `If`, `Loop` and `Scan`: bodies are pieces like any other, run by the same engine.
 
 use std::sync::Arc;
 
-use marquetry_ir::{Tensor, ValueId};
+use marquetry_ir::{AttributeValue, Tensor, ValueId};
 
 use super::plan::{Shared, refusal};
 use super::{Compiled, place_of};
@@ -65,6 +65,7 @@ pub(super) fn run(
     match (step.content.op_type.as_str(), bodies) {
         ("If", bodies) => branch(step, bodies, values),
         ("Loop", [body]) => repeat(step, body, values),
+        ("Scan", [body]) => scan(step, body, values),
         _ => Err(EngineError::Refused(vec![refusal(
             step,
             "it does not have the bodies it should".to_owned(),
@@ -126,28 +127,104 @@ fn repeat(
         scanned.iter_mut().zip(outputs).for_each(|(all, one)| all.push(one));
         iteration += 1;
     }
-    let stacks = scanned.into_iter().map(|all| stack(step, all)).collect::<Result<Vec<_>, _>>()?;
+    let stacks =
+        scanned.into_iter().map(|all| stack(step, all, 0)).collect::<Result<Vec<_>, _>>()?;
     Ok(state.into_iter().chain(stacks).collect())
 }
 
-fn stack(step: &Step, tensors: Vec<Tensor>) -> Result<Tensor, EngineError> {
-    let invalid = |error: marquetry_ir::TensorError| failed(step, error.to_string());
-    let rows = tensors.into_iter().map(|tensor| {
-        let dims: Vec<usize> = [&[1], tensor.dims()].concat();
-        tensor.reshape(dims).map(Some)
+/// State goes round, slices go in; what the body gives beyond the state is stacked along an axis.
+fn scan(
+    step: &Step,
+    body: &mut Body,
+    values: &[Option<Tensor>],
+) -> Result<Vec<Tensor>, EngineError> {
+    let attribute = |name: &str| step.content.attribute(name);
+    let list = |name: &str| attribute(name).and_then(AttributeValue::as_ints).unwrap_or_default();
+    let at = |all: &[i64], slot: usize| all.get(slot).copied().unwrap_or(0);
+    let inputs = (0..step.inputs.len()).map(|slot| input(step, slot, values).cloned());
+    let inputs: Option<Vec<Tensor>> = inputs.collect();
+    let mut state = inputs.ok_or_else(|| failed(step, "an input is absent"))?;
+    let count = attribute("num_scan_inputs").and_then(AttributeValue::as_int).unwrap_or(0);
+    let carried = usize::try_from(count).ok().and_then(|count| state.len().checked_sub(count));
+    let carried = carried.ok_or_else(|| failed(step, "it has fewer inputs than it scans"))?;
+    let sequences = state.split_off(carried);
+    let (axes, backward) = (list("scan_input_axes"), list("scan_input_directions"));
+    let mut length = None;
+    for (slot, sequence) in sequences.iter().enumerate() {
+        let axis = resolve(at(axes, slot), sequence.dims().len())
+            .ok_or_else(|| failed(step, "an input has no such axis"))?;
+        let turns = sequence.dims()[axis];
+        if *length.get_or_insert(turns) != turns {
+            return Err(failed(step, "what it scans differs in length"));
+        }
+    }
+    let length = length.unwrap_or(0);
+    let mut given: Vec<Vec<Tensor>> = vec![Vec::new(); step.outputs.len().saturating_sub(carried)];
+    for turn in 0..length {
+        let mut inputs = state;
+        for (slot, sequence) in sequences.iter().enumerate() {
+            let place = if at(backward, slot) == 0 { turn } else { length - 1 - turn };
+            inputs.push(slice(step, sequence, at(axes, slot), place)?);
+        }
+        let mut outputs = body.run(inputs, values)?.into_iter();
+        state = outputs.by_ref().take(carried).collect();
+        given.iter_mut().zip(outputs).for_each(|(all, one)| all.push(one));
+    }
+    let (axes, backward) = (list("scan_output_axes"), list("scan_output_directions"));
+    let stacks = given.into_iter().enumerate().map(|(slot, mut all)| {
+        if at(backward, slot) != 0 {
+            all.reverse();
+        }
+        stack(step, all, at(axes, slot))
     });
-    let rows: Vec<Option<Tensor>> = rows.collect::<Result<_, _>>().map_err(invalid)?;
+    let stacks: Vec<Tensor> = stacks.collect::<Result<_, _>>()?;
+    Ok(state.into_iter().chain(stacks).collect())
+}
+
+/// An axis counted from the front.
+fn resolve(axis: i64, rank: usize) -> Option<usize> {
+    let axis = if axis < 0 { axis + i64::try_from(rank).ok()? } else { axis };
+    let axis = usize::try_from(axis).ok()?;
+    (axis < rank).then_some(axis)
+}
+
+/// What lies at a place along an axis, without that axis.
+fn slice(step: &Step, tensor: &Tensor, axis: i64, place: usize) -> Result<Tensor, EngineError> {
+    let place =
+        Tensor::from_i64s([], &[place as i64]).map_err(|error| failed(step, error.to_string()))?;
+    native(step, "Gather", axis, &[Some(tensor.clone()), Some(place)])
+}
+
+/// A native operator with an axis and one output.
+fn native(
+    step: &Step,
+    op_type: &str,
+    axis: i64,
+    inputs: &[Option<Tensor>],
+) -> Result<Tensor, EngineError> {
+    let operator = lookup("", op_type).expect("it is native");
+    let axis = [marquetry_ir::Attribute::new("axis", AttributeValue::Int(axis))];
+    let operation = marquetry_ir::Operation { domain: "", op_type, opset: 13, attributes: &axis };
+    let outputs = operator.run(&Call { operation, inputs, outputs: Some(1) });
+    let outputs = outputs.map_err(|fault| failed(step, format!("{fault:?}")))?;
+    outputs.into_iter().next().ok_or_else(|| failed(step, "nothing came out"))
+}
+
+/// Tensors along a new axis.
+fn stack(step: &Step, tensors: Vec<Tensor>, axis: i64) -> Result<Tensor, EngineError> {
+    let rows = tensors.into_iter().map(|tensor| {
+        let mut dims = tensor.dims().to_vec();
+        let at = resolve(axis, dims.len() + 1).ok_or("an output has no such axis")?;
+        dims.insert(at, 1);
+        tensor.reshape(dims).map(Some).map_err(|error| error.to_string())
+    });
+    let rows = rows.collect::<Result<Vec<Option<Tensor>>, String>>();
+    let rows = rows.map_err(|reason| failed(step, reason))?;
     if rows.is_empty() {
         return Err(EngineError::Refused(vec![refusal(
             step,
             "nothing is stacked, and the type of nothing is not known".to_owned(),
         )]));
     }
-    let concat = lookup("", "Concat").expect("concatenation is native");
-    let axis = [marquetry_ir::Attribute::new("axis", marquetry_ir::AttributeValue::Int(0))];
-    let operation =
-        marquetry_ir::Operation { domain: "", op_type: "Concat", opset: 13, attributes: &axis };
-    let stacked = concat.run(&Call { operation, inputs: &rows, outputs: Some(1) });
-    let stacked = stacked.map_err(|fault| failed(step, format!("{fault:?}")))?;
-    stacked.into_iter().next().ok_or_else(|| failed(step, "nothing was stacked"))
+    native(step, "Concat", axis, &rows)
 }

@@ -127,8 +127,12 @@ const TRUSTED: &[(&str, i64, Data)] = &[
 /// Who runs a step, or why nobody does.
 pub(super) fn place(piece: &Piece, step: &Step, types: &[Option<DType>]) -> Result<Place, String> {
     let standard = matches!(step.content.domain.as_str(), "" | "ai.onnx");
-    if standard && matches!(step.content.op_type.as_str(), "If" | "Loop") {
-        return Ok(Place::Control);
+    match step.content.op_type.as_str() {
+        "Scan" if standard && step.opset < 9 => {
+            return Err("before opset 9 it has a batch, which is not known here".to_owned());
+        }
+        "If" | "Loop" | "Scan" if standard => return Ok(Place::Control),
+        _ => {}
     }
     let native = native::lookup(&step.content.domain, &step.content.op_type).is_some();
     // Only native operators compute in double precision.

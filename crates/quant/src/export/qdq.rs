@@ -16,7 +16,7 @@ use marquetry_ir::{
 use super::opset;
 pub(crate) use super::stored::element;
 use super::stored::{grid as stored_grid, narrowed};
-use crate::inside::Way;
+use crate::inside::{Inside, Way};
 use crate::pass::PassError;
 use crate::plan::{Plan, Quantizer, Role};
 use crate::units::is_static;
@@ -42,9 +42,11 @@ pub struct Lowered {
 /// `BadEncoding` for sites without an encoding and for encodings that ONNX cannot express.
 pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
     let types = infer::run(model);
+    let activations = plan.enabled().filter(|(_, site)| site.role == Role::Activation);
     let mut lowering = Lowering {
         types: &types,
         before: &model.graph,
+        inside_integers: activations.flat_map(|(_, site)| &site.inside).collect(),
         plan,
         way: Way::new(),
         model: model.clone(),
@@ -117,6 +119,8 @@ pub(super) struct Lowering<'a> {
     pub(super) plan: &'a Plan,
     /// The body that things are added to.
     pub(super) way: Way,
+    /// Who reads activations in integers in bodies.
+    pub(super) inside_integers: BTreeSet<&'a Inside>,
     /// The graph as it was.
     pub(super) before: &'a Graph,
     pub(super) model: Model,

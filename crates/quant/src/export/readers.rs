@@ -6,8 +6,9 @@ use marquetry_ir::{Graph, Slot, Use, ValueId};
 
 use super::qdq::Lowering;
 use crate::inside::{self, Inside, Way};
+use crate::kernel::DATA;
 use crate::pass::PassError;
-use crate::plan::Quantizer;
+use crate::plan::{Quantizer, Role};
 
 impl Lowering<'_> {
     /// Changes the body that things are added to.
@@ -46,6 +47,8 @@ impl Lowering<'_> {
             Some(spot) => self.within(|graph| graph.value(spot.value).name().to_owned()),
             None => self.name(value),
         };
+        // What comes back beside the stored value, for readers in bodies.
+        let mut shared: Option<String> = None;
         for reader in &site.readers {
             let inside: Vec<&Inside> = match reader.slot {
                 Slot::Capture => {
@@ -67,6 +70,27 @@ impl Lowering<'_> {
                     ));
                     continue;
                 }
+                // ONNX Runtime 1.32 makes an operator of its own of a constant that meets an activation in
+                // float, and does not find that constant outside the body; and it comes back once.
+                if site.role != Role::Activation && !self.reads_integers(one) {
+                    self.way.clone_from(&here);
+                    let name = match shared.take() {
+                        Some(name) => name,
+                        None => {
+                            let back = back(self, stored)?;
+                            self.name(back)
+                        }
+                    };
+                    self.way.clone_from(&one.way);
+                    self.within(|graph| {
+                        let back = graph.value_named(&name);
+                        if let Slot::Input(slot) = one.reader.slot {
+                            graph.set_input(one.reader.node, slot as usize, Some(back));
+                        }
+                    });
+                    shared = Some(name);
+                    continue;
+                }
                 let known = match one.way == here {
                     true => stored.to_vec(),
                     false => self.within(|graph| captured(graph, &names)),
@@ -81,6 +105,13 @@ impl Lowering<'_> {
             self.way.clone_from(&here);
         }
         Ok(())
+    }
+
+    /// Whether a node in a body reads an activation in integers.
+    fn reads_integers(&self, of: &Inside) -> bool {
+        let data = Use { node: of.reader.node, slot: Slot::Input(DATA as u32) };
+        let data = Inside { way: of.way.clone(), reader: data };
+        self.inside_integers.contains(&data)
     }
 
     /// Lets one reader of `old` read `new`.

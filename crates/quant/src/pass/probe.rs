@@ -1,7 +1,8 @@
 //! Probes: what flows in bodies, as outputs of the nodes that hold them.
 //!
 //! A loop hands one tensor on that grows by what each turn adds, because turns may compute tensors of
-//! different shapes, and there may be no turn at all. A branch that does not compute a value gives
+//! different shapes, and there may be no turn at all. A scan, whose turns have all the same shapes, stacks
+//! what each computes. A branch that does not compute a value gives
 //! nothing of it. What comes out is a vector of `float`, which is all that a range per tensor asks for.
 
 use std::borrow::Cow;
@@ -12,11 +13,25 @@ use marquetry_ir::{
 };
 
 use super::PassError;
+use crate::inside;
 use crate::plan::Plan;
 
-/// Whether what the bodies of a node compute can be shown.
-pub(super) fn shows(node: &Node) -> bool {
-    ["If", "Loop"].iter().any(|op| node.is_onnx(op))
+/// Whether what a body computes can be shown: the nodes that hold it are known, and what a scan stacks
+/// has one shape in all turns, which is not said of what branches and loops in it do.
+pub(super) fn shows(graph: &Graph, way: &[(NodeId, usize)]) -> bool {
+    let holders = (0..way.len()).map(|depth| {
+        let around = inside::body(graph, &way[..depth])?;
+        let node = around.node(way[depth].0);
+        let version = around.opsets.version("").unwrap_or(1);
+        match node.op_type.as_str() {
+            _ if !node.is_onnx(&node.op_type) => None,
+            "If" | "Loop" => Some(false),
+            "Scan" => Some(true).filter(|_| version >= 9),
+            _ => None,
+        }
+    });
+    let holders: Option<Vec<bool>> = holders.collect();
+    holders.is_some_and(|scans| scans.iter().skip_while(|scan| !**scan).all(|scan| *scan))
 }
 
 /// The graph in which the stand-ins among `wanted` are computed.
@@ -58,7 +73,7 @@ fn expose(
     };
     // What the holder has before anything is changed.
     let content = graph.node(holder);
-    let is_loop = content.is_onnx("Loop");
+    let (is_loop, is_scan) = (content.is_onnx("Loop"), content.is_onnx("Scan"));
     let carried = content.input_count().max(2) - 2;
     let (mut failure, mut at, mut last) = (None, 0, 0);
     graph.edit_bodies(holder, |body| {
@@ -91,6 +106,18 @@ fn expose(
         for (slot, output) in outputs.into_iter().enumerate() {
             graph.set_output(holder, slot, output);
         }
+    } else if is_scan {
+        let stacked = new(graph, "probe_stacked")?;
+        graph.set_output(holder, last, Some(stacked));
+        for attribute in &mut graph.node_mut(holder).attributes {
+            let of_outputs = ["scan_output_axes", "scan_output_directions"];
+            if let AttributeValue::Ints(ints) = &mut attribute.value
+                && of_outputs.contains(&attribute.name.as_str())
+            {
+                ints.push(0);
+            }
+        }
+        in_a_row(graph, stacked, target)?;
     } else {
         graph.set_output(holder, last, Some(target));
     }
@@ -113,12 +140,16 @@ fn flat(graph: &mut Graph, value: ValueId) -> Result<ValueId, GraphError> {
     let cast = new(graph, "probe_float")?;
     let to = AttributeValue::Int(DType::Float.number().into());
     graph.add_node(Node::new("", "Cast").with("to", to), &[Some(value)], &[Some(cast)])?;
+    let row = new(graph, "probe")?;
+    in_a_row(graph, cast, row)?;
+    Ok(row)
+}
+
+fn in_a_row(graph: &mut Graph, value: ValueId, row: ValueId) -> Result<NodeId, GraphError> {
     let shape = Tensor::from_i64s([1], &[-1]).expect("a vector of one element holds one");
     let name = graph.fresh_name("probe_shape");
     let shape = graph.add_initializer(&name, shape)?;
-    let row = new(graph, "probe")?;
-    graph.add_node(Node::new("", "Reshape"), &[Some(cast), Some(shape)], &[Some(row)])?;
-    Ok(row)
+    graph.add_node(Node::new("", "Reshape"), &[Some(value), Some(shape)], &[Some(row)])
 }
 
 /// A vector without elements.

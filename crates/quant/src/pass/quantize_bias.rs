@@ -8,7 +8,8 @@ use marquetry_ir::{DType as ElementType, Graph, NodeId, Slot, Use, ValueId};
 use super::weights::{name, numeric, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::effective::Path;
-use crate::kernel::{self, BIAS, DATA, WEIGHT, has_bias, label};
+use crate::inside::{self, Inside, Names, Way};
+use crate::kernel::{self, BIAS, DATA, WEIGHT, has_bias};
 use crate::plan::{Plan, Quantizer, Reason, Role};
 use crate::policy::Biases;
 use crate::range::bias_cell;
@@ -53,8 +54,12 @@ impl Pass for QuantizeBias {
         }
         let types = infer::run(&state.model);
         let (mut quantized, mut left, mut widened) = (0, 0, 0);
-        for kernel in kernels(state, &types)? {
-            let node = kernel.node;
+        let mut kernels = kernels(state, &types)?;
+        kernels.extend(inner_kernels(state));
+        let ways = kernels.iter().map(|kernel| kernel.way.clone());
+        let ways: BTreeSet<Way> = ways.filter(|way| !way.is_empty()).collect();
+        let mut inner_left = Vec::new();
+        for kernel in kernels {
             match quantize(&mut state.model.graph, &types, &mut state.plan, &kernel)? {
                 Outcome::Quantized { widened: more } => {
                     quantized += 1;
@@ -62,16 +67,27 @@ impl Pass for QuantizeBias {
                 }
                 Outcome::Left(why) => {
                     left += 1;
-                    let here = label(&state.model.graph, node);
-                    let reason = Reason::new(self.name(), format!("bias of {here}: {why}"));
-                    state.plan.leave_alone(kernel.bias, reason);
+                    let here = inside::label(&state.model.graph, &kernel.way, kernel.node);
+                    let what = format!("bias of {here}: {why}");
+                    match kernel.way.is_empty() {
+                        true => {
+                            state.plan.leave_alone(kernel.bias, Reason::new(self.name(), what));
+                        }
+                        // The plan knows no such value.
+                        false => inner_left.push(what),
+                    }
                 }
             }
+        }
+        if !ways.is_empty() {
+            inside::settle(&mut state.model.graph, &ways);
+            state.model.graph.resolve_captures();
         }
         let mut summary = Summary::new(self, format!("{quantized} biases as int32"));
         if left > 0 {
             summary.notes.push(format!("{left} biases stay in float"));
         }
+        summary.notes.extend(inner_left);
         if widened > 0 {
             summary.notes.push(format!("{widened} weight scales were widened for their bias"));
         }
@@ -81,12 +97,15 @@ impl Pass for QuantizeBias {
 
 /// A kernel whose activation and weight are quantized, with a bias.
 struct Kernel {
+    /// The body it is in, if any.
+    way: Way,
     /// The node that adds the bias, and the slot it reads it at.
     node: NodeId,
     slot: usize,
     /// What the kernel reads, or the value on whose grid that lies.
     data: ValueId,
     weight: ValueId,
+    /// A value of the body.
     bias: ValueId,
 }
 
@@ -131,7 +150,7 @@ fn of_node(
         None => source(data).filter(|&data| encoded(plan, data).is_some())?,
     };
     let quantized = reads(weight, WEIGHT).is_some_and(|site| site.role == Role::Weight);
-    let kernel = Kernel { node, slot: BIAS, data, weight, bias };
+    let kernel = Kernel { way: Way::new(), node, slot: BIAS, data, weight, bias };
     (kernel::has_bias(graph.node(node)) && quantized).then_some(kernel)
 }
 
@@ -149,8 +168,35 @@ fn of_group(
     let quantized = encoded(plan, data).is_some()
         && encoded(plan, weight.value).is_some_and(|site| site.role == Role::Weight);
     let (node, slot) = bias.seen_by;
-    let kernel = Kernel { node, slot, data, weight: weight.value, bias: bias.value };
+    let (weight, bias) = (weight.value, bias.value);
+    let kernel = Kernel { way: Way::new(), node, slot, data, weight, bias };
     (sums && quantized).then_some(kernel)
+}
+
+/// The kernels in bodies that read a weight, and an activation, in integers.
+fn inner_kernels(state: &State) -> Vec<Kernel> {
+    let (graph, plan) = (&state.model.graph, &state.plan);
+    let stand_ins = plan.stand_ins();
+    let kernel = |weight: ValueId, Inside { way, reader }: &Inside| {
+        let body = inside::body(graph, way)?;
+        let node = reader.node;
+        let summed = reader.slot == input_slot(WEIGHT) && kernel::has_bias(body.node(node));
+        let bias = body.input(node, BIAS).filter(|_| summed)?;
+        let read = inside::origin(graph, way, body.input(node, DATA)?)?;
+        let data = if read.0.is_empty() { read.1 } else { *stand_ins.get(&read)? };
+        let reader = Inside { way: way.clone(), reader: Use { node, slot: input_slot(DATA) } };
+        encoded(plan, data).filter(|site| site.inside.contains(&reader))?;
+        Some(Kernel { way: way.clone(), node, slot: BIAS, data, weight, bias })
+    };
+    let weights = plan.sites().filter(|(_, site)| site.role == Role::Weight);
+    let weights = weights.filter(|(value, _)| encoded(plan, *value).is_some());
+    weights
+        .flat_map(|(weight, site)| site.inside.iter().filter_map(move |one| kernel(weight, one)))
+        .collect()
+}
+
+fn input_slot(slot: usize) -> Slot {
+    Slot::Input(u32::try_from(slot).expect("slots are numbered by 32 bits"))
 }
 
 /// A quantizer that is on and has an encoding.
@@ -164,7 +210,11 @@ fn quantize(
     plan: &mut Plan,
     kernel: &Kernel,
 ) -> Result<Outcome, PassError> {
-    if plan.get(kernel.bias).is_some_and(|site| site.enabled && site.role == Role::Weight) {
+    let here = inside::body(graph, &kernel.way).expect("kernels are in bodies of the model");
+    let types = inside::types(types, &kernel.way).expect("types are inferred at every depth");
+    let defined = inside::origin(graph, &kernel.way, kernel.bias);
+    let site = defined.filter(|(way, _)| way.is_empty()).and_then(|(_, bias)| plan.get(bias));
+    if site.is_some_and(|site| site.enabled && site.role == Role::Weight) {
         return Ok(Outcome::Left("it is quantized as a weight is"));
     }
     if !types.is_constant(kernel.bias) {
@@ -174,7 +224,7 @@ fn quantize(
         // It would have to be one of the model's type, and those of half precision lose it.
         return Ok(Outcome::Left("half precision cannot hold the product of two scales"));
     }
-    if !kernel::adds_bias_unscaled(graph.node(kernel.node)) {
+    if !kernel::adds_bias_unscaled(here.node(kernel.node)) {
         return Ok(Outcome::Left("`alpha` or `beta` is not 1"));
     }
     let (Some(activation), Some(weights)) =
@@ -191,14 +241,14 @@ fn quantize(
     {
         return Ok(Outcome::Left("its activation has no single scale"));
     }
-    let (dims, bias) = read(graph, types, kernel.bias)?;
+    let (dims, bias) = read(here, types, kernel.bias)?;
     let leading = dims.iter().rev().skip(1).all(|&dim| dim == 1);
     if dims.is_empty() || !leading || (per_channel && bias.len() != weights.cells.len()) {
         return Ok(Outcome::Left("it has not one element per output channel"));
     }
     if bias.iter().any(|b| !b.is_finite()) {
         let what = "the bias holds NaN or infinities".to_owned();
-        return Err(PassError::BadEncoding { value: name(graph, kernel.bias), what });
+        return Err(PassError::BadEncoding { value: name(here, kernel.bias), what });
     }
 
     let input_scale = activation.cells[0].scale as f32;
@@ -220,13 +270,13 @@ fn quantize(
     let spec = Spec::weight(DType::Int32, granularity);
     let cells: Vec<Cell> = scales.iter().map(|&scale| bias_cell(f64::from(scale))).collect();
     let shape = crate::grid::Grid::new(&dims, granularity)
-        .map_err(|source| numeric(graph, kernel.bias, source))?
+        .map_err(|source| numeric(here, kernel.bias, source))?
         .shape()
         .to_vec();
 
     if widened > 0 {
         let site = plan.get_mut(kernel.weight).expect("a kernel's weight is a site");
-        if site.frozen || site.readers.len() > 1 {
+        if site.frozen || site.reader_count() > 1 {
             return Ok(Outcome::Left("it does not fit, and its weight has other readers"));
         }
         site.because.push(Reason::new("QuantizeBias", format!("{widened} scales widened")));
@@ -242,10 +292,16 @@ fn quantize(
     quantizer.encoding = Some(Encoding::new(&spec, shape, cells));
     quantizer.because.push(Reason::new(
         "QuantizeBias",
-        format!("int32 on the grid of the products of {}", label(graph, kernel.node)),
+        format!(
+            "int32 on the grid of the products of {}",
+            inside::label(graph, &kernel.way, kernel.node)
+        ),
     ));
-    let slot = Slot::Input(u32::try_from(kernel.slot).expect("slots are numbered by 32 bits"));
-    quantizer.add_reader(Use { node: kernel.node, slot });
+    let reader = Use { node: kernel.node, slot: input_slot(kernel.slot) };
+    match kernel.way.is_empty() {
+        true => quantizer.add_reader(reader),
+        false => quantizer.add_inside(Inside { way: kernel.way.clone(), reader }),
+    }
     Ok(Outcome::Quantized { widened })
 }
 
@@ -278,16 +334,28 @@ fn widen(
     Some((weights, widened))
 }
 
-/// The bias as a value that only this kernel reads: kernels that share a bias have other scales.
+/// The bias as a value of the main graph that only this kernel reads: kernels that share a bias have
+/// other scales.
 fn own(graph: &mut Graph, kernel: &Kernel, dims: &[usize], bias: &[f32]) -> ValueId {
-    if graph.use_count(kernel.bias) == 1 {
-        return kernel.bias;
-    }
-    let base = format!("{}_of_{}", graph.value(kernel.bias).name(), kernel.node);
-    let fresh = graph.fresh_name(&base);
+    let here = inside::body(graph, &kernel.way).expect("kernels are in bodies of the model");
+    let alone = here.use_count(kernel.bias) == 1 && !here.is_output(kernel.bias);
+    let name = here.value(kernel.bias).name();
+    let fresh = match (alone, kernel.way.is_empty()) {
+        (true, true) => return kernel.bias,
+        (true, false) if here.initializer(kernel.bias).is_some() => Names::of(graph).lift(name),
+        _ => graph.fresh_name(&format!("{name}_of_{}", kernel.node)),
+    };
     let tensor = marquetry_ir::Tensor::from_f32s(dims.to_vec(), bias)
         .expect("the content has the shape it was read with");
     let copy = graph.add_initializer(&fresh, tensor).expect("the name is fresh");
-    graph.set_input(kernel.node, kernel.slot, Some(copy));
+    let here = inside::body_mut(graph, &kernel.way).expect("kernels are in bodies of the model");
+    match here.find(&fresh) {
+        // It was the body's own.
+        Some(own) if own == kernel.bias => here.capture(own, &fresh).expect("it keeps its name"),
+        _ => {
+            let read = if kernel.way.is_empty() { copy } else { here.value_named(&fresh) };
+            here.set_input(kernel.node, kernel.slot, Some(read));
+        }
+    }
     copy
 }

@@ -10,6 +10,7 @@ use super::bodies::Raised;
 use super::kernels::Placement;
 use super::{Place, apply};
 use crate::inside::{self, Inside, Names, Origin, Spot, Way};
+use crate::pass::probe::shows;
 use crate::pass::{PassError, State};
 use crate::plan::{Plan, Quantizer, Role};
 use crate::policy::{Kernel, Kernels};
@@ -40,10 +41,10 @@ pub(super) fn place(
     raised: &[Raised],
 ) -> Result<Inner, PassError> {
     let main = &state.model.graph;
-    let float = raised.iter().filter(|one| !is_observable(main, &one.way)).count();
+    let float = raised.iter().filter(|one| !shows(main, &one.way)).count();
     let mut inner = Inner { sites: Vec::new(), float, ties: Vec::new() };
     let ways: BTreeSet<&Way> = raised.iter().map(|one| &one.way).collect();
-    for way in ways.into_iter().filter(|way| is_observable(main, way)) {
+    for way in ways.into_iter().filter(|way| shows(main, way)) {
         let (Some(graph), Some(types)) = (inside::body(main, way), inside::types(types, way))
         else {
             continue;
@@ -109,9 +110,7 @@ impl Inner {
     pub(super) fn put(self, graph: &mut Graph, plan: &mut Plan) {
         let mut names = Names::of(graph);
         // A model may be placed twice.
-        let before = plan.spots().iter();
-        let mut known: BTreeMap<Origin, ValueId> =
-            before.map(|(&site, spot)| ((spot.way.clone(), spot.value), site)).collect();
+        let mut known = plan.stand_ins();
         for Site { origin, ty, quantizer } in self.sites {
             let (way, value) = &origin;
             let site = match known.get(&origin) {
@@ -138,14 +137,6 @@ impl Inner {
             plan.tie(known[&a], known[&b], &reason);
         }
     }
-}
-
-/// Whether samples can show what flows there.
-fn is_observable(graph: &Graph, way: &[(NodeId, usize)]) -> bool {
-    (0..way.len()).all(|depth| {
-        let holder = inside::body(graph, &way[..depth]).map(|around| around.node(way[depth].0));
-        holder.is_some_and(crate::pass::probe::shows)
-    })
 }
 
 /// Where the groups of a body are.

@@ -5,6 +5,7 @@ use marquetry_ir::{Slot, ValueId};
 use super::everywhere::Placement;
 use super::{Place, WeightGranularity};
 use crate::effective::is_float;
+use crate::inside;
 use crate::kernel::{self, label};
 use crate::plan::{Quantizer, Reason, Role};
 use crate::policy::Movement;
@@ -130,6 +131,12 @@ impl Placement<'_> {
         for reader in graph.uses(value) {
             if matches!(reader.slot, Slot::Input(_)) {
                 site.add_reader(reader);
+            }
+        }
+        // What a body gives on as it is stays in float there.
+        for reader in inside::readers(graph, &[], value).into_iter().flatten() {
+            if !reader.way.is_empty() {
+                site.add_inside(reader);
             }
         }
         site
