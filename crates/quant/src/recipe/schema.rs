@@ -2,17 +2,48 @@
 //!
 //! The reader of a type says what it would have taken when it is given something else: which fields there
 //! are, which names, or what kind of value. So the schema is what is read, whatever is added to passes.
+//! What a field is for stands in its documentation in Rust, of which `descriptions.json` is a copy.
+
+#[cfg(test)]
+mod descriptions;
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Step;
 use super::json::quoted;
+use super::{EngineName, Step};
 
 /// What no name and no field is called.
 const NOTHING: &str = "?";
 /// Fields within fields.
 const DEEPEST: usize = 6;
+
+/// By type and field or variant: what it is for.
+type Descriptions = BTreeMap<String, BTreeMap<String, String>>;
+
+static DESCRIPTIONS: LazyLock<Descriptions> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("schema/descriptions.json")).expect("the copy is sound")
+});
+
+/// A schema with what its field is for.
+fn with_words(mut schema: Value, kind: &str, field: &str) -> Value {
+    let words = DESCRIPTIONS.get(kind).and_then(|fields| fields.get(field));
+    if let (Some(words), Some(schema)) = (words, schema.as_object_mut()) {
+        schema.insert("description".to_owned(), json!(words));
+    }
+    schema
+}
+
+/// The enum of which some names are: aliases of a variant are among them.
+fn enum_of(names: &[&str]) -> &'static str {
+    let known = DESCRIPTIONS.iter().find(|(_, variants)| {
+        !variants.is_empty() && variants.keys().all(|variant| names.contains(&variant.as_str()))
+    });
+    known.map_or("", |(name, _)| name.as_str())
+}
 
 /// The JSON schema of the JSON form of recipes of built-in passes.
 ///
@@ -22,6 +53,7 @@ const DEEPEST: usize = 6;
 pub fn schema() -> Value {
     let told = told(&|value| Step::deserialize(value).map(drop), json!(NOTHING));
     let steps: Vec<Value> = quoted(&told).skip(1).flat_map(step).collect();
+    let of_recipe = |schema, field| with_words(schema, "Recipe", field);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Marquetry pipeline",
@@ -29,10 +61,23 @@ pub fn schema() -> Value {
         "additionalProperties": false,
         "required": ["passes"],
         "properties": {
-            "$schema": { "type": "string" },
-            "target": { "type": "string", "default": super::default_target() },
-            "patterns": { "type": "array", "items": { "type": "string" } },
-            "passes": { "type": "array", "items": { "oneOf": steps } },
+            "$schema": { "type": "string", "description": "The schema of the file, for editors." },
+            "target": of_recipe(
+                json!({ "type": "string", "default": super::default_target() }),
+                "target",
+            ),
+            "engine": of_recipe(
+                described(&|value| Option::<EngineName>::deserialize(value).map(drop), 0),
+                "engine",
+            ),
+            "patterns": of_recipe(
+                json!({ "type": "array", "items": { "type": "string" } }),
+                "patterns",
+            ),
+            "passes": of_recipe(
+                json!({ "type": "array", "items": { "oneOf": steps } }),
+                "passes",
+            ),
         },
     })
 }
@@ -44,7 +89,7 @@ fn step(name: &str) -> Vec<Value> {
     let plain = read(json!(name)).is_ok();
     let without = read(json!({ name: {} })).is_ok();
     if plain || without {
-        forms.push(json!({ "const": name }));
+        forms.push(with_words(json!({ "const": name }), "Step", name));
     }
     let fields = match plain {
         true => json!({ "type": "object", "additionalProperties": false }),
@@ -54,7 +99,7 @@ fn step(name: &str) -> Vec<Value> {
         "type": "object",
         "additionalProperties": false,
         "required": [name],
-        "properties": { name: fields },
+        "properties": { name: with_words(fields, "Step", name) },
     }));
     forms
 }
@@ -100,8 +145,8 @@ fn described(read: Reader<'_>, depth: usize) -> Value {
     } else if wanted.contains("sequence") {
         let items = described(&|value| read(json!([value])), depth + 1);
         json!({ "type": "array", "items": items })
-    } else if wanted.contains("struct") {
-        object(read, depth)
+    } else if let Some((_, kind)) = wanted.split_once("struct ") {
+        object(read, kind.split_whitespace().next().unwrap_or_default(), depth)
     } else {
         json!({})
     };
@@ -120,8 +165,8 @@ fn some_values() -> [Value; 6] {
     [json!("op:Conv"), json!({}), json!([]), json!(1), json!(true), json!(null)]
 }
 
-/// An object with fields.
-fn object(read: Reader<'_>, depth: usize) -> Value {
+/// An object with the fields of a struct.
+fn object(read: Reader<'_>, kind: &str, depth: usize) -> Value {
     let unknown = told(read, json!({ NOTHING: null }));
     let names: Vec<&str> = match unknown.starts_with("unknown field") {
         true => quoted(&unknown).skip(1).collect(),
@@ -130,7 +175,7 @@ fn object(read: Reader<'_>, depth: usize) -> Value {
     let mut properties = Map::new();
     for name in &names {
         let field = described(&|value| read(json!({ *name: value })), depth + 1);
-        properties.insert((*name).to_owned(), field);
+        properties.insert((*name).to_owned(), with_words(field, kind, name));
     }
     // Fields that are missing are told one at a time: each is given in turn.
     let mut given = Map::new();
@@ -159,10 +204,18 @@ fn object(read: Reader<'_>, depth: usize) -> Value {
     schema
 }
 
+/// The variant of an enum that has a name, or this one as its alias.
+fn variant(kind: &str, name: &str) -> String {
+    let mut variants = DESCRIPTIONS.get(kind).into_iter().flat_map(BTreeMap::keys);
+    let found = variants.find(|variant| variant.eq_ignore_ascii_case(name));
+    found.map_or(name, String::as_str).to_owned()
+}
+
 /// One of several names, of which some come with content.
 fn named(read: Reader<'_>, names: &[&str], depth: usize) -> Value {
     let mut plain = Vec::new();
     let mut forms = Vec::new();
+    let kind = enum_of(names);
     for name in names {
         if told(read, json!(name)).is_empty() {
             plain.push(json!(name));
@@ -172,7 +225,7 @@ fn named(read: Reader<'_>, names: &[&str], depth: usize) -> Value {
                 "type": "object",
                 "additionalProperties": false,
                 "required": [name],
-                "properties": { *name: content },
+                "properties": { *name: with_words(content, kind, &variant(kind, name)) },
             }));
         }
     }
@@ -201,20 +254,24 @@ mod tests {
         let schema = schema();
         let place = &fields(&schema, "Place")["properties"];
         assert!(place["activations"]["enum"].as_array().unwrap().contains(&json!("UInt16")));
-        assert_eq!(place["strict"], json!({ "type": "boolean" }));
+        assert_eq!(place["strict"]["type"], "boolean");
         let weights = &place["weights"]["properties"]["granularity"]["oneOf"];
         assert_eq!(weights[0], json!({ "enum": ["PerTensor", "PerChannel"] }));
         let block = &weights[1]["properties"]["PerBlock"];
-        assert_eq!(*block, json!({ "type": "integer", "minimum": 0 }));
+        assert_eq!((&block["type"], &block["minimum"]), (&json!("integer"), &json!(0)));
         let over = fields(&schema, "Override");
         assert_eq!(over["required"], json!(["select", "with"]));
-        assert_eq!(over["properties"]["select"], json!({ "type": "string" }));
+        assert_eq!(over["properties"]["select"]["type"], "string");
         let samples = &fields(&schema, "Calibrate")["properties"]["samples"];
         assert_eq!(samples["anyOf"][0], json!({ "type": "integer", "minimum": 0 }));
         let patterns = &fields(&schema, "Group")["properties"]["patterns"];
-        assert_eq!(*patterns, json!({ "type": "array", "items": { "type": "string" } }));
+        assert_eq!(
+            (&patterns["type"], &patterns["items"]["type"]),
+            (&json!("array"), &json!("string"))
+        );
         let forms = schema["properties"]["passes"]["items"]["oneOf"].as_array().unwrap();
-        assert!(forms.contains(&json!({ "const": "FoldConstants" })));
-        assert!(!forms.contains(&json!({ "const": "Override" })), "it needs fields");
+        let plain = |name: &str| forms.iter().any(|form| form["const"] == name);
+        assert!(plain("FoldConstants"));
+        assert!(!plain("Override"), "it needs fields");
     }
 }
