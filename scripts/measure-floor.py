@@ -48,7 +48,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         weight = draw.standard_normal((depth, outputs)).astype(np.float32)
-        block = draw.standard_normal((1024, depth)).astype(np.float32)
+        # Not the same matrix twice, of which numpy would compute one half.
+        block, other = draw.standard_normal((2, 1024, depth)).astype(np.float32)
         def save(path, nodes, weights):
             graph = helper.make_graph(
                 nodes,
@@ -92,7 +93,7 @@ def main():
                     *ours("whole.onnx", FEW),
                     ours("whole.onnx", MANY)[0],
                     ours("part.onnx", FEW)[0],
-                    plain(block.T, block),
+                    plain(block.T, other),
                     plain(block, weight),
                 )
                 for _ in range(args.rounds)

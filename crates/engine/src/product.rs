@@ -3,7 +3,9 @@
 //! They are those of the embedded runtime, which knows more vector instructions than `ndarray` does:
 //! on a core with AVX-512, twice the rate.
 
-use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
+use rten_gemm::{
+    GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedAMatrix, PackedBMatrix,
+};
 use rten_tensor::NdTensorView;
 
 /// A matrix that lies in a slice, row behind row, or a part of it.
@@ -69,6 +71,52 @@ pub fn multiply(a: Panel<'_>, b: Panel<'_>, out: &mut [f32]) {
         .expect("dimensions were looked at");
 }
 
+/// A matrix x of which products xᵀ·y are to be taken, with itself and with others of as many rows.
+///
+/// Bringing a matrix into the order in which a product reads it costs as much as the product does if
+/// the other one is narrow. It is done once here, for either side.
+pub struct Square {
+    dims: [usize; 2],
+    sides: Option<(PackedAMatrix<f32>, PackedBMatrix<f32>)>,
+}
+
+impl Square {
+    /// That of a matrix, which is copied.
+    pub fn new(x: Panel<'_>) -> Square {
+        let gemm = GemmExecutor::<f32>::default();
+        // Nothing cannot be packed.
+        let some = x.dims.iter().all(|&dim| dim > 0);
+        let sides = some.then(|| (gemm.prepack_a(x.t().view()), gemm.prepack_b(x.view())));
+        Square { dims: x.dims, sides }
+    }
+
+    /// xᵀ·y, row behind row.
+    ///
+    /// # Panics
+    ///
+    /// If y has not as many rows, or the product does not fill `out`.
+    ///
+    /// ```
+    /// use marquetry_engine::{Panel, Square};
+    ///
+    /// let x = [1.0, 2.0, 3.0, 4.0];
+    /// let x = Square::new(Panel::new(&x, [2, 2], 2));
+    /// let mut out = [0.0; 4];
+    /// x.multiply(&x, &mut out);
+    /// assert_eq!(out, [10.0, 14.0, 14.0, 20.0]);
+    /// ```
+    pub fn multiply(&self, y: &Square, out: &mut [f32]) {
+        let fits = self.dims[0] == y.dims[0] && out.len() == self.dims[1] * y.dims[1];
+        assert!(fits, "matrices that do not fit");
+        match (&self.sides, &y.sides) {
+            (Some((a, _)), Some((_, b))) => GemmExecutor::<f32>::default()
+                .gemm(out, GemmInputA::Packed(a), GemmInputB::Packed(b), GemmOptions::default())
+                .expect("dimensions were looked at"),
+            _ => out.fill(0.0),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,7 +141,11 @@ mod tests {
             let mut found = vec![f32::NAN; rows * columns];
             multiply(a, b, &mut found);
             // Small whole numbers: every order of sums gives the same.
-            assert_eq!(found, expected.iter().copied().collect::<Vec<f32>>());
+            let expected: Vec<f32> = expected.iter().copied().collect();
+            assert_eq!(found, expected);
+            found.fill(f32::NAN);
+            Square::new(a.t()).multiply(&Square::new(b), &mut found);
+            assert_eq!(found, expected);
         }
     }
 }

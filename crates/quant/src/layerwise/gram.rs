@@ -1,6 +1,8 @@
 //! G = Σ xᵀx over the rows that a layer reads.
 
-use marquetry_engine::{Panel, multiply};
+use std::ops::Range;
+
+use marquetry_engine::{Panel, Square};
 use ndarray::{Array2, s};
 use rayon::prelude::*;
 
@@ -10,9 +12,10 @@ use super::exact::Sums;
 /// a sum in single precision.
 pub(crate) const CHUNK: usize = 1024;
 
-/// Rows of a tile: G is symmetric, so that of each row of tiles only what begins at the diagonal is
-/// computed.
-const TILE: usize = 128;
+/// Columns of a strip: G is symmetric, so that of the products of two strips, which are its tiles, only
+/// those at and above the diagonal are computed. Narrow strips waste less at the diagonal, wide ones
+/// cost less to fetch.
+const STRIP: usize = 96;
 
 /// The Gram matrix of rows, or its diagonal blocks: where scales belong to blocks, nothing else is
 /// asked of it.
@@ -47,11 +50,11 @@ struct Block {
     size: usize,
 }
 
-/// Some rows of a block, from its diagonal on.
+/// The product of two strips of a block.
 #[derive(Clone, Debug)]
 struct Tile {
-    /// The first row inside the block, and the first column.
-    at: usize,
+    /// The strip of its rows, and that of its columns, which is no earlier one.
+    strips: (usize, usize),
     dim: (usize, usize),
     sums: Sums,
 }
@@ -64,9 +67,12 @@ impl Gram {
         for group in 0..groups {
             for from in (0..depth).step_by(block.max(1)) {
                 let size = block.min(depth - from);
-                let tiles = (0..size).step_by(TILE).map(|at| {
-                    let dim = (TILE.min(size - at), size - at);
-                    Tile { at, dim, sums: Sums::new(dim.0 * dim.1) }
+                let count = size.div_ceil(STRIP);
+                let of = |strip: usize| STRIP.min(size - strip * STRIP);
+                let strips = (0..count).flat_map(|i| (i..count).map(move |j| (i, j)));
+                let tiles = strips.map(|strips| {
+                    let dim = (of(strips.0), of(strips.1));
+                    Tile { strips, dim, sums: Sums::new(dim.0 * dim.1) }
                 });
                 blocks.push(Block { from: group * depth + from, tiles: tiles.collect(), size });
             }
@@ -79,7 +85,7 @@ impl Gram {
         let [groups, depth, block] =
             [groups, depth, block.clamp(1, depth.max(1))].map(|n| n as u64);
         // Half of each block, rounded up to tiles, in two numbers of eight bytes.
-        let half = block * (block + block.min(TILE as u64)) / 2;
+        let half = block * (block + block.min(STRIP as u64)) / 2;
         groups * depth.div_ceil(block) * half * 16
     }
 
@@ -90,17 +96,20 @@ impl Gram {
         for from in (0..count).step_by(CHUNK) {
             let (width, many) = (self.width, CHUNK.min(count - from));
             let x = &rows[from * width..];
-            let tiles = self.blocks.par_iter_mut().flat_map(|block| {
-                let from = block.from;
-                block.tiles.par_iter_mut().map(move |tile| (from, tile))
-            });
-            tiles.for_each_init(Vec::new, |product, (from, Tile { at, dim, sums })| {
-                let (height, across) = *dim;
-                let a = Panel::new(&x[from + *at..], [many, height], width);
-                let b = Panel::new(&x[from + *at..], [many, across], width);
-                product.resize(height * across, 0.0);
-                multiply(a.t(), b, product);
-                sums.add(product);
+            self.blocks.par_iter_mut().for_each(|block| {
+                let strips: Vec<Square> = (0..block.size.div_ceil(STRIP))
+                    .into_par_iter()
+                    .map(|strip| {
+                        let at = strip * STRIP;
+                        let columns = STRIP.min(block.size - at);
+                        Square::new(Panel::new(&x[block.from + at..], [many, columns], width))
+                    })
+                    .collect();
+                block.tiles.par_iter_mut().for_each_init(Vec::new, |product, tile| {
+                    product.resize(tile.dim.0 * tile.dim.1, 0.0);
+                    strips[tile.strips.0].multiply(&strips[tile.strips.1], product);
+                    tile.sums.add(product);
+                });
             });
         }
     }
@@ -157,10 +166,9 @@ impl Gram {
     /// A block, both of its halves.
     pub(crate) fn block(&self, at: usize) -> Array2<f64> {
         let mut whole = Array2::zeros((self.blocks[at].size, self.blocks[at].size));
-        self.tiles(at, |from, tile| {
-            let to = from + tile.nrows();
-            whole.slice_mut(s![from..to, from..]).assign(tile);
-            whole.slice_mut(s![from.., from..to]).assign(&tile.t());
+        self.tiles(at, |[rows, columns], tile| {
+            whole.slice_mut(s![rows.clone(), columns.clone()]).assign(tile);
+            whole.slice_mut(s![columns, rows]).assign(&tile.t());
         });
         whole
     }
@@ -168,9 +176,9 @@ impl Gram {
     /// The upper half of a block, what lies above the diagonal doubled.
     pub(crate) fn doubled(&self, at: usize) -> Array2<f32> {
         let mut upper = Array2::zeros((self.blocks[at].size, self.blocks[at].size));
-        self.tiles(at, |from, tile| {
+        self.tiles(at, |[rows, columns], tile| {
             for ((i, j), &sum) in tile.indexed_iter() {
-                let (i, j) = (from + i, from + j);
+                let (i, j) = (rows.start + i, columns.start + j);
                 if i <= j {
                     upper[[i, j]] = (if i < j { 2.0 * sum } else { sum }) as f32;
                 }
@@ -179,11 +187,13 @@ impl Gram {
         upper
     }
 
-    fn tiles(&self, at: usize, mut visit: impl FnMut(usize, &Array2<f64>)) {
+    /// Visits the tiles of a block, with the rows and columns that they are of.
+    fn tiles(&self, at: usize, mut visit: impl FnMut([Range<usize>; 2], &Array2<f64>)) {
         for tile in &self.blocks[at].tiles {
             let sums = tile.sums.iter().collect();
             let sums = Array2::from_shape_vec(tile.dim, sums).expect("a tile has its dimensions");
-            visit(tile.at, &sums);
+            let [row, column] = [tile.strips.0, tile.strips.1].map(|strip| strip * STRIP);
+            visit([row..row + tile.dim.0, column..column + tile.dim.1], &sums);
         }
     }
 }
