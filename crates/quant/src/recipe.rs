@@ -142,7 +142,8 @@ pub struct Standard {
     /// left out, where they have at most four bits, samples are run, and the numbers are ours.
     pub gptq: Option<bool>,
     /// Whether biases make up for what rounding weights adds to the means of outputs; where left out,
-    /// where weights have at most four bits, samples are run, and the numbers are ours.
+    /// those of convolutions, and all where weights have at most four bits, if weights are integers,
+    /// samples are run, and the numbers are ours.
     pub bias_correction: Option<bool>,
     /// Where levels of `SeqMse` and `Gptq` are kept that are decided.
     pub checkpoints: Option<Checkpoints>,
@@ -258,8 +259,11 @@ impl Standard {
             adjust_weights: self.adjust_weights,
             ..Calibrate::default()
         }));
-        let correction = BiasCorrection { samples: self.samples };
-        let correct = self.bias_correction.unwrap_or(few && own);
+        // With more bits it is the means of convolutions that are off.
+        let convolutions = || Selector::parse("maybe op:Conv*").expect("it is a selector");
+        let select = (self.bias_correction.is_none() && !few).then(convolutions);
+        let correction = BiasCorrection { samples: self.samples, select };
+        let correct = self.bias_correction.unwrap_or(own && self.weights.is_integer());
         passes.extend(correct.then_some(Step::BiasCorrection(correction)));
         passes.extend([Step::QuantizeBias, Step::Check, Step::Export(export)]);
         Recipe { target, engine: None, patterns: Vec::new(), passes }

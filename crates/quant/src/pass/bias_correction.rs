@@ -13,6 +13,7 @@ use crate::kernel::{self, BIAS, DATA, WEIGHT, label};
 use crate::observer::{Moments, Observer, View};
 use crate::plan::{Plan, Reason};
 use crate::qdq::{Rounding, fake_quantize};
+use crate::select::Selector;
 use crate::{Granularity, element};
 
 /// Adds to the bias of every kernel what rounding its weights takes from the mean of its outputs.
@@ -28,13 +29,16 @@ use crate::{Granularity, element};
 /// The model computes something else afterwards: what it was is in [`State::original`].
 ///
 /// It stands behind `Calibrate` and before `QuantizeBias`.
-/// In RON: `BiasCorrection()`, `BiasCorrection(samples: 64)`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// In RON: `BiasCorrection()`, `BiasCorrection(samples: 64, select: "op:Conv")`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BiasCorrection {
     /// How many samples are run; all where left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<usize>,
+    /// Which weights are made up for; all where left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub select: Option<Selector>,
 }
 
 impl Pass for BiasCorrection {
@@ -55,7 +59,7 @@ impl Pass for BiasCorrection {
     }
 
     fn touches(&self, state: &State) -> Vec<ValueId> {
-        super::layers::weights(state, &[], None)
+        super::layers::weights(state, &[], self.select.as_ref())
     }
 
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
@@ -64,9 +68,16 @@ impl Pass for BiasCorrection {
         // Rounding may have put weights on their grid already: then the error is that against before.
         let float = state.original.as_ref().map(|model| (&model.graph, infer::run(model)));
         let float = float.as_ref().map_or((graph, &types), |(graph, types)| (*graph, types));
+        let selection = self.select.as_ref().map(|select| select.of(state)).transpose();
+        let selection = selection.map_err(PassError::Select)?;
+        let mut selected = 0;
         let (mut kernels, mut exact, mut left) = (Vec::new(), 0, Vec::new());
         for node in graph.nodes() {
             let Some(weight) = quantized_weight(graph, &state.plan, node) else { continue };
+            if selection.as_ref().is_some_and(|selection| !selection.has(weight, Some(node))) {
+                continue;
+            }
+            selected += 1;
             let Some(error) = rounding_error(graph, &types, float, &state.plan, weight)? else {
                 exact += 1;
                 continue;
@@ -75,6 +86,9 @@ impl Pass for BiasCorrection {
                 Ok(place) => kernels.push(Kernel { node, weight, error, place }),
                 Err(why) => left.push((node, weight, why)),
             }
+        }
+        if let Some(selection) = &selection {
+            selection.enough(selected).map_err(PassError::Select)?;
         }
         for &(node, weight, why) in &left {
             let what = format!("{} is not corrected: {why}", label(graph, node));

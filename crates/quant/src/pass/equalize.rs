@@ -22,11 +22,13 @@ use pairs::Pair;
 
 /// Room above the largest value that was seen before a bound would cut it off.
 const HEADROOM: f64 = 1.25;
-/// The smallest range that counts, as a share of the largest: channels that are dead on the samples
-/// must not grow without limit.
+/// The share of the range that its weights make likely which a channel is given at least.
+const LIKELY: f64 = 0.1;
+/// The smallest range that counts, as a share of the largest: none grows without limit.
 const FLOOR: f64 = 1e-3;
-/// The share of the noise that must be left at most for a pair to be worth changing.
-const WORTH: f64 = 0.9;
+/// The share of the noise that must be left at most for a pair to be worth changing: what other samples
+/// have beyond the ends of these, which more channels reach then, is known too badly for less.
+const WORTH: f64 = 0.5;
 
 /// Scales channels between two layers so that all of them use the range of their one quantizer.
 ///
@@ -36,10 +38,9 @@ const WORTH: f64 = 0.9;
 /// bound cuts nothing off. So the float model computes the same as before, up to rounding.
 ///
 /// s_c = r_c^m / w_c^(1−m), with r_c the largest value of the channel on the samples, w_c its largest
-/// weight in the second layer, and m the part that moves into the weights: a half, and all of it into
-/// a depthwise layer, which has a scale for every channel anyway. Where activations have more than
-/// eight bits, it is their weights that count: m is the one of five that should leave the least noise
-/// of rounding behind the second layer, and none where every one would leave as much as there is.
+/// weight in the second layer, and m the part that moves into the weights: the one of five that should
+/// leave the least noise of rounding and cutting off behind the second layer, and none unless that
+/// halves it. With r_c from the weights, m is a half.
 /// Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (2019) take the
 /// first layer's weights for r_c; Xiao et al., "SmoothQuant" (2023) the activations.
 ///
@@ -189,17 +190,15 @@ impl Equalize {
         if rows.len() != columns.len() || channels.len() != rows.len() {
             return Ok(None);
         }
-        let seen: Vec<f64> = channels.iter().map(Channel::most).collect();
-        let ranges = match self.by {
-            EqualizeBy::Activations => &seen,
-            EqualizeBy::Weights => &rows,
-        };
-        let (Some(ranges), Some(columns), Some(seen)) =
-            (floored(ranges), floored(&columns), floored(&seen))
-        else {
+        let (Some(rows), Some(columns)) = (floored(&rows), floored(&columns)) else {
             return Ok(None);
         };
-        let scales = |part: f64| {
+        let scales = |part: f64, most: &[f64]| {
+            let seen = likely(most, &rows);
+            let ranges = match self.by {
+                EqualizeBy::Activations => &seen,
+                EqualizeBy::Weights => &rows,
+            };
             let each = ranges.iter().zip(&columns);
             let mut scales: Vec<f64> =
                 each.map(|(range, column)| range.powf(part) / column.powf(1.0 - part)).collect();
@@ -212,25 +211,28 @@ impl Equalize {
             }
             scales
         };
-        if let Some(part) = self.migrate {
-            return Ok(Some(scales(part.clamp(0.0, 1.0))));
+        let most: Vec<f64> = channels.iter().map(Channel::most).collect();
+        if floored(&most).is_none() {
+            return Ok(None);
         }
-        // What one grid of eight bits cuts off on other samples grows as channels fill it, which the
-        // expectation does not see: no gain was measured of choosing by it at eight bits.
-        if self.by == EqualizeBy::Weights || self.activations.bits() <= 8 {
-            let all = second.depthwise() && self.by == EqualizeBy::Activations;
-            return Ok(Some(scales(if all { 1.0 } else { 0.5 })));
-        }
-        let (activations, weights) = (self.activations, self.weights);
-        let behind = Behind { layer: second, dims, weight, seen: channels, activations, weights };
-        let mut best = (behind.noise(&vec![1.0; rows.len()]) * WORTH, None);
-        for scales in PARTS.map(scales) {
-            let noise = behind.noise(&scales);
-            if noise < best.0 {
-                best = (noise, Some(scales));
+        let part = match (self.migrate, self.by) {
+            (Some(part), _) => Some(part.clamp(0.0, 1.0)),
+            (None, EqualizeBy::Weights) => Some(0.5),
+            (None, EqualizeBy::Activations) => {
+                let (activations, weights) = (self.activations, self.weights);
+                let seen = channels;
+                let behind = Behind { layer: second, dims, weight, seen, activations, weights };
+                let mut best = (behind.noise(|most| vec![1.0; most.len()]) * WORTH, None);
+                for part in PARTS {
+                    let noise = behind.noise(|most| scales(part, most));
+                    if noise < best.0 {
+                        best = (noise, Some(part));
+                    }
+                }
+                best.1
             }
-        }
-        Ok(best.1)
+        };
+        Ok(part.map(|part| scales(part, &most)))
     }
 }
 
@@ -242,6 +244,18 @@ fn largest(data: &[f32], channels: usize, channel: impl Fn(usize) -> usize) -> V
         most[channel] = f64::max(most[channel], f64::from(x.abs()));
     }
     most
+}
+
+/// Ranges for the largest magnitudes that were seen: none far below what the largest weight of its
+/// channel makes likely, for a channel that is dead on some samples, or nearly, comes to life on others.
+fn likely(seen: &[f64], weights: &[f64]) -> Vec<f64> {
+    let each = || seen.iter().zip(weights);
+    let mut gains: Vec<f64> =
+        each().filter(|(seen, _)| **seen > 0.0).map(|(seen, weight)| seen / weight).collect();
+    gains.sort_by(f64::total_cmp);
+    let gain = gains.get(gains.len() / 2).copied().unwrap_or(0.0);
+    let most = seen.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    each().map(|(seen, weight)| seen.max(LIKELY * gain * weight).max(FLOOR * most)).collect()
 }
 
 /// Ranges that are not too far below the largest; none where all are zero or one is not finite.

@@ -105,8 +105,9 @@ pub(crate) struct Choices {
     /// of `--checkpoints`. Once all parts have done so, whoever comes next decides the level.
     #[arg(long, value_name = "I/N", requires = "checkpoints")]
     pub(crate) shard: Option<String>,
-    /// Lets biases make up for what rounding weights adds to the means of outputs, on the samples; on
-    /// where weights have at most four bits, but not with `--stats` and `--compat`.
+    /// Lets biases make up for what rounding weights adds to the means of outputs, on the samples; on for
+    /// convolutions, and for all where weights have at most four bits, but not with `--stats` and
+    /// `--compat`.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) bias_correction: Option<bool>,
     /// Leaves the ranges of channels as they are, instead of bringing them together between layers.

@@ -10,18 +10,26 @@ use super::pairs::Layer;
 use crate::Granularity;
 
 /// What was seen of one channel.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Channel {
     low: f64,
     high: f64,
     squares: f64,
     count: u64,
+    /// The ends of each sample, in their order.
+    ends: Vec<(f64, f64)>,
 }
 
 impl Channel {
     /// The largest magnitude.
     pub(super) fn most(&self) -> f64 {
         self.high.max(-self.low)
+    }
+
+    /// The ends of all samples but one.
+    fn ends_without(&self, sample: usize) -> (f64, f64) {
+        let others = self.ends.iter().enumerate().filter(|(at, _)| *at != sample);
+        others.fold((0.0, 0.0), |(low, high), (_, own)| (own.0.min(low), own.1.max(high)))
     }
 
     /// The mean square.
@@ -40,6 +48,7 @@ pub(super) fn widen(
     let grid = Grid::new(dims, Granularity::PerChannel(axis))?;
     grid.check(data.len())?;
     seen.resize(grid.cells().max(seen.len()), Channel::default());
+    seen.iter_mut().for_each(|channel| channel.ends.push((0.0, 0.0)));
     grid.runs(|channel, run| {
         let channel = &mut seen[channel];
         channel.count += run.len() as u64;
@@ -47,6 +56,9 @@ pub(super) fn widen(
             channel.low = channel.low.min(x);
             channel.high = channel.high.max(x);
             channel.squares += x * x;
+            let (low, high) = channel.ends.last_mut().expect("each sample has its ends");
+            *low = low.min(x);
+            *high = high.max(x);
         }
     });
     Ok(())
@@ -64,30 +76,67 @@ pub(super) struct Behind<'a> {
 
 impl Behind<'_> {
     /// The noise in the outputs of the layer, up to a factor that scales do not change, once channel c
-    /// of what it reads is divided by `scales[c]` and its weights are multiplied by that.
+    /// of what it reads is divided by s_c and its weights are multiplied by that. `scales` are the s_c
+    /// for the largest magnitudes of all channels.
     ///
     /// A grid of step Δ leaves noise of Δ²/12 in every element, independent of the others. So what is
     /// read adds Δx²·Σ (s_c·w)² over all weights, with one grid for all channels; and a weight of
     /// output channel m adds Δ_m²·E\[x_c²\]/s_c², with one grid for each m.
-    pub(super) fn noise(&self, scales: &[f64]) -> f64 {
-        let ends = self.seen.iter().zip(scales).fold((0.0f64, 0.0f64), |(low, high), (seen, s)| {
+    ///
+    /// What other samples will have beyond the ends of the grid is cut off, and the more channels fill
+    /// the grid, the more there is of it. Each sample is taken for such another one: scales and ends are
+    /// those of the rest, and what lies beyond them adds its square.
+    pub(super) fn noise(&self, scales: impl Fn(&[f64]) -> Vec<f64>) -> f64 {
+        let all: Vec<f64> = self.seen.iter().map(Channel::most).collect();
+        let of_all = scales(&all);
+        let ends = self.seen.iter().zip(&of_all).fold((0.0f64, 0.0f64), |(low, high), (seen, s)| {
             (low.min(seen.low / s), high.max(seen.high / s))
         });
         let step = (ends.1 - ends.0) / steps(bits(self.activations), false);
         let mut read = 0.0;
         let outputs = self.layer.outputs(self.dims);
         let (mut largest, mut power) = (vec![0.0f64; outputs], vec![0.0; outputs]);
+        // What a unit of an input adds, over all outputs.
+        let mut unit = vec![0.0; self.seen.len()];
         for (at, &w) in self.weight.iter().enumerate() {
             let c = self.layer.input_channel(self.dims, at);
             let m = self.layer.output_channel(self.dims, at);
-            let w = f64::from(w) * scales[c];
+            unit[c] += f64::from(w).powi(2);
+            let w = f64::from(w) * of_all[c];
             read += w * w;
             largest[m] = largest[m].max(w.abs());
-            power[m] += self.seen[c].power() / (scales[c] * scales[c]);
+            power[m] += self.seen[c].power() / (of_all[c] * of_all[c]);
         }
         let half = (steps(bits(self.weights), false) / 2.0).floor();
         let weights = largest.iter().zip(&power).map(|(w, power)| (w / half).powi(2) * power);
-        step * step * read + weights.sum::<f64>()
+        // Noise is counted in twelfths.
+        step * step * read + weights.sum::<f64>() + 12.0 * self.cut_off(scales, &unit)
+    }
+
+    /// The mean square of what is cut off from a sample by the ends of the others, in the outputs.
+    fn cut_off(&self, scales: impl Fn(&[f64]) -> Vec<f64>, unit: &[f64]) -> f64 {
+        let samples = self.seen.iter().map(|channel| channel.ends.len()).min().unwrap_or(0);
+        if samples < 2 {
+            return 0.0;
+        }
+        let mut total = 0.0;
+        for at in 0..samples {
+            let others: Vec<(f64, f64)> =
+                self.seen.iter().map(|channel| channel.ends_without(at)).collect();
+            let most: Vec<f64> = others.iter().map(|(low, high)| high.max(-low)).collect();
+            let scales = scales(&most);
+            let (low, high) = others
+                .iter()
+                .zip(&scales)
+                .fold((0.0f64, 0.0f64), |all, (own, s)| (all.0.min(own.0 / s), all.1.max(own.1 / s)));
+            for ((channel, s), unit) in self.seen.iter().zip(&scales).zip(unit) {
+                let own = channel.ends[at];
+                let below = (low * s - own.0).max(0.0);
+                let above = (own.1 - high * s).max(0.0);
+                total += (below * below + above * above) * unit / channel.count.max(1) as f64;
+            }
+        }
+        total
     }
 }
 

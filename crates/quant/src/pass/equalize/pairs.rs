@@ -33,7 +33,7 @@ pub(super) struct Layer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// Weights of shape outputs × inputs of one group × window.
-    Conv { groups: usize, depthwise: bool },
+    Conv { groups: usize },
     /// Weights of shape inputs × outputs.
     Matrix,
     /// Weights of shape outputs × inputs.
@@ -58,7 +58,7 @@ impl Layer {
             if dims[0] % groups != 0 {
                 return None;
             }
-            Kind::Conv { groups, depthwise: groups > 1 && dims[1] == 1 }
+            Kind::Conv { groups }
         } else if content.is_onnx("Gemm") && dims.len() == 2 && int("transA", 0) == 0 {
             if int("transB", 0) == 0 { Kind::Matrix } else { Kind::Transposed }
         } else if content.is_onnx("MatMul") && dims.len() == 2 {
@@ -73,15 +73,10 @@ impl Layer {
         matches!(self.kind, Kind::Conv { .. })
     }
 
-    /// Whether every input channel has weights, and so scales, of its own.
-    pub(super) fn depthwise(self) -> bool {
-        matches!(self.kind, Kind::Conv { depthwise: true, .. })
-    }
-
     /// The number of input channels.
     pub(super) fn inputs(self, dims: &[usize]) -> usize {
         match self.kind {
-            Kind::Conv { groups, .. } => dims[1] * groups,
+            Kind::Conv { groups } => dims[1] * groups,
             Kind::Matrix => dims[0],
             Kind::Transposed => dims[1],
         }
@@ -95,7 +90,7 @@ impl Layer {
     /// The input channel that an element of the weight, by its position in C order, multiplies.
     pub(super) fn input_channel(self, dims: &[usize], at: usize) -> usize {
         match self.kind {
-            Kind::Conv { groups, .. } => {
+            Kind::Conv { groups } => {
                 let window: usize = dims[2..].iter().product();
                 let (output, input) = (at / (dims[1] * window), at / window % dims[1]);
                 output / (dims[0] / groups) * dims[1] + input
