@@ -3,9 +3,7 @@
 //! They are those of the embedded runtime, which knows more vector instructions than `ndarray` does:
 //! on a core with AVX-512, twice the rate.
 
-use rten_gemm::{
-    GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedAMatrix, PackedBMatrix,
-};
+use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedAMatrix, PackedBMatrix};
 use rten_tensor::NdTensorView;
 
 /// A matrix that lies in a slice, row behind row, or a part of it.

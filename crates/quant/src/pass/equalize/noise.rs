@@ -89,9 +89,10 @@ impl Behind<'_> {
     pub(super) fn noise(&self, scales: impl Fn(&[f64]) -> Vec<f64>) -> f64 {
         let all: Vec<f64> = self.seen.iter().map(Channel::most).collect();
         let of_all = scales(&all);
-        let ends = self.seen.iter().zip(&of_all).fold((0.0f64, 0.0f64), |(low, high), (seen, s)| {
-            (low.min(seen.low / s), high.max(seen.high / s))
-        });
+        let ends =
+            self.seen.iter().zip(&of_all).fold((0.0f64, 0.0f64), |(low, high), (seen, s)| {
+                (low.min(seen.low / s), high.max(seen.high / s))
+            });
         let step = (ends.1 - ends.0) / steps(bits(self.activations), false);
         let mut read = 0.0;
         let outputs = self.layer.outputs(self.dims);
@@ -125,10 +126,9 @@ impl Behind<'_> {
                 self.seen.iter().map(|channel| channel.ends_without(at)).collect();
             let most: Vec<f64> = others.iter().map(|(low, high)| high.max(-low)).collect();
             let scales = scales(&most);
-            let (low, high) = others
-                .iter()
-                .zip(&scales)
-                .fold((0.0f64, 0.0f64), |all, (own, s)| (all.0.min(own.0 / s), all.1.max(own.1 / s)));
+            let (low, high) = others.iter().zip(&scales).fold((0.0f64, 0.0f64), |all, (own, s)| {
+                (all.0.min(own.0 / s), all.1.max(own.1 / s))
+            });
             for ((channel, s), unit) in self.seen.iter().zip(&scales).zip(unit) {
                 let own = channel.ends[at];
                 let below = (low * s - own.0).max(0.0);
