@@ -83,6 +83,9 @@ impl Behind<'_> {
     /// read adds Δx²·Σ (s_c·w)² over all weights, with one grid for all channels; and a weight of
     /// output channel m adds Δ_m²·E\[x_c²\]/s_c², with one grid for each m.
     ///
+    /// Behind a depthwise layer noise counts in relation to what its own channel carries there: what reads
+    /// that has weights for each channel that bring them together again.
+    ///
     /// What other samples will have beyond the ends of the grid is cut off, and the more channels fill
     /// the grid, the more there is of it. Each sample is taken for such another one: scales and ends are
     /// those of the rest, and what lies beyond them adds its square.
@@ -97,21 +100,36 @@ impl Behind<'_> {
         let mut read = 0.0;
         let outputs = self.layer.outputs(self.dims);
         let (mut largest, mut power) = (vec![0.0f64; outputs], vec![0.0; outputs]);
-        // What a unit of an input adds, over all outputs.
-        let mut unit = vec![0.0; self.seen.len()];
+        let (unit, counts) = self.units();
         for (at, &w) in self.weight.iter().enumerate() {
             let c = self.layer.input_channel(self.dims, at);
             let m = self.layer.output_channel(self.dims, at);
-            unit[c] += f64::from(w).powi(2);
             let w = f64::from(w) * of_all[c];
-            read += w * w;
+            read += w * w * counts[c];
             largest[m] = largest[m].max(w.abs());
-            power[m] += self.seen[c].power() / (of_all[c] * of_all[c]);
+            power[m] += counts[c] * self.seen[c].power() / (of_all[c] * of_all[c]);
         }
         let half = (steps(bits(self.weights), false) / 2.0).floor();
         let weights = largest.iter().zip(&power).map(|(w, power)| (w / half).powi(2) * power);
         // Noise is counted in twelfths.
         step * step * read + weights.sum::<f64>() + 12.0 * self.cut_off(scales, &unit)
+    }
+
+    /// What the square of an input adds over all outputs, and what noise of it counts, by channel.
+    fn units(&self) -> (Vec<f64>, Vec<f64>) {
+        let mut unit = vec![0.0; self.seen.len()];
+        for (at, &w) in self.weight.iter().enumerate() {
+            unit[self.layer.input_channel(self.dims, at)] += f64::from(w).powi(2);
+        }
+        let mut counts = vec![1.0; unit.len()];
+        if self.layer.depthwise(self.dims) {
+            for ((count, unit), seen) in counts.iter_mut().zip(&unit).zip(self.seen) {
+                let carried = unit * seen.power();
+                *count = if carried > 0.0 { carried.recip() } else { 0.0 };
+            }
+        }
+        unit.iter_mut().zip(&counts).for_each(|(unit, count)| *unit *= count);
+        (unit, counts)
     }
 
     /// The mean square of what is cut off from a sample by the ends of the others, in the outputs.

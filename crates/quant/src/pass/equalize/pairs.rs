@@ -73,6 +73,11 @@ impl Layer {
         matches!(self.kind, Kind::Conv { .. })
     }
 
+    /// Whether every output channel reads input channels of its own, one for one.
+    pub(super) fn depthwise(self, dims: &[usize]) -> bool {
+        matches!(self.kind, Kind::Conv { groups } if groups > 1 && dims[1] == 1)
+    }
+
     /// The number of input channels.
     pub(super) fn inputs(self, dims: &[usize]) -> usize {
         match self.kind {
