@@ -29,6 +29,6 @@ pub use error::{EngineError, Refusal};
 pub use native::Native;
 #[cfg(feature = "ort")]
 pub use onnxruntime::{LibraryError, OnnxRuntime};
-pub use product::{Panel, Square, multiply};
+pub use product::{Packed, Panel, Square, multiply};
 pub use samples::{Input, Sample, SampleError, SampleOptions, Samples, arrays};
 pub use sweep::{Flow, Sweep, SweepOptions};

@@ -69,23 +69,66 @@ pub fn multiply(a: Panel<'_>, b: Panel<'_>, out: &mut [f32]) {
         .expect("dimensions were looked at");
 }
 
-/// A matrix x of which products xᵀ·y are to be taken, with itself and with others of as many rows.
+/// A matrix in the order in which products read their right side.
 ///
-/// Bringing a matrix into the order in which a product reads it costs as much as the product does if
-/// the other one is narrow. It is done once here, for either side.
-pub struct Square {
+/// Bringing it there costs as much as a product with a few rows does, so that it is worth keeping where
+/// there are several.
+pub struct Packed {
     dims: [usize; 2],
-    sides: Option<(PackedAMatrix<f32>, PackedBMatrix<f32>)>,
+    /// None for a matrix without elements.
+    data: Option<PackedBMatrix<f32>>,
+}
+
+impl Packed {
+    /// A matrix, which is copied.
+    pub fn new(x: Panel<'_>) -> Packed {
+        let gemm = GemmExecutor::<f32>::default();
+        let some = x.dims.iter().all(|&dim| dim > 0);
+        Packed { dims: x.dims, data: some.then(|| gemm.prepack_b(x.view())) }
+    }
+
+    /// a·x, row behind row.
+    ///
+    /// # Panics
+    ///
+    /// If a has not as many columns as x has rows, or the product does not fill `out`.
+    ///
+    /// ```
+    /// use marquetry_engine::{Packed, Panel};
+    ///
+    /// let x = Packed::new(Panel::new(&[5.0, 6.0], [2, 1], 1));
+    /// let mut out = [0.0; 2];
+    /// x.behind(Panel::new(&[1.0, 2.0, 3.0, 4.0], [2, 2], 2), &mut out);
+    /// assert_eq!(out, [17.0, 39.0]);
+    /// ```
+    pub fn behind(&self, a: Panel<'_>, out: &mut [f32]) {
+        self.product(a.dims, (!out.is_empty()).then(|| GemmInputA::Unpacked(a.view())), out);
+    }
+
+    fn product(&self, [rows, inner]: [usize; 2], a: Option<GemmInputA<'_, f32>>, out: &mut [f32]) {
+        let fits = inner == self.dims[0] && out.len() == rows * self.dims[1];
+        assert!(fits, "matrices that do not fit");
+        let (Some(a), Some(b)) = (a, &self.data) else { return out.fill(0.0) };
+        GemmExecutor::<f32>::default()
+            .gemm(out, a, GemmInputB::Packed(b), GemmOptions::default())
+            .expect("dimensions were looked at");
+    }
+}
+
+/// A matrix x of which products xᵀ·y are to be taken, with itself and with others of as many rows:
+/// packed once for either side.
+pub struct Square {
+    left: Option<PackedAMatrix<f32>>,
+    right: Packed,
 }
 
 impl Square {
     /// That of a matrix, which is copied.
     pub fn new(x: Panel<'_>) -> Square {
-        let gemm = GemmExecutor::<f32>::default();
-        // Nothing cannot be packed.
-        let some = x.dims.iter().all(|&dim| dim > 0);
-        let sides = some.then(|| (gemm.prepack_a(x.t().view()), gemm.prepack_b(x.view())));
-        Square { dims: x.dims, sides }
+        let right = Packed::new(x);
+        let left = right.data.is_some();
+        let left = left.then(|| GemmExecutor::<f32>::default().prepack_a(x.t().view()));
+        Square { left, right }
     }
 
     /// xᵀ·y, row behind row.
@@ -104,14 +147,8 @@ impl Square {
     /// assert_eq!(out, [10.0, 14.0, 14.0, 20.0]);
     /// ```
     pub fn multiply(&self, y: &Square, out: &mut [f32]) {
-        let fits = self.dims[0] == y.dims[0] && out.len() == self.dims[1] * y.dims[1];
-        assert!(fits, "matrices that do not fit");
-        match (&self.sides, &y.sides) {
-            (Some((a, _)), Some((_, b))) => GemmExecutor::<f32>::default()
-                .gemm(out, GemmInputA::Packed(a), GemmInputB::Packed(b), GemmOptions::default())
-                .expect("dimensions were looked at"),
-            _ => out.fill(0.0),
-        }
+        let [inner, rows] = self.right.dims;
+        y.right.product([rows, inner], self.left.as_ref().map(GemmInputA::Packed), out);
     }
 }
 
@@ -143,6 +180,9 @@ mod tests {
             assert_eq!(found, expected);
             found.fill(f32::NAN);
             Square::new(a.t()).multiply(&Square::new(b), &mut found);
+            assert_eq!(found, expected);
+            found.fill(f32::NAN);
+            Packed::new(b).behind(a, &mut found);
             assert_eq!(found, expected);
         }
     }

@@ -13,9 +13,9 @@ use super::exact::Sums;
 pub(crate) const CHUNK: usize = 1024;
 
 /// Columns of a strip: G is symmetric, so that of the products of two strips, which are its tiles, only
-/// those at and above the diagonal are computed. Narrow strips waste less at the diagonal, wide ones
-/// cost less to fetch.
-const STRIP: usize = 96;
+/// those at and above the diagonal are computed. Narrow strips waste less there and in the last one;
+/// wide ones cost less to fetch.
+const STRIP: usize = 64;
 
 /// The Gram matrix of rows, or its diagonal blocks: where scales belong to blocks, nothing else is
 /// asked of it.

@@ -1,6 +1,9 @@
 //! The squared error of outputs, from the Gram matrix of the inputs.
 
-use marquetry_engine::{Panel, multiply};
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use marquetry_engine::{Packed, Panel};
 use ndarray::{Array2, s};
 
 use super::search::Cost;
@@ -8,7 +11,7 @@ use super::{Gram, Layer};
 
 /// Columns of the product that are computed at once. G is symmetric, so that each panel needs the
 /// columns of the error up to its own end only: half the work of the whole product.
-const PANEL: usize = 128;
+const PANEL: usize = 64;
 
 /// d·G·dᵀ for errors d.
 pub(crate) struct Squared {
@@ -20,6 +23,8 @@ pub(crate) struct Squared {
     /// For each group and block the upper triangle of G, what lies above the diagonal doubled. In
     /// single precision: errors are small and formed first, so that nothing cancels.
     blocks: Vec<Array2<f32>>,
+    /// The panels of the blocks, once they were asked for: each candidate reads all of them.
+    panels: OnceLock<Vec<Vec<Packed>>>,
 }
 
 impl Squared {
@@ -27,7 +32,7 @@ impl Squared {
         let Layer { outputs, groups, depth, .. } = *layer;
         let (per_group, outputs) = (gram.blocks() / groups.max(1), outputs / groups.max(1));
         let blocks = (0..gram.blocks()).map(|at| gram.doubled(at)).collect();
-        Squared { per_group, outputs, depth, blocks }
+        Squared { per_group, outputs, depth, blocks, panels: OnceLock::new() }
     }
 
     /// What blocks of so many elements of an output cost, each on its own, from a matrix of all of them.
@@ -65,25 +70,40 @@ impl Squared {
     }
 }
 
+/// The panels of a matrix of so many columns.
+fn panels(size: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..size).step_by(PANEL).map(move |from| from..size.min(from + PANEL))
+}
+
+/// The columns of every panel, down to the diagonal.
+fn packed(block: &Array2<f32>) -> Vec<Packed> {
+    let size = block.nrows();
+    let data = block.as_slice().unwrap_or_default();
+    let panel = |columns: Range<usize>| {
+        Packed::new(Panel::new(&data[columns.start..], [columns.end, columns.len()], size))
+    };
+    panels(size).map(panel).collect()
+}
+
 impl Cost for Squared {
-    fn of(&self, outputs: std::ops::Range<usize>, error: &[f32]) -> Vec<f64> {
+    fn of(&self, outputs: Range<usize>, error: &[f32]) -> Vec<f64> {
         let rows = error.len() / self.depth.max(1);
         let group = outputs.start / self.outputs.max(1);
-        let blocks = &self.blocks[group * self.per_group..(group + 1) * self.per_group];
+        let of_group = group * self.per_group..(group + 1) * self.per_group;
+        let packed = self.panels.get_or_init(|| self.blocks.iter().map(packed).collect());
+        let blocks = self.blocks[of_group.clone()].iter().zip(&packed[of_group]);
         let mut losses = vec![0.0; rows * self.per_group];
         let mut product = vec![0.0; rows * PANEL.min(self.depth)];
         let mut column = 0;
-        for (at, block) in blocks.iter().enumerate() {
+        for (at, (block, packed)) in blocks.enumerate() {
             let size = block.nrows();
-            for from in (0..size).step_by(PANEL) {
-                let to = size.min(from + PANEL);
-                let product = &mut product[..rows * (to - from)];
-                let before = Panel::new(&error[column..], [rows, to], self.depth);
-                let panel = block.as_slice().map(|block| &block[from..]).unwrap_or_default();
-                multiply(before, Panel::new(panel, [to, to - from], size), product);
-                for (row, p) in product.chunks(to - from).enumerate() {
+            for (columns, panel) in panels(size).zip(packed) {
+                let product = &mut product[..rows * columns.len()];
+                let before = Panel::new(&error[column..], [rows, columns.end], self.depth);
+                panel.behind(before, product);
+                for (row, p) in product.chunks(columns.len()).enumerate() {
                     let here = row * self.depth + column;
-                    let d = &error[here + from..here + to];
+                    let d = &error[here + columns.start..here + columns.end];
                     losses[row * self.per_group + at] += dot(d, p);
                 }
             }

@@ -218,13 +218,7 @@ impl SimdOp for Extent<'_> {
             // Only the last piece leaves a rest: the others are whole turns on every machine.
             rest = turns.remainder();
         }
-        let mut is_odd = false;
-        for &x in rest {
-            whole.min = if x < whole.min { x } else { whole.min };
-            whole.max = if x > whole.max { x } else { whole.max };
-            whole.zero += u64::from(x == 0.0);
-            is_odd |= !x.is_finite();
-        }
+        let mut is_odd = one_by_one(&mut whole, rest);
         for at in 0..TURNS {
             whole.min = min[at].to_array().into_iter().fold(whole.min, f32::min);
             whole.max = max[at].to_array().into_iter().fold(whole.max, f32::max);
@@ -234,9 +228,33 @@ impl SimdOp for Extent<'_> {
     }
 }
 
+/// Takes the elements of a slice into account; whether one is no finite number.
+#[inline(always)]
+fn one_by_one(whole: &mut CellRange, data: &[f32]) -> bool {
+    let mut is_odd = false;
+    for &x in data {
+        whole.min = if x < whole.min { x } else { whole.min };
+        whole.max = if x > whole.max { x } else { whole.max };
+        whole.zero += u64::from(x == 0.0);
+        is_odd |= !x.is_finite();
+    }
+    is_odd
+}
+
+/// Below how many elements vectors cost more than they save: channels of a matrix that is stored the
+/// other way come one element at a time.
+const SHORT: usize = 32;
+
 /// The range of a slice.
 pub(super) fn scan(data: &[f32]) -> CellRange {
-    let (mut whole, odd) = Extent(data).dispatch();
+    let mut short = CellRange::EMPTY;
+    let (mut whole, odd) = match data.len() < SHORT {
+        true => {
+            let odd = one_by_one(&mut short, data);
+            (short, odd)
+        }
+        false => Extent(data).dispatch(),
+    };
     // Hardly any tensor holds what is no finite number, so only those are looked at twice.
     if odd {
         whole.nan = data.iter().filter(|x| x.is_nan()).count() as u64;
