@@ -45,19 +45,24 @@ use self::answer::Answer;
 use self::args::{Cli, Color, Verb};
 use self::failure::Failure;
 
+/// Bytes of stack of each thread, as many as the first one has.
+const STACK: usize = 8 << 20;
+
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(threads) = cli.threads {
-        // Matching works in the pool of the process; it is fixed before anything else uses it.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    }
+    // Matching and arithmetic work in the pool of the process; it is fixed before anything else uses it.
+    let threads = cli.threads.unwrap_or_default();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK);
+    let _ = pool.build_global();
     match cli.verb.watched() {
         // What was read once from a pipe is not read again.
         Some(paths) if paths.iter().any(|path| outputs::is_standard(path)) => {
             refused(&cli, &load::is_file(Path::new("-")).expect_err("this is standard input"))
         }
         Some(paths) => watch::forever(&paths, || once(&cli)),
+        // Whoever is in the pool already hands work to it without waiting for another thread to wake.
+        None if cli.verb.computes() => rayon::scope(|_| once(&cli)),
         None => once(&cli),
     }
 }
@@ -106,6 +111,11 @@ fn refused(cli: &Cli, failure: &Failure) -> ExitCode {
 }
 
 impl Verb {
+    /// Whether most of the time goes into arithmetic on samples.
+    fn computes(&self) -> bool {
+        matches!(self, Self::Quantize(_) | Self::Calibrate(_) | Self::Run(_) | Self::Analyze(_))
+    }
+
     /// The files that are watched, if that was asked for.
     fn watched(&self) -> Option<Vec<PathBuf>> {
         match self {
