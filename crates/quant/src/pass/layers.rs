@@ -7,7 +7,7 @@ use marquetry_ir::{Graph, Tensor, ValueId};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::weights::{like, name, numeric, read};
+use super::weights::{finite, like, name, numeric, read};
 use super::{Context, Curve, PassError, Paused, State};
 use crate::kernel::label;
 use crate::layerwise::{Checkpoints, Entries, Entry, Gram, Layer, Store, levels, search};
@@ -334,6 +334,7 @@ impl Walk<'_> {
             for layer in layers {
                 cx.go_on()?;
                 let (dims, weight) = read(&state.model.graph, types, layer.weight)?;
+                finite(&state.model.graph, layer.weight, &weight)?;
                 let Some(site) = state.plan.get(layer.weight) else { continue };
                 let subject = Subject {
                     graph: &state.model.graph,

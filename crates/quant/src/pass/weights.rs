@@ -32,13 +32,19 @@ pub(super) fn encode(
             continue;
         }
         let (dims, data) = read(graph, types, value)?;
-        if data.iter().any(|x| !x.is_finite()) {
-            let what = "the weight holds NaN or infinities".to_owned();
-            return Err(PassError::BadEncoding { value: name(graph, value), what });
-        }
+        finite(graph, value, &data)?;
         site.encoding = Some(of_constant(&site.spec, compat, &dims, &data).map_err(numeric)?);
     }
     Ok(encoded)
+}
+
+/// Refuses a weight that no grid can hold.
+pub(super) fn finite(graph: &Graph, value: ValueId, data: &[f32]) -> Result<(), PassError> {
+    if data.iter().all(|x| x.is_finite()) {
+        return Ok(());
+    }
+    let what = "the weight holds NaN or infinities".to_owned();
+    Err(PassError::BadEncoding { value: name(graph, value), what })
 }
 
 /// The encoding of a tensor that is all there is to see.
