@@ -7,6 +7,13 @@
 //! - [`Sweep`] runs a graph over one sample in segments and hands every wanted tensor to an observer.
 //! - [`multiply`] is the product of matrices that goes with it.
 //! - [`Samples`] reads calibration data, one sample at a time.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! - `ort`: ONNX Runtime as an engine. Its library is looked for when a program runs, not when it is
+//!   built.
 
 mod array;
 mod buffers;

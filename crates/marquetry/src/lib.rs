@@ -37,6 +37,13 @@
 //! # onnx::encode(&model)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Features
+//!
+//! Both are on by default; a program that uses the library turns them off, and turns on what it needs.
+//!
+//! - `cli`: the binary. Without it, nothing is built that draws, prints and reads command lines.
+//! - `ort`: ONNX Runtime as an engine, which is loaded where it is when a program runs.
 
 pub mod library;
 
