@@ -636,6 +636,9 @@ impl PassError {
                 Some("`marquetry print MODEL` shows the names of all nodes".into())
             }
             PassError::BadInput { .. } => Some("exclude this node".into()),
+            PassError::BadEncoding { .. } => {
+                Some("repair it, or exclude the nodes that read it".into())
+            }
             PassError::Statistics(source) => Some(source.hint()),
             PassError::Encodings(source) => Some(source.hint()),
             PassError::Checkpoint { .. } => Some(
