@@ -109,6 +109,19 @@ fn pipelines() {
 }
 
 /// The shipped pipelines, by name.
+/// What the tutorial shows of a pass of one's own is what the example does, and its tests test.
+#[test]
+fn the_pass_of_the_tutorial_is_that_of_the_example() {
+    let page = std::fs::read_to_string(root().join("docs/src/tutorial-pipelines.md")).unwrap();
+    let source = std::fs::read_to_string(root().join("examples/custom-pass/src/lib.rs")).unwrap();
+    let blocks = page.split("```rust\n").skip(1);
+    let blocks: Vec<&str> = blocks.filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 2, "{}", blocks.len());
+    for block in blocks {
+        assert!(source.contains(block), "{block}");
+    }
+}
+
 fn shipped_pipelines() -> Vec<PathBuf> {
     let files = std::fs::read_dir(root().join("examples/pipelines")).unwrap();
     let files = files.map(|file| file.unwrap().path());
