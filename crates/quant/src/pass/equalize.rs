@@ -54,7 +54,8 @@ pub struct Equalize {
     pub by: EqualizeBy,
     /// How many samples are run at most.
     pub samples: usize,
-    /// The part m of the range that moves into the weights, 0 to 1; as above where left out.
+    /// The part m of the range that moves into the weights, 0 to 1; where left out, the one of five that
+    /// should leave the least noise, if it halves it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub migrate: Option<f64>,
     /// The type that activations will have, which tells how much noise their grid leaves.
