@@ -211,6 +211,11 @@ impl Plan {
         }
     }
 
+    /// Whether a pass said something of a value that it did not quantize.
+    pub(crate) fn was_noted_by(&self, source: &str) -> bool {
+        self.left_alone.values().flatten().any(|reason| reason.source == source)
+    }
+
     /// Values without a quantizer about which something was decided.
     pub fn left_alone(&self) -> impl Iterator<Item = (ValueId, &[Reason])> {
         let bare = self.left_alone.iter().filter(|(value, _)| !self.sites.contains_key(value));

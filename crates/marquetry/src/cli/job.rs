@@ -308,11 +308,11 @@ impl Job<'_> {
                 "nothing was found so far: give the same command again, with or without `--resume`"
                     .to_owned(),
             ),
-            (None, Some(folder)) => (
+            (None, Some(folder)) if folder.exists() => (
                 Exit::Resumable,
                 format!("the same command goes on behind the levels in `{}`", folder.display()),
             ),
-            (None, None) => (
+            (None, _) => (
                 Exit::Interrupted,
                 "give the command again; `run` with a journal, or `--checkpoints DIR`, keep what \
                  was found"

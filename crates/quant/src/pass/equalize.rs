@@ -20,6 +20,8 @@ use crate::plan::Reason;
 use noise::{Behind, Channel, widen};
 use pairs::Pair;
 
+/// The name of the pass, by which what it did is found again.
+pub(super) const NAME: &str = "Equalize";
 /// Room above the largest value that was seen before a bound would cut it off.
 const HEADROOM: f64 = 1.25;
 /// The share of the range that its weights make likely which a channel is given at least.
@@ -91,7 +93,7 @@ impl Default for Equalize {
 
 impl Pass for Equalize {
     fn name(&self) -> &str {
-        "Equalize"
+        NAME
     }
 
     fn requires(&self) -> &[Fact] {
@@ -126,6 +128,7 @@ impl Pass for Equalize {
         let mut constants = Constants { graph, types: &types, changed: BTreeMap::new() };
         let mut equalized = 0;
         for pair in &pairs {
+            cx.go_on()?;
             let Some(scales) = self.scales(pair, &ranges[&pair.observed], &mut constants)? else {
                 continue;
             };

@@ -116,6 +116,13 @@ impl Pass for Export {
                 .map_err(PassError::Encodings)?;
             let text = encodings::render(&document, version).map_err(PassError::Encodings)?;
             written.push(format!("{} (encodings {})", file.path.display(), file.version));
+            if state.plan.was_noted_by(super::equalize::NAME) {
+                notes.push(
+                    "these encodings do not fit the float model as it was, because its weights were \
+                     equalized; without `Equalize` (`--no-equalize`) they do"
+                        .to_owned(),
+                );
+            }
             state.outputs.push(Output { path: file.path.clone(), content: Content::Text(text) });
         }
         written.extend(self.report.iter().map(|path| format!("{} (report)", path.display())));

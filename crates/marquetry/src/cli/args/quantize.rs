@@ -106,8 +106,8 @@ pub(crate) struct Choices {
     #[arg(long, value_name = "I/N", requires = "checkpoints")]
     pub(crate) shard: Option<String>,
     /// Lets biases make up for what rounding weights adds to the means of outputs, on the samples; on for
-    /// convolutions, and for all where weights have at most four bits, but not with `--stats` and
-    /// `--compat`.
+    /// convolutions, and for all where weights have at most four bits, if weights are integers, but not
+    /// with `--stats` and `--compat`.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) bias_correction: Option<bool>,
     /// Leaves the ranges of channels as they are, instead of bringing them together between layers.

@@ -26,10 +26,25 @@ impl Channel {
         self.high.max(-self.low)
     }
 
-    /// The ends of all samples but one.
-    fn ends_without(&self, sample: usize) -> (f64, f64) {
-        let others = self.ends.iter().enumerate().filter(|(at, _)| *at != sample);
-        others.fold((0.0, 0.0), |(low, high), (_, own)| (own.0.min(low), own.1.max(high)))
+    /// The ends of all samples but one, for each.
+    fn ends_without(&self) -> Vec<(f64, f64)> {
+        // What lies outermost in all but one is outermost in all, or next to it.
+        let mut low = [(0.0, usize::MAX); 2];
+        let mut high = [(0.0, usize::MAX); 2];
+        for (at, own) in self.ends.iter().enumerate() {
+            if own.0 < low[0].0 {
+                low = [(own.0, at), low[0]];
+            } else if own.0 < low[1].0 {
+                low[1] = (own.0, at);
+            }
+            if own.1 > high[0].0 {
+                high = [(own.1, at), high[0]];
+            } else if own.1 > high[1].0 {
+                high[1] = (own.1, at);
+            }
+        }
+        let but = |ends: [(f64, usize); 2], at| ends[usize::from(ends[0].1 == at)].0;
+        (0..self.ends.len()).map(|at| (but(low, at), but(high, at))).collect()
     }
 
     /// The mean square.
@@ -138,10 +153,10 @@ impl Behind<'_> {
         if samples < 2 {
             return 0.0;
         }
+        let without: Vec<Vec<(f64, f64)>> = self.seen.iter().map(Channel::ends_without).collect();
         let mut total = 0.0;
         for at in 0..samples {
-            let others: Vec<(f64, f64)> =
-                self.seen.iter().map(|channel| channel.ends_without(at)).collect();
+            let others: Vec<(f64, f64)> = without.iter().map(|ends| ends[at]).collect();
             let most: Vec<f64> = others.iter().map(|(low, high)| high.max(-low)).collect();
             let scales = scales(&most);
             let (low, high) = others.iter().zip(&scales).fold((0.0f64, 0.0f64), |all, (own, s)| {
@@ -161,4 +176,25 @@ impl Behind<'_> {
 /// Eight, which is what equalization was made for, where there is no grid.
 fn bits(dtype: DType) -> u32 {
     if dtype.is_integer() { dtype.bits() } else { 8 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_of_the_others_are_those_of_the_definition() {
+        let of = |ends: &[(f64, f64)]| Channel { ends: ends.to_vec(), ..Channel::default() };
+        let many = [(-1.0, 2.0), (-3.0, 2.0), (0.0, 5.0), (-3.0, 1.0), (-2.0, 4.0)];
+        for ends in [&many[..], &many[..2], &many[..1], &[]] {
+            let found = of(ends).ends_without();
+            for (at, &(low, high)) in found.iter().enumerate() {
+                let others = ends.iter().enumerate().filter(|(other, _)| *other != at);
+                let expected = others
+                    .fold((0.0f64, 0.0f64), |all, (_, own)| (all.0.min(own.0), all.1.max(own.1)));
+                assert_eq!((low, high), expected);
+            }
+            assert_eq!(found.len(), ends.len());
+        }
+    }
 }
