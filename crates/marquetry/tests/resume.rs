@@ -26,13 +26,16 @@ const PIPELINE: &str = r#"Pipeline(
         BiasCorrection(samples: 8),
         QuantizeBias,
         Check,
-        Export(qdq: "out.onnx", encodings: (path: "out.encodings")),
+        Export(qdq: "out.onnx", encodings: (path: "out.encodings"), report: "out.html"),
     ],
 )"#;
 
 /// How many moments.
 const KILLS: usize = 10;
+/// What must be the same to the byte.
 const OUTPUTS: [&str; 2] = ["out.onnx", "out.encodings"];
+/// It holds times and the command, which differ.
+const REPORT: &str = "out.html";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -116,8 +119,12 @@ fn killed_runs_go_on_to_the_same_bytes() {
     assert_eq!(expected.len(), OUTPUTS.len());
 
     let mut resumed = 0;
+    let page_end = "</html>\n";
+    let whole = |page: &str| page.starts_with("<!doctype html>") && page.ends_with(page_end);
+    assert!(whole(&fs::read_to_string(folder.join(REPORT)).unwrap()));
+
     for at in 0..KILLS {
-        OUTPUTS.iter().for_each(|name| fs::remove_file(folder.join(name)).unwrap_or_default());
+        OUTPUTS.iter().chain([&REPORT]).for_each(|name| fs::remove_file(folder.join(name)).unwrap_or_default());
         let mut child =
             command(folder, &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // From the first entry to the last, and each time a little later.
@@ -126,6 +133,9 @@ fn killed_runs_go_on_to_the_same_bytes() {
         // On Unix this is SIGKILL.
         child.kill().unwrap();
         let was_through = child.wait().unwrap().success();
+        if let Ok(page) = fs::read_to_string(folder.join(REPORT)) {
+            assert!(whole(&page), "kill {at}: `{REPORT}` is half-written");
+        }
         for (name, found) in outputs(folder) {
             assert_eq!(found, expected[name], "kill {at}: `{name}` is half-written");
         }
@@ -135,6 +145,8 @@ fn killed_runs_go_on_to_the_same_bytes() {
         assert!(output.status.success(), "kill {at}: {said}");
         assert_eq!(outputs(folder), expected, "kill {at}");
         assert!(!folder.join("out.onnx.journal").exists(), "kill {at}");
+        // The journal goes last, so that nothing is missing without something to go on with.
+        assert!(whole(&fs::read_to_string(folder.join(REPORT)).unwrap()), "kill {at}");
         let taken = said.contains("the journal had what these steps found");
         assert_eq!(taken, had > 0, "kill {at}: {had} entries, {said}");
         resumed += usize::from(taken);
@@ -181,6 +193,41 @@ fn journals_of_other_runs_are_refused() {
     refused(&["--resume"], "journal_mismatch");
     fs::write(&header, text).unwrap();
     assert!(ran(folder, &["--resume"]).status.success());
+}
+
+/// What a disk has damaged is found again the long way, and comes out the same.
+#[test]
+fn damaged_journals_lose_time_only() {
+    let folder = prepared();
+    let folder = folder.path();
+    assert!(ran(folder, &["--keep-journal"]).status.success());
+    let expected = outputs(folder);
+    let journal = folder.join("out.onnx.journal");
+    let damage = |path: &Path| {
+        let bytes = fs::read(path).unwrap();
+        fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    };
+    let (mut levels, mut entries) = (0, 0);
+    for entry in fs::read_dir(&journal).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        match path.is_dir() {
+            true => fs::read_dir(path).unwrap().for_each(|file| {
+                damage(&file.unwrap().path());
+                levels += 1;
+            }),
+            false if path.extension().is_some_and(|it| it == "entry") => {
+                damage(&path);
+                entries += 1;
+            }
+            false => {}
+        }
+    }
+    assert!(levels >= 4 && entries >= 3, "{levels} levels, {entries} entries");
+    OUTPUTS.iter().for_each(|name| fs::remove_file(folder.join(name)).unwrap());
+    let output = ran(folder, &["--resume"]);
+    assert!(output.status.success(), "{}", told(&output));
+    assert_eq!(outputs(folder), expected);
+    assert!(!journal.exists());
 }
 
 /// A pipeline with samples enough to be interrupted at.

@@ -128,7 +128,10 @@ impl JournalError {
             JournalError::Exists { .. } => {
                 "`--resume` goes on with it; remove the folder to start from the beginning"
             }
-            JournalError::Foreign { .. } => "choose another place with `--journal`",
+            JournalError::Foreign { .. } => {
+                "choose another place with `--journal`; if it was a journal that got damaged, remove it to \
+                 start from the beginning"
+            }
             JournalError::Mismatch { .. } => {
                 "run with what it was begun with, or remove the folder to start from the beginning"
             }

@@ -36,7 +36,6 @@ pub(crate) fn run(args: &Analyze, cli: &Cli) -> Result<Answer, Failure> {
         patterns: &args.choices.patterns.files,
         reads: Vec::new(),
         outputs: Vec::new(),
-        instead: None,
         report: None,
         journal: None,
         engine: None,

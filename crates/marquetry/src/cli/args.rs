@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::pipeline::{Config, Plan, Run};
+pub(crate) use self::pipeline::{Config, Destination, Plan, Run};
 pub(crate) use self::quantize::{
     Analyze, By, Choices, ExplainTensor, Numbers, Quantize, Rounding, Samples,
 };

@@ -43,7 +43,6 @@ pub(crate) fn run(args: &Calibrate, cli: &Cli) -> Result<Answer, Failure> {
         patterns: &args.patterns.files,
         reads: Vec::new(),
         outputs: vec![&args.output],
-        instead: None,
         report: None,
         journal: None,
         engine: None,

@@ -40,8 +40,6 @@ pub(crate) struct Job<'a> {
     pub(crate) reads: Vec<&'a Path>,
     /// Files that will be written, as far as they are known before the run.
     pub(crate) outputs: Vec<&'a Path>,
-    /// Where the model goes, instead of where the pipeline says.
-    pub(crate) instead: Option<&'a Path>,
     /// Where reports go, and the text of the pipeline, if any are wanted.
     pub(crate) report: Option<(&'a [PathBuf], &'a str)>,
     /// Where what takes long is kept, so that a run that was killed can go on.
@@ -74,7 +72,7 @@ impl Job<'_> {
         // Whatever can be refused at once is, before anything long runs.
         let reports = self.report.map_or(&[][..], |(paths, _)| paths);
         report::known(reports)?;
-        let outputs = self.outputs.iter().copied().chain(self.instead);
+        let outputs = self.outputs.iter().copied();
         let outputs: Vec<&Path> = outputs.chain(reports.iter().map(PathBuf::as_path)).collect();
         for output in &outputs {
             outputs::is_file(output)?;
@@ -86,10 +84,7 @@ impl Job<'_> {
         if let Some(paused) = &state.paused {
             return Ok(shared(paused));
         }
-        if let Some(path) = self.instead {
-            outputs::redirect(&mut state.outputs, path);
-        }
-        // The pipeline itself may name files that the command line does not.
+        // Passes may write files that nobody knew of before.
         let written = state.outputs.iter().map(|output| output.path.as_path());
         let written: Vec<&Path> = written.chain(reports.iter().map(PathBuf::as_path)).collect();
         outputs::apart(&written, inputs)?;
@@ -113,9 +108,6 @@ impl Job<'_> {
             return Err(self.interrupted(journal.take()));
         }
         outputs::write(&state.outputs)?;
-        if let (Some(place), Some(folder)) = (self.journal, journal.take()) {
-            place.finish(folder)?;
-        }
         let sizes = Sizes::of(self.model, &state.outputs)?;
         let mut answer =
             Answer::new(self.text(state, &sizes, distances), self.json(state, &sizes, distances));
@@ -130,6 +122,10 @@ impl Job<'_> {
             }
         }
         notes.drain(..).for_each(|note| answer.note(note));
+        // Only now is there nothing left to go on with: whoever is killed before it writes all of this again.
+        if let (Some(place), Some(folder)) = (self.journal, journal.take()) {
+            place.finish(folder)?;
+        }
         Ok(answer)
     }
 

@@ -72,15 +72,6 @@ fn settled(path: &Path) -> PathBuf {
     }
 }
 
-/// Sends the model of a pipeline elsewhere.
-pub(crate) fn redirect(outputs: &mut [Output], path: &Path) {
-    if let Some(output) =
-        outputs.iter_mut().find(|output| matches!(output.content, Content::Model(_)))
-    {
-        output.path = path.to_owned();
-    }
-}
-
 /// Whether an output goes to standard output: `-o -`.
 pub(crate) fn is_standard(path: &Path) -> bool {
     path.as_os_str() == "-"

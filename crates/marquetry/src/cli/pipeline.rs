@@ -1,51 +1,48 @@
 //! `marquetry run`, `plan` and `config`: pipelines from files.
 
+mod files;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use marquetry_quant::forecast::Forecast;
-use marquetry_quant::recipe::{self, Step};
+use marquetry_quant::recipe;
 use marquetry_quant::{Pipeline, Recipe, RecipeError, Registry};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, bytes, plural};
-use super::args::{Cli, Config, Plan, Run};
+use super::args::{Cli, Config, Destination, Plan, Run};
 use super::engine::{self, Named};
 use super::failure::{Exit, Failure};
 use super::job::Job;
-use super::journal::{self, Place};
+use super::journal::Place;
 use super::outputs;
 use super::quantize::refused;
+use files::Files;
 
 /// Runs a pipeline from a file.
 pub(crate) fn run(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
-    let (recipe, pipeline) = read(&args.pipeline)?;
+    let Read { recipe, pipeline, files } = read(&args.pipeline, &args.destination)?;
     let text = recipe.to_ron();
     let engine = engine_of(&recipe, &args.pipeline)?;
     let patterns = patterns(&args.patterns.files, &recipe, &args.pipeline);
-    let instead = args.output.as_deref();
-    let written = written(&recipe, instead);
-    let path = args
-        .journal
-        .clone()
-        .or_else(|| Some(journal::beside(instead.or(written.first().copied())?)));
+    let path = args.journal.clone().or_else(|| files.journal());
     let place = path.filter(|_| !args.no_journal).map(|path| Place {
         path,
         resume: args.resume,
         keep: args.keep_journal,
         every: Duration::from_secs(args.save_every),
     });
-    let reports: Vec<PathBuf> = args.report.iter().cloned().chain(reports(&recipe)).collect();
+    let reports: Vec<PathBuf> = args.report.iter().chain(&files.reports).cloned().collect();
     Job {
         model: &args.model,
         samples: &args.samples,
         samples_needed: pipeline.passes().any(|pass| pass.runs_samples()),
         patterns: &patterns,
         reads: [args.pipeline.as_path()].into_iter().chain(pipeline.reads()).collect(),
-        outputs: written,
-        instead,
+        outputs: files.written.iter().map(PathBuf::as_path).collect(),
         report: (!reports.is_empty()).then_some((&*reports, &*text)),
         journal: place.as_ref(),
         engine: engine.as_ref(),
@@ -56,11 +53,9 @@ pub(crate) fn run(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
 
 /// Says what a pipeline would do.
 pub(crate) fn plan(args: &Plan, cli: &Cli) -> Result<Answer, Failure> {
-    let (recipe, pipeline) = read(&args.pipeline)?;
+    let Read { recipe, pipeline, files } = read(&args.pipeline, &args.destination)?;
     let engine = engine_of(&recipe, &args.pipeline)?;
     let patterns = patterns(&args.patterns.files, &recipe, &args.pipeline);
-    let instead = args.output.as_deref();
-    let written = written(&recipe, instead);
     let samples = super::args::Samples { calib: None, samples: None, batch: 1, map: Vec::new() };
     let job = Job {
         model: &args.model,
@@ -69,19 +64,16 @@ pub(crate) fn plan(args: &Plan, cli: &Cli) -> Result<Answer, Failure> {
         patterns: &patterns,
         reads: vec![&args.pipeline],
         outputs: Vec::new(),
-        instead: None,
         report: None,
         journal: None,
         engine: engine.as_ref(),
         checkpoints: None,
     };
     let forecast = job.forecast(&pipeline, cli)?;
-    let journal = instead.or(written.first().copied()).map(journal::beside);
-    let reports: Vec<PathBuf> = reports(&recipe).collect();
-    let reports = reports.iter().map(PathBuf::as_path);
-    let first: Vec<&Path> = instead.into_iter().chain(written).chain(reports).collect();
+    let written = files.written.iter().chain(&files.reports).map(PathBuf::as_path);
+    let written: Vec<&Path> = written.collect();
     let engine = engine::name(cli, engine.as_ref());
-    Ok(foretold(&forecast, engine, &first, journal.as_deref()))
+    Ok(foretold(&forecast, engine, &written, files.journal().as_deref()))
 }
 
 /// What a pipeline would do, as an answer.
@@ -206,18 +198,30 @@ fn parse(path: &Path) -> Result<Recipe, Failure> {
     recipe.map_err(|error| located(path, error))
 }
 
-/// The recipe in a file, and its pipeline.
-fn read(path: &Path) -> Result<(Recipe, Pipeline), Failure> {
+/// A pipeline from a file.
+struct Read {
+    /// As the file has it.
+    recipe: Recipe,
+    /// With its files where they go.
+    pipeline: Pipeline,
+    files: Files,
+}
+
+fn read(path: &Path, destination: &Destination) -> Result<Read, Failure> {
     let recipe = parse(path)?;
-    let pipeline = match path.extension().is_some_and(|extension| extension == "json") {
-        true => recipe.clone().pipeline(),
-        // Read once more, for the places of its steps.
-        false => {
-            let text = fs::read_to_string(path).map_err(|error| Failure::reading(path, &error))?;
-            Pipeline::parse(&text)
+    let text = fs::read_to_string(path).map_err(|error| Failure::reading(path, &error))?;
+    let mut placed = recipe.clone();
+    let files = Files::place(&mut placed, destination, path, &text)?;
+    let pipeline = match placed.pipeline() {
+        Ok(pipeline) => pipeline,
+        Err(error) => {
+            // The reader of RON knows the places of steps.
+            let json = path.extension().is_some_and(|extension| extension == "json");
+            let placed = if json { None } else { Pipeline::parse(&text).err() };
+            return Err(located(path, placed.unwrap_or(error)));
         }
     };
-    Ok((recipe, pipeline.map_err(|error| located(path, error))?))
+    Ok(Read { recipe, pipeline, files })
 }
 
 /// An error with its file, line and column.
@@ -250,30 +254,4 @@ fn patterns(given: &[PathBuf], recipe: &Recipe, file: &Path) -> Vec<PathBuf> {
         _ => folder.join(path),
     };
     recipe.patterns.iter().map(place).collect()
-}
-
-/// The reports that a recipe asks for.
-fn reports(recipe: &Recipe) -> impl Iterator<Item = PathBuf> {
-    recipe.passes.iter().filter_map(|step| match step {
-        Step::Export(export) => export.report.clone(),
-        _ => None,
-    })
-}
-
-/// What a recipe writes besides reports; without its first model, where that goes elsewhere.
-fn written<'a>(recipe: &'a Recipe, instead: Option<&Path>) -> Vec<&'a Path> {
-    let mut elsewhere = instead.is_some();
-    let mut written: Vec<&Path> = Vec::new();
-    for step in &recipe.passes {
-        match step {
-            Step::Export(export) => {
-                let qdq = export.qdq.as_deref();
-                written.extend(qdq.filter(|_| !std::mem::take(&mut elsewhere)));
-                written.extend(export.encodings.as_ref().map(|file| file.path.as_path()));
-            }
-            Step::Observe(observe) => written.push(&observe.statistics),
-            _ => {}
-        }
-    }
-    written
 }

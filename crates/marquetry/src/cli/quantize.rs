@@ -47,7 +47,6 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
         patterns,
         reads,
         outputs,
-        instead: None,
         report,
         journal: None,
         engine: None,

@@ -44,6 +44,8 @@ pub(crate) struct Store<'a> {
     pass: &'a str,
     /// What must be the same in all of them: the model, the options, the number of samples.
     run: String,
+    /// Whether a file that is damaged is as good as none.
+    forgiving: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -73,11 +75,17 @@ struct Rows {
 impl<'a> Store<'a> {
     /// Opens the folder, or makes it.
     pub(crate) fn open(folder: &'a Path, pass: &'a str, run: String) -> Result<Self, PassError> {
-        let store = Store { folder, pass, run };
+        let store = Store { folder, pass, run, forgiving: false };
         fs::create_dir_all(folder).map_err(|error| PassError::Unkept {
             reason: format!("cannot make the folder `{}`: {error}", folder.display()),
         })?;
         Ok(store)
+    }
+
+    /// In a folder that nobody else has a part in, such as a journal: what cannot be used there is found
+    /// again the long way, and written anew.
+    pub(crate) fn forgiving(self) -> Self {
+        Store { forgiving: true, ..self }
     }
 
     fn decisions(&self, level: usize) -> PathBuf {
@@ -94,13 +102,19 @@ impl<'a> Store<'a> {
         &self,
         level: usize,
     ) -> Result<Option<Entries<T>>, PassError> {
-        let path = self.decisions(level);
-        let Some((entries, graph)) = self.load::<Vec<Entry<T>>>(&path)? else { return Ok(None) };
+        match self.whole(&self.decisions(level)) {
+            Err(PassError::Checkpoint { .. }) if self.forgiving => Ok(None),
+            read => read,
+        }
+    }
+
+    fn whole<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<Entries<T>>, PassError> {
+        let Some((entries, graph)) = self.load::<Vec<Entry<T>>>(path)? else { return Ok(None) };
         let with = entries.into_iter().map(|entry| {
             let tensor = initializer(&graph, &entry.weight);
             tensor
                 .map(|tensor| (entry, tensor))
-                .ok_or_else(|| self.fails(&path, "a weight is missing"))
+                .ok_or_else(|| self.fails(path, "a weight is missing"))
         });
         with.collect::<Result<_, _>>().map(Some)
     }

@@ -144,7 +144,10 @@ impl Walk<'_> {
         let own = cx.folder("levels").map(|folder| Checkpoints { folder, shard: None });
         let checkpoints = self.checkpoints.or(own.as_ref());
         let store = checkpoints.map(|checkpoints| self.store(checkpoints, state, cx, samples));
-        let store = store.transpose()?;
+        let mut store = store.transpose()?;
+        if self.checkpoints.is_none() {
+            store = store.map(Store::forgiving);
+        }
 
         // Levels that were decided before, here or from what other processes saw.
         let mut first = 0;

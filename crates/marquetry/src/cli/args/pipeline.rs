@@ -14,9 +14,8 @@ pub(crate) struct Run {
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) samples: Samples,
-    /// Where the quantized model goes, instead of where the pipeline says.
-    #[arg(short, long, value_name = "FILE.onnx")]
-    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) destination: Destination,
     /// Goes on with the journal of a run that was killed, if there is one. What comes out is the same, to
     /// the byte. A pipeline that was changed goes on behind the steps that are as they were.
     #[arg(long)]
@@ -44,15 +43,26 @@ pub(crate) struct Run {
     pub(crate) json: bool,
 }
 
+/// Where the files of a pipeline go.
+#[derive(Debug, Args)]
+pub(crate) struct Destination {
+    /// Where the quantized model goes, instead of where the pipeline says.
+    #[arg(short, long, value_name = "FILE.onnx")]
+    pub(crate) output: Option<PathBuf>,
+    /// The folder below which the pipeline's own paths are; the current folder by default. They may not
+    /// lead out of it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output_dir: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
     /// The pipeline, in RON, or in JSON where its name ends in `.json`.
     pub(crate) pipeline: PathBuf,
     /// The float model.
     pub(crate) model: PathBuf,
-    /// Where the quantized model would go, instead of where the pipeline says.
-    #[arg(short, long, value_name = "FILE.onnx")]
-    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) destination: Destination,
     #[command(flatten)]
     pub(crate) patterns: PatternFiles,
     /// Prints one JSON object, with the names of all values.

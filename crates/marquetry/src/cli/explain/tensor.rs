@@ -45,7 +45,6 @@ pub(crate) fn run(args: &ExplainTensor, cli: &Cli) -> Result<Answer, Failure> {
         patterns: &args.choices.patterns.files,
         reads: Vec::new(),
         outputs: Vec::new(),
-        instead: None,
         report: None,
         journal: None,
         engine: None,
