@@ -124,7 +124,10 @@ fn killed_runs_go_on_to_the_same_bytes() {
     assert!(whole(&fs::read_to_string(folder.join(REPORT)).unwrap()));
 
     for at in 0..KILLS {
-        OUTPUTS.iter().chain([&REPORT]).for_each(|name| fs::remove_file(folder.join(name)).unwrap_or_default());
+        OUTPUTS
+            .iter()
+            .chain([&REPORT])
+            .for_each(|name| fs::remove_file(folder.join(name)).unwrap_or_default());
         let mut child =
             command(folder, &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // From the first entry to the last, and each time a little later.

@@ -184,6 +184,11 @@ impl<'a, 'm, 'p> Search<'a, 'm, 'p> {
         Ok(true)
     }
 
+    /// The steps that the last search did not need.
+    pub(crate) fn left(&self) -> u32 {
+        self.steps
+    }
+
     fn spend(&mut self, steps: u32) -> Result<(), Exhaustion> {
         self.steps = self.steps.checked_sub(steps).ok_or(Exhaustion)?;
         Ok(())

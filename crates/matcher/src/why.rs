@@ -22,7 +22,7 @@ use crate::search::{Attempt, Outcome, Search, Trace};
 
 pub use edit::Suggestion;
 pub use locate::{At, Unlocated};
-pub use near::{NearMiss, Nearest};
+pub use near::{NearMiss, Nearest, NearestOf};
 
 use describe::Describe;
 use lines::Layout;

@@ -231,8 +231,11 @@ pub struct Place {
 /// Where patterns almost match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NearMisses {
-    /// How many patterns were tried; 0 where the model is too large to try any.
+    /// How many patterns were tried.
     pub patterns: usize,
+    /// How many of them were not tried at every place, because the model is large.
+    #[serde(default)]
+    pub partly: usize,
     /// The misses, the nearest first.
     pub misses: Vec<NearMiss>,
 }

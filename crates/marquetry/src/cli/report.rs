@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use marquetry::library;
 use marquetry_engine::{Engine, Samples};
 use marquetry_ir::{Model, infer};
-use marquetry_matcher::why::{Verdict, Why};
+use marquetry_matcher::why::{NearMiss, NearestOf, Verdict, Why};
 use marquetry_pattern::Library;
-use marquetry_pattern::core::Pattern;
 use marquetry_quant::export::qdq;
 use marquetry_quant::pass::{Context, Progress, lowered_plan};
 use marquetry_quant::report::{
-    self, About, File, Measured, NearMiss, NearMisses, Place, ReportError, SCHEMA, diff, html,
+    self, About, File, Measured, NearMisses, Place, ReportError, SCHEMA, diff, html,
 };
 use marquetry_quant::statistics::fingerprint;
 use marquetry_quant::{Report, State};
@@ -32,9 +31,6 @@ use super::outputs;
 /// Kinds of near misses that are told of each pattern, and of all together.
 const KINDS: usize = 2;
 const MISSES: usize = 40;
-
-/// Beyond so many nodes, near misses are not looked for: that takes a search for each pattern.
-const LARGE: usize = 2000;
 
 pub(crate) fn run(args: &args::Report) -> Result<Answer, Failure> {
     match args {
@@ -208,42 +204,32 @@ fn place(library: &Library, span: marquetry_pattern::Span) -> Place {
 /// Where the patterns of a library almost match a model that was quantized.
 pub(crate) fn near_misses(state: &State, library: &Library) -> NearMisses {
     let model: &Model = &state.model;
-    if model.graph.nodes().count() > LARGE {
-        return NearMisses::default();
-    }
     let types = infer::run(model);
     let why = Why::new(model, &types, library.sources());
     let places = marquetry_matcher::find(model, &types, [], &marquetry_matcher::Options::default());
-    let one = |pattern: &Pattern| -> Vec<NearMiss> {
-        let nearest = why.nearest(pattern, KINDS);
-        let misses = nearest.misses.iter().filter_map(|miss| {
-            let Verdict::Miss(stop) = &miss.explanation.verdict else { return None };
-            let graph = places.graph(model, miss.explanation.place);
-            let (satisfied, equations) = miss.explanation.satisfied();
-            let sources = library.sources();
-            let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-            Some(report::NearMiss {
-                pattern: pattern.name.clone(),
-                declared: place(library, stop.span),
-                at: miss.explanation.anchor.map_or_else(String::new, |at| node_label(graph, at)),
-                also: miss.also.len(),
-                reason: stop.message.clone(),
-                text: one_line(sources.text(stop.span)),
-                satisfied,
-                equations,
-                change: miss.suggestion.as_ref().map(|change| change.change.clone()),
-            })
-        });
-        misses.collect()
-    };
     let patterns = library.patterns();
-    let mut misses: Vec<NearMiss> = patterns.iter().flat_map(one).collect();
-    misses.retain(|miss| miss.satisfied > 0);
-    // By the part that holds, and of equal ones the longer; the sort is stable.
-    misses.sort_by(|a, b| {
-        let part = |one: &NearMiss, other: &NearMiss| one.satisfied * other.equations;
-        part(b, a).cmp(&part(a, b)).then(b.equations.cmp(&a.equations))
-    });
-    misses.truncate(MISSES);
-    NearMisses { patterns: patterns.len(), misses }
+    let sources = library.sources();
+    let told = |(pattern, miss): &(usize, NearMiss)| -> Option<report::NearMiss> {
+        let Verdict::Miss(stop) = &miss.explanation.verdict else { return None };
+        let graph = places.graph(model, miss.explanation.place);
+        let (satisfied, equations) = miss.explanation.satisfied();
+        let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        Some(report::NearMiss {
+            pattern: patterns[*pattern].name.clone(),
+            declared: place(library, stop.span),
+            at: miss.explanation.anchor.map_or_else(String::new, |at| node_label(graph, at)),
+            also: miss.also.len(),
+            reason: stop.message.clone(),
+            text: one_line(sources.text(stop.span)),
+            satisfied,
+            equations,
+            change: miss.suggestion.as_ref().map(|change| change.change.clone()),
+        })
+    };
+    let NearestOf { misses, partly } = why.nearest_of(patterns, KINDS, MISSES);
+    NearMisses {
+        patterns: patterns.len(),
+        partly,
+        misses: misses.iter().filter_map(told).collect(),
+    }
 }

@@ -2,7 +2,7 @@
 //! each alternative stopped.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use marquetry_pattern::Span;
 use marquetry_pattern::core::{ChoiceId, ExprId, ExprKind, VarId};
@@ -76,7 +76,7 @@ pub(crate) struct Trace {
     pub(super) satisfied: Vec<ExprId>,
     pub(crate) best: Option<Attempt>,
     /// For each alternative, where it came nearest.
-    pub(crate) tried: BTreeMap<Tried, Rc<Attempt>>,
+    pub(crate) tried: BTreeMap<Tried, Arc<Attempt>>,
 }
 
 impl Search<'_, '_, '_> {
@@ -120,8 +120,8 @@ impl Search<'_, '_, '_> {
                 |tried: &&Tried| trace.tried.get(tried).is_none_or(|known| rank > known.rank);
             let nearer: Vec<Tried> = taken.iter().filter(nearer).copied().collect();
             if !nearer.is_empty() {
-                let attempt = Rc::new(self.attempt(&trace, rank, stop));
-                let each = nearer.into_iter().map(|tried| (tried, Rc::clone(&attempt)));
+                let attempt = Arc::new(self.attempt(&trace, rank, stop));
+                let each = nearer.into_iter().map(|tried| (tried, Arc::clone(&attempt)));
                 trace.tried.extend(each);
             }
         }

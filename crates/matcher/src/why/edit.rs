@@ -58,7 +58,7 @@ impl Why<'_> {
         let suggestions = match &asked.answer {
             Answer::Miss(near) => {
                 let (_, focus, value) = at.rows(&index);
-                let sites = self.sites(&index, &plan);
+                let sites = self.sites(&index, &Plan::ahead(pattern, &index));
                 self.changes(&index, &plan, near, focus, value, sites)
             }
             _ => Vec::new(),
@@ -83,7 +83,7 @@ impl Why<'_> {
             if !matches!(asked.answer, Answer::Match(_)) {
                 continue;
             }
-            let after = self.sites(index, &changed);
+            let after = self.sites(index, &Plan::ahead(&candidate.pattern, index));
             let suggestion = Suggestion {
                 line: self.line(candidate.span, &candidate.with),
                 change: candidate.change,

@@ -2,6 +2,7 @@
 
 use marquetry_ir::NodeId;
 use marquetry_pattern::core::{ExprKind, Pattern};
+use rayon::prelude::*;
 
 use super::edit::Suggestion;
 use super::{Explanation, Near, Why};
@@ -13,6 +14,10 @@ use crate::search::{Attempt, Outcome, Search, Tried};
 /// What share of a spelling must have matched for a near miss. Less, and every multiplication almost is an
 /// activation; more, and what fails early in a long pattern is never seen.
 const NEAR: (usize, usize) = (2, 5);
+
+/// Steps for one pattern among several, over all places: a large model repeats itself, and what fails there
+/// fails in its first layers already.
+const TOGETHER: u64 = 1_000_000;
 
 /// How a pattern fares on a model.
 #[derive(Clone, Debug)]
@@ -36,24 +41,103 @@ pub struct NearMiss {
     pub suggestion: Option<Suggestion>,
 }
 
+/// The nearest misses of several patterns.
+#[derive(Clone, Debug, Default)]
+pub struct NearestOf {
+    /// The number of a pattern, and a place where it almost matches.
+    pub misses: Vec<(usize, NearMiss)>,
+    /// Patterns that were not tried at every place, because there are too many.
+    pub partly: usize,
+}
+
+/// How a pattern fares, in rows of an index.
+struct Survey {
+    sites: usize,
+    kinds: Vec<(Near, Vec<(PlaceId, NodeId)>)>,
+    exhausted: usize,
+    /// Whether there were too many places for all of them.
+    partly: bool,
+}
+
 impl Why<'_> {
     /// The nearest misses over the model, at most `most` kinds of them: those that matched a
     /// good part of a spelling, by how much they matched.
     pub fn nearest(&self, pattern: &Pattern, most: usize) -> Nearest {
         let index = self.index();
         let plan = Plan::new(pattern, &index);
-        let mut search = Search::new(&index, &plan);
+        let Survey { sites, kinds, exhausted, .. } = self.survey(&index, &plan, most, u64::MAX);
+        let misses = kinds.into_iter().map(|(near, also)| {
+            let suggestion = self.best_change(&index, &plan, &near, sites);
+            NearMiss { explanation: self.explained(&index, &plan, &near, false), also, suggestion }
+        });
+        let misses = misses.collect();
+        Nearest { matches: sites, misses, exhausted }
+    }
+
+    /// The nearest misses of several patterns, at most `kinds` of each and `most` together, each with the
+    /// number of its pattern: by the part of the equations that holds, and of equal ones the longer.
+    /// Misses of which no equation holds are left out. What this takes is bounded: in a large model, a
+    /// pattern that gets far in many places is tried in the first of them. The patterns share the current
+    /// rayon pool; the result does not depend on how many threads there are.
+    pub fn nearest_of(&self, patterns: &[Pattern], kinds: usize, most: usize) -> NearestOf {
+        struct Found {
+            pattern: usize,
+            sites: usize,
+            near: Near,
+            also: Vec<(PlaceId, NodeId)>,
+            explanation: Explanation,
+        }
+        let index = self.index();
+        let of_each = patterns.par_iter().enumerate().map(|(pattern, it)| {
+            let plan = Plan::new(it, &index);
+            let Survey { sites, kinds, partly, .. } = self.survey(&index, &plan, kinds, TOGETHER);
+            let found = kinds.into_iter().map(|(near, also)| {
+                let explanation = self.explained(&index, &plan, &near, false);
+                Found { pattern, sites, near, also, explanation }
+            });
+            let found = found.filter(|found| found.explanation.satisfied().0 > 0);
+            (found.collect::<Vec<_>>(), partly)
+        });
+        // One at a time: some take much longer than others.
+        let of_each: Vec<(Vec<Found>, bool)> = of_each.with_max_len(1).collect();
+        let partly = of_each.iter().filter(|(_, partly)| *partly).count();
+        let mut found: Vec<Found> = of_each.into_iter().flat_map(|(found, _)| found).collect();
+        // The sort is stable.
+        found.sort_by(|a, b| {
+            let (a, b) = (a.explanation.satisfied(), b.explanation.satisfied());
+            (b.0 * a.1).cmp(&(a.0 * b.1)).then(b.1.cmp(&a.1))
+        });
+        found.truncate(most);
+        // Trying changes takes longest: only for those that are told.
+        let told =
+            found.into_par_iter().map(|Found { pattern, sites, near, also, explanation }| {
+                let plan = Plan::new(&patterns[pattern], &index);
+                let suggestion = self.best_change(&index, &plan, &near, sites);
+                (pattern, NearMiss { explanation, also, suggestion })
+            });
+        NearestOf { misses: told.with_max_len(1).collect(), partly }
+    }
+
+    /// Searches everywhere, as far as the steps go, and puts attempts that stopped for the same reason together.
+    fn survey(&self, index: &Index<'_>, plan: &Plan<'_>, most: usize, steps: u64) -> Survey {
+        let pattern = plan.pattern;
+        let mut search = Search::new(index, plan);
         let (mut matches, mut attempts, mut exhausted) = (Vec::new(), Vec::new(), 0);
         let admitted: Vec<bool> = index.graphs().map(|graph| plan.admits(&graph.opsets)).collect();
-        for node in plan.anchors(&index) {
+        let mut left = steps;
+        for node in plan.anchors(index) {
+            if left == 0 {
+                break;
+            }
             if !admitted[index.place(node).index()] {
                 continue;
             }
             for &root in index.outputs(node).iter().flatten() {
-                if !plan.can_be(&index, pattern.roots[0], root) {
+                if !plan.can_be(index, pattern.roots[0], root) {
                     continue;
                 }
                 let (outcome, mut trace) = search.run_traced(root, self.steps, None, false);
+                left = left.saturating_sub(u64::from(self.steps - search.left()));
                 match outcome {
                     Outcome::Hit(found) => matches.push(*found),
                     outcome => {
@@ -93,13 +177,7 @@ impl Why<'_> {
             }
         }
         kinds.truncate(most);
-        let sites = matched_sites(&matches);
-        let misses = kinds.into_iter().map(|(near, also)| {
-            let suggestion = self.best_change(&index, &plan, &near, sites);
-            NearMiss { explanation: self.explained(&index, &plan, &near, false), also, suggestion }
-        });
-        let misses = misses.collect();
-        Nearest { matches: sites, misses, exhausted }
+        Survey { sites: matched_sites(&matches), kinds, exhausted, partly: left == 0 }
     }
 
     fn best_change(

@@ -32,7 +32,8 @@ impl Files {
         let put = |path: &mut PathBuf| match led_out(path) {
             Some(why) => Err(refused(path, why, file, text)),
             None => {
-                *path = below.join(&*path);
+                // Without the dots that do not matter.
+                *path = below.join(path.iter().filter(|part| *part != ".").collect::<PathBuf>());
                 Ok(path.clone())
             }
         };

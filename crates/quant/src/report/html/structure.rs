@@ -57,13 +57,6 @@ pub(super) fn groups(report: &Report) -> String {
 pub(super) fn near_misses(report: &Report) -> String {
     let near = &report.near_misses;
     let mut out = String::from("<section id=\"near\"><h2>Near misses</h2>");
-    if near.patterns == 0 {
-        out.push_str(
-            "<p class=\"lead\">Not looked for, because the model is large; <code>marquetry why PATTERN MODEL</code> \
-             looks for those of one pattern.</p></section>\n",
-        );
-        return out;
-    }
     if near.misses.is_empty() {
         writeln!(
             out,
@@ -76,10 +69,20 @@ pub(super) fn near_misses(report: &Report) -> String {
     write!(
         out,
         "<p class=\"lead\">Places where one of {} almost matches. Most are something else that looks alike; one that \
-         should be a group is worth a look with <code>marquetry why</code>.</p>",
+         should be a group is worth a look with <code>marquetry why</code>.",
         plural(near.patterns, "pattern")
     )
     .expect("a string takes any text");
+    if near.partly > 0 {
+        write!(
+            out,
+            " The model is large: {} tried in its first places only; <code>marquetry why PATTERN MODEL</code> \
+             looks everywhere.",
+            if near.partly == 1 { "1 of them was".to_owned() } else { format!("{} of them were", near.partly) },
+        )
+        .expect("a string takes any text");
+    }
+    out.push_str("</p>");
     let rows = near.misses.iter().map(|miss| {
         let mut why = Text(&miss.reason).to_string();
         write!(
