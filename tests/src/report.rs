@@ -58,7 +58,7 @@ fn about(quantized: Option<&Model>) -> About<'_> {
         float: file(3),
         quantized: quantized.map(|model| (file(model.graph.nodes().count()), model)),
         declared: [("Linear".to_owned(), Place { file: "linear.pat".to_owned(), line: 8 })].into(),
-        near_misses: NearMisses { patterns: 1, misses: vec![miss] },
+        near_misses: NearMisses { patterns: 1, partly: 0, misses: vec![miss] },
         notes: vec!["a note".to_owned()],
     }
 }
