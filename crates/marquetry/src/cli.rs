@@ -35,11 +35,12 @@ mod stats;
 mod watch;
 mod why;
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _};
 
 use self::answer::Answer;
 use self::args::{Cli, Color, Verb};
@@ -50,7 +51,13 @@ const STACK: usize = 8 << 20;
 
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let command = Cli::command().color(choice_of_colour(&words));
+    let parsed = command.try_get_matches_from(&words);
+    let cli = match parsed.and_then(|found| Cli::from_arg_matches(&found)) {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(&error, &words),
+    };
     // Matching and arithmetic work in the pool of the process; it is fixed before anything else uses it.
     let threads = cli.threads.unwrap_or_default();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK);
@@ -65,6 +72,42 @@ pub(crate) fn main() -> ExitCode {
         None if cli.verb.computes() => rayon::scope(|_| once(&cli)),
         None => once(&cli),
     }
+}
+
+/// The words of a command line that may be options.
+fn options(words: &[OsString]) -> impl Iterator<Item = &str> {
+    let words = words.iter().skip(1).take_while(|word| *word != "--");
+    words.map(|word| word.to_str().unwrap_or_default())
+}
+
+/// When help and mistakes on the command line are in colour, which is asked before it is understood.
+fn choice_of_colour(words: &[OsString]) -> ColorChoice {
+    let mut chosen = None;
+    let mut words = options(words).peekable();
+    while let Some(word) = words.next() {
+        match word.strip_prefix("--color") {
+            Some("") => chosen = words.peek().copied(),
+            Some(rest) => chosen = rest.strip_prefix('=').or(chosen),
+            None => {}
+        }
+    }
+    match chosen {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    }
+}
+
+/// Prints help where that was asked for, and what is wrong with a command line elsewhere.
+fn not_understood(error: &clap::Error, words: &[OsString]) -> ExitCode {
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    if options(words).any(|word| word == "--json") {
+        let _ = print(pretty(&Failure::usage(&error.render().to_string()).json()).as_bytes());
+    }
+    ExitCode::from(failure::Exit::Usage as u8)
 }
 
 fn once(cli: &Cli) -> ExitCode {
@@ -96,7 +139,7 @@ fn once(cli: &Cli) -> ExitCode {
     };
     let json = cli.verb.json();
     match result {
-        Ok(answer) => told(&answer, json, cli.quiet),
+        Ok(answer) => told(&answer, json, cli),
         Err(failure) => refused(cli, &failure),
     }
 }
@@ -128,10 +171,32 @@ impl Verb {
         }
     }
 
+    /// Whether files are what was asked for, so that what is said of them is a summary.
+    fn writes(&self) -> bool {
+        match self {
+            Self::Quantize(args) => !args.dry_run && !args.print_pipeline,
+            Self::Rewrite(args) => !args.dry_run,
+            Self::Outline(args) => !args.dry_run,
+            Self::Man(args) => args.output.is_some(),
+            Self::Fmt(args) => !args.check,
+            Self::Pattern(args::Pattern::Fmt(args)) => !args.check,
+            Self::Run(args) => !args.dry_run,
+            Self::Calibrate(args) => !args.dry_run,
+            Self::Encodings(args::Encodings::Import { dry_run, .. }) => !dry_run,
+            Self::Draw(_)
+            | Self::Stats(args::Stats::Merge { .. })
+            | Self::Encodings(args::Encodings::Export { .. } | args::Encodings::Convert { .. })
+            | Self::Config(args::Config::Convert { .. })
+            | Self::Report(args::Report::Html { .. }) => true,
+            _ => false,
+        }
+    }
+
     fn json(&self) -> bool {
         match self {
             Self::Inspect(args) => args.json,
-            Self::Print(_) | Self::Completions(_) => false,
+            Self::Print(args) => args.json,
+            Self::Completions(args) => args.json,
             Self::Draw(args) => args.json,
             Self::Diff(args) => args.json,
             Self::Fmt(args) => args.json,
@@ -156,8 +221,10 @@ impl Verb {
             Self::Config(args::Config::Convert { json, .. }) => *json,
             Self::Compare(args) => args.json,
             Self::Analyze(args) => args.json,
-            Self::Report(args::Report::Diff { json, .. }) => *json,
-            Self::Report(_) => false,
+            Self::Report(args::Report::Html { json, .. } | args::Report::Diff { json, .. }) => {
+                *json
+            }
+            Self::Report(args::Report::Schema) => false,
             Self::Pattern(args) => args.json(),
             Self::Explain(args) => match &args.what {
                 Some(args::Explained::Tensor(args)) => args.json,
@@ -167,7 +234,8 @@ impl Verb {
     }
 }
 
-fn told(answer: &Answer, json: bool, quiet: bool) -> ExitCode {
+fn told(answer: &Answer, json: bool, cli: &Cli) -> ExitCode {
+    let quiet = cli.quiet;
     if !quiet {
         for note in &answer.notes {
             tell(&format!("note: {note}\n"));
@@ -181,6 +249,8 @@ fn told(answer: &Answer, json: bool, quiet: bool) -> ExitCode {
             }
             print(file)
         }
+        // What a check found is no summary.
+        None if quiet && !json && answer.found.is_none() && cli.verb.writes() => Ok(()),
         None => print(said.as_bytes()),
     };
     match (written, answer.found) {
@@ -216,10 +286,23 @@ fn print(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-fn in_colour(color: Color) -> bool {
+/// Where something is printed.
+#[derive(Clone, Copy, Debug)]
+enum Stream {
+    Output,
+    Error,
+}
+
+fn in_colour(color: Color, to: Stream) -> bool {
+    let is_terminal = match to {
+        Stream::Output => io::stdout().is_terminal(),
+        Stream::Error => io::stderr().is_terminal(),
+    };
     match color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        Color::Auto => {
+            is_terminal && std::env::var_os("NO_COLOR").is_none_or(|said| said.is_empty())
+        }
     }
 }

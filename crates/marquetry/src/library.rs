@@ -60,7 +60,21 @@ pub fn standard() -> Library {
 ///
 /// All errors of all files.
 pub fn load(folders: Vec<PathBuf>, roots: &[&str]) -> Result<Library, Vec<Diagnostic>> {
-    Library::load(&SearchPath::new(folders, &Files(FILES)), roots, &Schemas)
+    load_with(folders, &[], roots)
+}
+
+/// The same with further files that are given as path and text, and stand in no folder.
+///
+/// # Errors
+///
+/// All errors of all files.
+pub fn load_with(
+    folders: Vec<PathBuf>,
+    given: &[(&str, &str)],
+    roots: &[&str],
+) -> Result<Library, Vec<Diagnostic>> {
+    let files = [given, FILES].concat();
+    Library::load(&SearchPath::new(folders, &Files(&files)), roots, &Schemas)
 }
 
 #[cfg(test)]

@@ -77,13 +77,13 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// That of the first pass that was done and failed.
+    /// That of the first pass that was done and failed; `SelectIn` for a selector that selects nothing.
     pub fn forecast(&self, model: Model, cx: &Context<'_>) -> Result<Forecast, PassError> {
         let mut state = State::new(model, self.policy().clone());
         let mut left: BTreeSet<Fact> = BTreeSet::new();
         let mut steps = Vec::new();
         let mut memory = Memory::default();
-        for pass in self.passes() {
+        for (at, pass) in self.passes().enumerate() {
             let ready = pass.requires().iter().all(|fact| left.contains(fact));
             let owned =
                 |paths: Vec<&std::path::Path>| paths.into_iter().map(PathBuf::from).collect();
@@ -99,7 +99,7 @@ impl Pipeline {
             let name = |state: &State, value| state.model.graph.value(value).name().to_owned();
             if ready && !pass.runs_samples() && pass.reads().is_empty() {
                 let before = state.plan.clone();
-                let summary = pass.run(&mut state, cx)?;
+                let summary = pass.run(&mut state, cx).map_err(|error| self.located(at, error))?;
                 let changed = state.plan.sites().filter(|(value, site)| {
                     before.get(*value).is_none_or(|old| {
                         (old.enabled, old.because.len()) != (site.enabled, site.because.len())
@@ -110,6 +110,11 @@ impl Pipeline {
                 left.extend(pass.provides());
             } else {
                 let touched = pass.touches(&state);
+                if let Some(select) = pass.select().filter(|_| left.contains(&Fact::Sites)) {
+                    let selected =
+                        select.of(&state).and_then(|selection| selection.enough(touched.len()));
+                    selected.map_err(|error| self.located(at, PassError::Select(error)))?;
+                }
                 match pass.name() {
                     "Calibrate" | "Observe" => {
                         memory.statistics =

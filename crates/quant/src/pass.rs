@@ -59,7 +59,7 @@ pub(crate) use weights::read as read_constant;
 use crate::encodings::EncodingsError;
 use crate::journal::{self, Journal, JournalError};
 use crate::observer::Statistics;
-use crate::select::SelectError;
+use crate::select::{SelectError, Selector};
 use crate::statistics::StatisticsError;
 use crate::{DType, NumericError, Plan, Policy};
 
@@ -363,6 +363,12 @@ pub trait Pass: Send + Sync {
         false
     }
 
+    /// The selector of what it works on, if it has one: a forecast refuses one that selects nothing of
+    /// what the pass [touches](Pass::touches).
+    fn select(&self) -> Option<&Selector> {
+        None
+    }
+
     /// The sites and other values that it is going to work on, as far as the state before it tells, for
     /// what a [forecast](crate::forecast) leaves out.
     fn touches(&self, _: &State) -> Vec<ValueId> {
@@ -549,6 +555,16 @@ pub enum PassError {
     /// A selector that cannot be followed.
     #[error(transparent)]
     Select(SelectError),
+    /// A selector of a step of a pipeline that cannot be followed.
+    #[error("{source}")]
+    SelectIn {
+        /// The number of the step, from 0.
+        step: usize,
+        /// Where the selector stands in the text of the pipeline: line and column from 1.
+        place: Option<(usize, usize)>,
+        /// What is wrong.
+        source: SelectError,
+    },
     /// A change of what a site is asked to be that comes after it was done.
     #[error("`{pass}` comes too late for `{value}`, which has an encoding already")]
     TooLate {
@@ -595,7 +611,7 @@ impl PassError {
             PassError::Unkept { .. } => "checkpoint_failed",
             PassError::Spill { .. } => "spill_failed",
             PassError::Journal(source) => source.code(),
-            PassError::Select(source) => source.code(),
+            PassError::Select(source) | PassError::SelectIn { source, .. } => source.code(),
             PassError::TooLate { .. } => "too_late",
             PassError::Interrupted => "interrupted",
             PassError::Rewrite { .. } => "rewrite_failed",
@@ -654,7 +670,9 @@ impl PassError {
                     .into(),
             ),
             PassError::Journal(source) => Some(source.hint().to_owned()),
-            PassError::Select(source) => Some(source.hint().to_owned()),
+            PassError::Select(source) | PassError::SelectIn { source, .. } => {
+                Some(source.hint().to_owned())
+            }
             PassError::TooLate { pass, .. } => {
                 Some(format!("move `{pass}` before `SeqMse` and `Calibrate`"))
             }

@@ -35,6 +35,8 @@ pub struct Pipeline {
     /// What every step is called in a journal: its number and name, and a digest of its text and of those
     /// before it. None where no text is known.
     steps: Vec<Option<String>>,
+    /// Where the selector of every step stands in the text of the pipeline, where there is a text.
+    selectors: Vec<Option<(usize, usize)>>,
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -70,7 +72,7 @@ impl Pipeline {
             left.extend(pass.provides());
         }
         let steps = vec![None; passes.len()];
-        Ok(Pipeline { policy, passes, steps })
+        Ok(Pipeline { policy, passes, steps, selectors: Vec::new() })
     }
 
     /// With the text of every pass, by which a journal knows it again.
@@ -103,7 +105,19 @@ impl Pipeline {
     /// Those of [`Pipeline::parse`].
     pub fn parse_with(text: &str, registry: &Registry) -> Result<Pipeline, RecipeError> {
         let (recipe, places) = Recipe::read(text, registry)?;
-        recipe.pipeline().map_err(|error| error.placed(&places))
+        let pipeline = recipe.pipeline().map_err(|error| error.placed(&places.steps))?;
+        Ok(Pipeline { selectors: places.selectors, ..pipeline })
+    }
+
+    /// With the places of selectors in a text in RON that has the same steps, for errors.
+    #[must_use]
+    pub fn told_from(self, text: &str) -> Pipeline {
+        match Recipe::read(text, &Registry::builtin()) {
+            Ok((recipe, places)) if recipe.passes.len() == self.passes.len() => {
+                Pipeline { selectors: places.selectors, ..self }
+            }
+            _ => self,
+        }
     }
 
     /// The names of the passes in order.
@@ -121,6 +135,17 @@ impl Pipeline {
         &self.policy
     }
 
+    /// An error of a pass with the place of its selector, if that is to blame.
+    pub(crate) fn located(&self, at: usize, error: PassError) -> PassError {
+        match error {
+            PassError::Select(source) => {
+                let place = self.selectors.get(at).copied().flatten();
+                PassError::SelectIn { step: at, place, source }
+            }
+            other => other,
+        }
+    }
+
     /// Files that its passes read.
     pub fn reads(&self) -> Vec<&Path> {
         self.passes.iter().flat_map(|pass| pass.reads()).collect()
@@ -133,10 +158,12 @@ impl Pipeline {
     /// That of the first pass that fails.
     pub fn run(&self, model: Model, cx: &Context<'_>) -> Result<State, PassError> {
         let mut state = State::new(model, self.policy.clone());
-        for (pass, step) in self.passes.iter().zip(&self.steps) {
+        for (at, (pass, step)) in self.passes.iter().zip(&self.steps).enumerate() {
             cx.go_on()?;
             let began = Instant::now();
-            let summary = pass.run(&mut state, &cx.at_step(step.as_deref()))?;
+            let summary = pass
+                .run(&mut state, &cx.at_step(step.as_deref()))
+                .map_err(|error| self.located(at, error))?;
             state.summaries.push(Summary { took: began.elapsed(), ..summary });
             if state.paused.as_ref().is_some_and(|paused| !paused.decided) {
                 break;

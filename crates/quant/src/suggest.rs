@@ -43,6 +43,27 @@ pub(crate) fn hint_some(name: &str, known: &[&str], most: usize) -> String {
     }
 }
 
+/// Names of a model that are near at most.
+const NEAR: usize = 3;
+
+/// One sentence that names the closest name; those in which what was asked for is a part, where `*` and
+/// `?` stand for anything; or some of all.
+pub(crate) fn hint_names(asked: &str, known: &[&str], most: usize) -> String {
+    let parts = asked.split(['*', '?']).map(str::to_lowercase);
+    let part = parts.max_by_key(String::len).unwrap_or_default();
+    // Two letters are a part of nearly everything.
+    let contains = |name: &&&str| part.len() > 2 && name.to_lowercase().contains(&part);
+    let near: Vec<&str> = match closest(asked, known) {
+        Some(known) => vec![known],
+        None => known.iter().filter(contains).take(NEAR).copied().collect(),
+    };
+    match near[..] {
+        [] => hint_some(asked, known, most),
+        [one] => format!("did you mean `{one}`?"),
+        _ => format!("did you mean one of `{}`?", near.join("`, `")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +75,11 @@ mod tests {
         assert_eq!(near("LayerNormalization", &known), Some("LayerNorm"));
         assert_eq!(near("conv", &known), Some("ConvBn"));
         assert_eq!(near("Rope", &known), None);
+        let known = ["/a/Conv", "/b/Conv", "/b/Gemm"];
+        assert_eq!(hint_names("/a/Conf", &known, 2), "did you mean `/a/Conv`?");
+        assert_eq!(hint_names("b/*", &known, 2), "there are `/a/Conv`, `/b/Conv` and 1 more");
+        assert_eq!(hint_names("gemm*", &known, 2), "did you mean `/b/Gemm`?");
+        assert_eq!(hint_names("x*conv", &known, 2), "did you mean one of `/a/Conv`, `/b/Conv`?");
         assert_eq!(hint("Transmogrify", &["Check", "Place"]), "there are `Check`, `Place`");
     }
 }

@@ -38,6 +38,7 @@ pub(crate) fn run(args: &Analyze, cli: &Cli) -> Result<Answer, Failure> {
         outputs: Vec::new(),
         report: None,
         journal: None,
+        pipeline: None,
         engine: None,
         checkpoints: None,
     };

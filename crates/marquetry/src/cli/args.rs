@@ -14,7 +14,7 @@ pub(crate) use self::quantize::{
 };
 pub(crate) use self::report::Report;
 
-const EXIT_CODES: &str = "\
+pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  the check found something, or every rewrite was refused
@@ -34,12 +34,12 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
 
-    /// Says nothing but results and errors.
+    /// Says nothing but what was asked for, and errors: no notes, and where files are written, no summary.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 
-    /// Threads to compute with; by default one per core. Results do not depend on it.
-    #[arg(long, global = true, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    /// Threads to compute with, at most 1024; by default one per core. Results do not depend on it.
+    #[arg(long, global = true, value_name = "N", value_parser = threads)]
     pub(crate) threads: Option<usize>,
 
     /// What runs models: the embedded engine, or ONNX Runtime where it is installed. By default the one
@@ -72,6 +72,19 @@ pub(crate) struct Cli {
     /// When to draw in colour.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
+}
+
+/// More threads than any machine has use for; each takes memory before it does anything.
+const MOST_THREADS: usize = 1024;
+
+/// How many threads.
+fn threads(text: &str) -> Result<usize, String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = super::answer::plural(cores, "core");
+    match text.parse::<usize>() {
+        Ok(count @ 1..=MOST_THREADS) => Ok(count),
+        _ => Err(format!("a number from 1 to {MOST_THREADS}; this machine has {cores}")),
+    }
 }
 
 /// Bytes, with K, M, G or T for powers of 1,024.
@@ -112,7 +125,7 @@ pub(crate) enum Progress {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set.
+    /// Where it goes to a terminal, unless NO_COLOR is set and not empty.
     Auto,
     Always,
     Never,
@@ -203,6 +216,9 @@ pub(crate) struct Print {
     /// Prints every tensor in full, so that the text parses back to the same model.
     #[arg(long, conflicts_with = "official")]
     pub(crate) full: bool,
+    /// Prints one JSON object, with the text in it.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -259,11 +275,14 @@ pub(crate) struct Completions {
     /// The shell.
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
+    /// Prints one JSON object, with the script in it.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ManPages {
-    /// A folder that gets a page for each verb.
+    /// A folder that gets a page for each verb; it is made where it is missing.
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
     /// Prints one JSON object.
@@ -391,16 +410,20 @@ pub(crate) struct PatternFiles {
 
 #[derive(Debug, Args)]
 pub(crate) struct Calibrate {
-    /// The float model.
+    /// The float model; `-` reads standard input.
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) samples: Samples,
-    /// Where the statistics go.
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: PathBuf,
+    /// Where the statistics go; `-` is standard output.
+    #[arg(short, long, value_name = "FILE", required_unless_present = "dry_run")]
+    pub(crate) output: Option<PathBuf>,
     /// Runs part I of N of the samples; `stats merge` puts the parts together.
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<String>,
+    /// Says what would be done: the steps, what each works on, memory and files. Runs no sample, and
+    /// writes nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) numbers: Numbers,
     #[command(flatten)]
@@ -433,11 +456,14 @@ pub(crate) enum Encodings {
         /// The encodings.
         encodings: PathBuf,
         /// Where the quantized model goes.
-        #[arg(short, long, value_name = "FILE.onnx")]
-        output: PathBuf,
+        #[arg(short, long, value_name = "FILE.onnx", required_unless_present = "dry_run")]
+        output: Option<PathBuf>,
         /// Leaves out what does not fit the model, instead of refusing it.
         #[arg(long)]
         lenient: bool,
+        /// Says what would be written, and writes nothing.
+        #[arg(long)]
+        dry_run: bool,
         /// Prints one JSON object.
         #[arg(long)]
         json: bool,
@@ -632,4 +658,25 @@ pub(crate) struct PatternVerify {
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_limited() {
+        assert_eq!((threads("1"), threads("1024")), (Ok(1), Ok(1024)));
+        for wrong in ["0", "1025", "100000", "-1", "many", ""] {
+            let said = threads(wrong).unwrap_err();
+            assert!(said.starts_with("a number from 1 to 1024; this machine has "), "{said}");
+            assert!(said.contains(" core"), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
 }

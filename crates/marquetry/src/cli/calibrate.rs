@@ -1,5 +1,7 @@
 //! `marquetry calibrate`: what samples show, as a file.
 
+use std::path::{Path, PathBuf};
+
 use marquetry_quant::Standard;
 use marquetry_quant::pass::Observe;
 use marquetry_quant::recipe::Step;
@@ -9,7 +11,8 @@ use super::answer::Answer;
 use super::args::{Calibrate, Cli};
 use super::failure::{Exit, Failure};
 use super::job::Job;
-use super::quantize;
+use super::pipeline::foretold;
+use super::{engine, quantize};
 
 /// Runs the passes of `quantize` up to the calibration, and writes what was observed.
 pub(crate) fn run(args: &Calibrate, cli: &Cli) -> Result<Answer, Failure> {
@@ -23,10 +26,12 @@ pub(crate) fn run(args: &Calibrate, cli: &Cli) -> Result<Answer, Failure> {
         .hint("run `quantize --compat aimet --calib ..` on all samples at once"));
     }
     // Parts that see other samples must observe the same model.
-    let standard = quantize::standard(&args.numbers, &args.samples, &args.output)?;
+    // Only what would be done can do without a place for it.
+    let output = args.output.as_deref().unwrap_or(Path::new("FILE"));
+    let standard = quantize::standard(&args.numbers, &args.samples, output)?;
     let mut recipe = Standard { equalize: false, ..standard }.recipe();
     let observe = Observe {
-        statistics: args.output.clone(),
+        statistics: output.to_owned(),
         shard,
         samples: args.samples.samples,
         nan: Default::default(),
@@ -36,19 +41,25 @@ pub(crate) fn run(args: &Calibrate, cli: &Cli) -> Result<Answer, Failure> {
     recipe.passes.push(Step::Observe(observe));
     let pipeline =
         recipe.pipeline().map_err(|error| Failure::new(Exit::Invalid, error.code(), &error))?;
-    Job {
+    let job = Job {
         model: &args.model,
         samples: &args.samples,
         samples_needed: true,
         patterns: &args.patterns.files,
         reads: Vec::new(),
-        outputs: vec![&args.output],
+        outputs: vec![output],
         report: None,
         journal: None,
+        pipeline: None,
         engine: None,
         checkpoints: None,
+    };
+    if args.dry_run {
+        let forecast = job.forecast(&pipeline, cli)?;
+        let files: Vec<&Path> = args.output.iter().map(PathBuf::as_path).collect();
+        return Ok(foretold(&forecast, engine::name(cli, None), &files, None));
     }
-    .run(&pipeline, cli)
+    job.run(&pipeline, cli)
 }
 
 /// A part of the samples, such as `3/16`.

@@ -1,6 +1,5 @@
 //! `marquetry encodings`: files of encodings to models, back, and from version to version.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use marquetry_ir::{Model, infer};
@@ -17,8 +16,18 @@ use super::{load, outputs};
 
 pub(crate) fn run(args: &Encodings, cli: &Cli) -> Result<Answer, Failure> {
     match args {
+        Encodings::Import { model, encodings: file, .. } | Encodings::Check { model, file, .. } => {
+            load::one_standard_input(&[model, file])?;
+        }
+        Encodings::Convert { file, model: Some(model), .. } => {
+            load::one_standard_input(&[model, file])?;
+        }
+        _ => {}
+    }
+    match args {
         Encodings::Export { model, output, float, .. } => export(model, output, float, cli),
-        Encodings::Import { model, encodings, output, lenient, .. } => {
+        Encodings::Import { model, encodings, output, lenient, dry_run, .. } => {
+            let output = output.as_deref().filter(|_| !dry_run);
             import_(model, encodings, output, !lenient, cli)
         }
         Encodings::Convert { file, output, model, lenient, .. } => {
@@ -63,8 +72,8 @@ fn pass_failure(error: &PassError) -> Failure {
 }
 
 fn read(path: &Path) -> Result<Document, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| Failure::reading(path, &error))?;
-    encodings::parse(&text).map_err(|error| failure(&error).at(path.display()))
+    let text = load::text(path)?;
+    encodings::parse(&text).map_err(|error| failure(&error).at(load::shown(path).display()))
 }
 
 /// Writes files; returns the one for standard output.
@@ -123,11 +132,11 @@ fn noted(mut answer: Answer, notes: &[String]) -> Answer {
     answer
 }
 
-/// A float model with the quantizers of a file.
+/// A float model with the quantizers of a file; without an output, what it would have.
 fn import_(
     path: &Path,
     file: &Path,
-    output: &Path,
+    output: Option<&Path>,
     strict: bool,
     cli: &Cli,
 ) -> Result<Answer, Failure> {
@@ -140,8 +149,8 @@ fn import_(
     let lowered = qdq::lower(&model, &applied.plan)
         .map_err(|error| pass_failure(&error).at(path.display()))?;
     let text = format!(
-        "{}: {} QuantizeLinear and {} DequantizeLinear from {}\n{}",
-        output.display(),
+        "{}{} QuantizeLinear and {} DequantizeLinear from {}\n{}",
+        output.map_or_else(String::new, |output| format!("{}: ", output.display())),
         lowered.quantize,
         lowered.dequantize,
         plural(applied.plan.enabled().count(), "encoding"),
@@ -149,17 +158,20 @@ fn import_(
     );
     let mut notes = applied.notes;
     notes.extend(lowered.notes);
-    let content = Content::Model(Box::new(lowered.model));
+    let content = || Content::Model(Box::new(lowered.model));
     let mut read = vec![path.to_owned(), file.to_owned()];
     read.extend(outputs::sidecars(path, &model));
-    let sent = write(vec![Output { path: output.to_owned(), content }], &read)?;
+    let sent = match output {
+        Some(output) => write(vec![Output { path: output.to_owned(), content: content() }], &read)?,
+        None => None,
+    };
     let json = json!({
         "schema_version": 1,
         "encodings": applied.plan.enabled().count(),
         "quantize": lowered.quantize,
         "dequantize": lowered.dequantize,
         "completeness": complete,
-        "written": [output.display().to_string()],
+        "written": output.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
     });
     Ok(noted(Answer { file: sent, ..Answer::new(text, json) }, &notes))
 }

@@ -65,6 +65,21 @@ impl Failure {
         }
     }
 
+    /// A command line that makes no sense, as the reader of command lines says it.
+    pub(crate) fn usage(said: &str) -> Self {
+        let mut parts = said.split("\n\n");
+        let first = parts.next().unwrap_or_default().trim_start_matches("error: ");
+        let message = first.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut rest = parts.map(str::trim);
+        let mut tips = rest.clone().filter_map(|part| part.strip_prefix("tip: "));
+        let hint = tips.next().or_else(|| rest.find(|part| part.starts_with("Usage: ")));
+        let failure = Self::new(Exit::Usage, "usage", message);
+        match hint {
+            Some(hint) => failure.hint(hint.split_whitespace().collect::<Vec<_>>().join(" ")),
+            None => failure,
+        }
+    }
+
     pub(crate) fn at(mut self, place: impl fmt::Display) -> Self {
         self.place = place.to_string();
         self

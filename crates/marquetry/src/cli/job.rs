@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +11,7 @@ use marquetry_ir::{Model, inline};
 use marquetry_pattern::Library;
 use marquetry_quant::forecast::Forecast;
 use marquetry_quant::journal::Folder;
-use marquetry_quant::pass::{Content, Context, Output, Paused, Progress};
+use marquetry_quant::pass::{Content, Context, Paused, Progress};
 use marquetry_quant::report::{Decisions, Distance, File, Measured};
 use marquetry_quant::{PassError, Pipeline, Report, State};
 use serde_json::{Value, json};
@@ -36,6 +35,8 @@ pub(crate) struct Job<'a> {
     pub(crate) samples_needed: bool,
     /// Pattern files instead of the shipped library.
     pub(crate) patterns: &'a [PathBuf],
+    /// The file of the pipeline, where there is one.
+    pub(crate) pipeline: Option<&'a Path>,
     /// Further files that are read, such as the pipeline.
     pub(crate) reads: Vec<&'a Path>,
     /// Files that will be written, as far as they are known before the run.
@@ -74,12 +75,10 @@ impl Job<'_> {
         report::known(reports)?;
         let outputs = self.outputs.iter().copied();
         let outputs: Vec<&Path> = outputs.chain(reports.iter().map(PathBuf::as_path)).collect();
-        for output in &outputs {
-            outputs::is_file(output)?;
-            outputs::writable(output)?;
-        }
+        outputs.iter().try_for_each(|output| outputs::writable(output))?;
         let stop = Stop::listen()?;
-        let mut ran = self.prepared(pipeline, cli, &outputs, Some(&stop))?;
+        let model = load::model(self.model, cli)?;
+        let mut ran = self.prepared(model, pipeline, cli, &outputs, Some(&stop))?;
         let Ran { state, engine, samples, inputs, journal, notes, library, float } = &mut ran;
         if let Some(paused) = &state.paused {
             return Ok(shared(paused));
@@ -102,13 +101,12 @@ impl Job<'_> {
             (None, Some(samples)) => &distances(&**engine, state, samples)?,
             _ => &measured.outputs,
         };
-        state.outputs.iter().try_for_each(|output| outputs::is_file(&output.path))?;
         // From here on it takes no longer to finish than to stop.
         if stop.asked() {
             return Err(self.interrupted(journal.take()));
         }
-        outputs::write(&state.outputs)?;
-        let sizes = Sizes::of(self.model, &state.outputs)?;
+        let file = outputs::write(&state.outputs)?;
+        let sizes = Sizes::of(self.model, state)?;
         let mut answer =
             Answer::new(self.text(state, &sizes, distances), self.json(state, &sizes, distances));
         if let (Some((paths, pipeline)), Some(float)) = (self.report, float.take()) {
@@ -126,17 +124,26 @@ impl Job<'_> {
         if let (Some(place), Some(folder)) = (self.journal, journal.take()) {
             place.finish(folder)?;
         }
-        Ok(answer)
+        Ok(Answer { file, ..answer })
     }
 
     /// Runs the pipeline and writes nothing.
     pub(crate) fn ran(&self, pipeline: &Pipeline, cli: &Cli) -> Result<Ran, Failure> {
-        self.prepared(pipeline, cli, &[], None)
+        self.ran_on(load::model(self.model, cli)?, pipeline, cli)
+    }
+
+    /// Runs the pipeline on the model, which was read already, and writes nothing.
+    pub(crate) fn ran_on(
+        &self,
+        model: Model,
+        pipeline: &Pipeline,
+        cli: &Cli,
+    ) -> Result<Ran, Failure> {
+        self.prepared(model, pipeline, cli, &[], None)
     }
 
     /// What the pipeline would do, without samples.
     pub(crate) fn forecast(&self, pipeline: &Pipeline, cli: &Cli) -> Result<Forecast, Failure> {
-        load::is_file(self.model)?;
         let mut model = load::model(self.model, cli)?;
         inline::functions(&mut model);
         let library = load::library(self.patterns, cli)?;
@@ -150,13 +157,12 @@ impl Job<'_> {
     /// Runs the pipeline, unless one of the outputs is something that it reads.
     fn prepared(
         &self,
+        mut model: Model,
         pipeline: &Pipeline,
         cli: &Cli,
         outputs: &[&Path],
         stop: Option<&Stop>,
     ) -> Result<Ran, Failure> {
-        load::is_file(self.model)?;
-        let mut model = load::model(self.model, cli)?;
         let mut float = match self.report {
             Some(_) => Some(report::file(self.model, &model)?),
             None => None,
@@ -348,6 +354,7 @@ pub(crate) fn samples(args: &args::Samples, model: &Model) -> Result<Samples, Fa
         )
         .hint(format!("give `--calib FILE.npz` with an array for {}", named.join(", "))));
     };
+    load::is_file(path)?;
     let inputs = mapped(inputs, &args.map)?;
     let options = SampleOptions { batch: Some(args.batch), limit: args.samples, non_finite: false };
     Samples::open(path, &inputs, &options).map_err(|error| sample_failure(&error))
@@ -397,6 +404,13 @@ impl Job<'_> {
     /// Why a pass failed, at the model unless the samples are to blame.
     fn pass_failure(&self, error: &PassError) -> Failure {
         let failure = pass_failure(error);
+        let failure = match (error, self.pipeline) {
+            (PassError::SelectIn { step, place, .. }, Some(file)) => failure.at(match place {
+                Some((line, column)) => format!("{}:{line}:{column}", file.display()),
+                None => format!("{}: passes[{step}]", file.display()),
+            }),
+            _ => failure,
+        };
         if failure.exit == Exit::Samples { failure } else { failure.at_default(self.model) }
     }
 }
@@ -490,17 +504,11 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(float: &Path, outputs: &[Output]) -> Result<Self, Failure> {
-        let size = |path: &Path| {
-            fs::metadata(path)
-                .map(|found| found.len())
-                .map_err(|error| Failure::reading(path, &error))
-        };
-        let quantized = outputs.iter().find(|output| matches!(output.content, Content::Model(_)));
-        let quantized = match quantized {
-            Some(output) => Some((output.path.clone(), size(&output.path)?)),
+    fn of(float: &Path, state: &State) -> Result<Self, Failure> {
+        let quantized = match quantized(state) {
+            Some((path, model)) => Some((path.to_owned(), outputs::size(path, model)?)),
             None => None,
         };
-        Ok(Self { float: size(float)?, quantized })
+        Ok(Self { float: outputs::size(float, state.float())?, quantized })
     }
 }

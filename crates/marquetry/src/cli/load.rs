@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use marquetry::library;
 use marquetry_ir::Model;
@@ -16,8 +17,8 @@ use serde_json::{Value, json};
 use super::answer::plural;
 use super::args::Cli;
 use super::failure::{Exit, Failure, Texts};
-use super::in_colour;
 use super::outputs::is_standard;
+use super::{Stream, in_colour};
 
 /// The model in a file, or on standard input for `-`.
 pub(crate) fn model(path: &Path, cli: &Cli) -> Result<Model, Failure> {
@@ -27,11 +28,9 @@ pub(crate) fn model(path: &Path, cli: &Cli) -> Result<Model, Failure> {
     if !is_standard(path) {
         return onnx::read_with(path, &options).map_err(|error| read_failure(path, &error));
     }
-    let place = Path::new("<stdin>");
-    let mut bytes = Vec::new();
+    let place = Path::new(STDIN);
     // One byte more than a model can have tells that there is too much.
-    let mut most = io::stdin().lock().take(onnx::MOST_BYTES + 1);
-    most.read_to_end(&mut bytes).map_err(|error| Failure::reading(place, &error))?;
+    let bytes = standard_input(onnx::MOST_BYTES + 1)?;
     let read = if bytes.len() as u64 > onnx::MOST_BYTES {
         Err(ReadError::TooLarge { size: bytes.len() as u64 })
     } else {
@@ -40,12 +39,47 @@ pub(crate) fn model(path: &Path, cli: &Cli) -> Result<Model, Failure> {
     read.map_err(|error| read_failure(place, &error))
 }
 
-/// Refuses standard input where a model is read more than once, or is said to have a size.
+/// What standard input is called in messages.
+pub(crate) const STDIN: &str = "<stdin>";
+
+/// What stands on standard input, up to so many bytes. It is there once.
+fn standard_input(most: u64) -> Result<Vec<u8>, Failure> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        let message = "standard input is read already, and is there once";
+        return Err(Failure::new(Exit::Usage, "not_from_stdin", message)
+            .at("-")
+            .hint("give the path of a file; `./-` is a file of this name"));
+    }
+    let mut bytes = Vec::new();
+    let mut input = io::stdin().lock().take(most);
+    let read = input.read_to_end(&mut bytes);
+    read.map_err(|error| Failure::reading(Path::new(STDIN), &error))?;
+    Ok(bytes)
+}
+
+/// The text in a file, or on standard input for `-`.
+pub(crate) fn text(path: &Path) -> Result<String, Failure> {
+    if !is_standard(path) {
+        return fs::read_to_string(path).map_err(|error| Failure::reading(path, &error));
+    }
+    String::from_utf8(standard_input(u64::MAX)?).map_err(|error| {
+        let error = io::Error::new(io::ErrorKind::InvalidData, error.utf8_error().to_string());
+        Failure::reading(Path::new(STDIN), &error)
+    })
+}
+
+/// What a file is called in messages.
+pub(crate) fn shown(path: &Path) -> &Path {
+    if is_standard(path) { Path::new(STDIN) } else { path }
+}
+
+/// Refuses standard input where something is read more than once, or known by its name.
 pub(crate) fn is_file(path: &Path) -> Result<(), Failure> {
     if !is_standard(path) {
         return Ok(());
     }
-    let message = "this verb reads the model from a file, and not from standard input";
+    let message = "this is read from a file, and not from standard input";
     Err(Failure::new(Exit::Usage, "not_from_stdin", message)
         .at(path.display())
         .hint("give the path of a file; `./-` is a file of this name"))
@@ -94,8 +128,12 @@ pub(crate) fn library(files: &[PathBuf], cli: &Cli) -> Result<Library, Failure> 
     }
     let mut folders = Vec::new();
     let mut roots: Vec<String> = Vec::new();
+    let mut given: Vec<(&str, String)> = Vec::new();
     for path in files {
-        if path.as_os_str() == "std" {
+        if is_standard(path) {
+            given.push((STDIN, text(path)?));
+            roots.push(STDIN.to_owned());
+        } else if path.as_os_str() == "std" {
             roots.extend(library::roots().map(str::to_owned));
         } else if path.is_dir() {
             let found = pattern_files(path)?;
@@ -113,7 +151,10 @@ pub(crate) fn library(files: &[PathBuf], cli: &Cli) -> Result<Library, Failure> 
         }
     }
     let roots: Vec<_> = roots.iter().map(String::as_str).collect();
-    library::load(folders, &roots).map_err(|errors| pattern_failure(&errors, cli))
+    let given: Vec<(&str, &str)> = given.iter().map(|(name, text)| (*name, &**text)).collect();
+    // What comes from nowhere uses what is in the folder of whoever gives it.
+    folders.extend((!given.is_empty()).then(|| PathBuf::from(".")));
+    library::load_with(folders, &given, &roots).map_err(|errors| pattern_failure(&errors, cli))
 }
 
 /// The pattern files directly in a folder, sorted.
@@ -162,9 +203,9 @@ fn no_patterns(folder: &Path) -> Failure {
     failure.hint("give a folder with pattern files, or one file")
 }
 
-/// A picture of something about a text.
-pub(crate) fn drawn(diagnostic: &dyn miette::Diagnostic, cli: &Cli) -> String {
-    let theme = if in_colour(cli.color) {
+/// A picture of something about a text, which is going to be printed there.
+pub(crate) fn drawn(diagnostic: &dyn miette::Diagnostic, to: Stream, cli: &Cli) -> String {
+    let theme = if in_colour(cli.color, to) {
         GraphicalTheme::unicode()
     } else {
         GraphicalTheme::unicode_nocolor()
@@ -177,7 +218,8 @@ pub(crate) fn drawn(diagnostic: &dyn miette::Diagnostic, cli: &Cli) -> String {
 
 /// All errors of pattern files, drawn.
 pub(crate) fn pattern_failure(errors: &[Diagnostic], cli: &Cli) -> Failure {
-    let mut drawn: String = errors.iter().map(|error| self::drawn(error, cli) + "\n").collect();
+    let mut drawn: String =
+        errors.iter().map(|error| self::drawn(error, Stream::Error, cli) + "\n").collect();
     let count = plural(errors.len(), "error");
     drawn.push_str(&count);
     let mut failure =

@@ -18,7 +18,7 @@ pub(crate) fn apart(outputs: &[&Path], inputs: &[PathBuf]) -> Result<(), Failure
         let place = settled(output);
         // Standard output is no file, whatever files there are.
         let inputs = if is_standard(output) { &[] } else { inputs };
-        for input in inputs {
+        for input in inputs.iter().filter(|input| !is_standard(input)) {
             let input_place = settled(input);
             if place == input_place
                 || (place.exists() && input.is_dir() && place.starts_with(&input_place))
@@ -82,7 +82,7 @@ pub(crate) fn is_file(path: &Path) -> Result<(), Failure> {
     if !is_standard(path) {
         return Ok(());
     }
-    let message = "this verb writes a file, and not to standard output";
+    let message = "this is written to a file, and not to standard output";
     Err(Failure::new(Exit::Usage, "not_to_stdout", message)
         .at(path.display())
         .hint("give the path of a file; `./-` is a file of this name"))
@@ -150,6 +150,16 @@ pub(crate) fn write(outputs: &[Output]) -> Result<Option<Vec<u8>>, Failure> {
         }
     }
     Ok(standard)
+}
+
+/// Bytes of a model in a file, or of one that comes from a pipe or goes to one.
+pub(crate) fn size(path: &Path, model: &Model) -> Result<u64, Failure> {
+    if is_standard(path) {
+        let encoded = onnx::encode(model).map_err(|error| load::write_failure(path, &error))?;
+        return Ok(encoded.len() as u64);
+    }
+    let found = fs::metadata(path).map_err(|error| Failure::reading(path, &error))?;
+    Ok(found.len())
 }
 
 /// A model for standard output.

@@ -3,32 +3,44 @@
 mod files;
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use marquetry_quant::forecast::Forecast;
+use marquetry_quant::pass::{Content, Output};
 use marquetry_quant::recipe;
 use marquetry_quant::{Pipeline, Recipe, RecipeError, Registry};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, bytes, plural};
-use super::args::{Cli, Config, Destination, Plan, Run};
+use super::args::{Cli, Config, Destination, PatternFiles, Plan, Run};
 use super::engine::{self, Named};
 use super::failure::{Exit, Failure};
 use super::job::Job;
 use super::journal::Place;
-use super::outputs;
 use super::quantize::refused;
+use super::{load, outputs};
 use files::Files;
 
 /// Runs a pipeline from a file.
 pub(crate) fn run(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
-    let Read { recipe, pipeline, files } = read(&args.pipeline, &args.destination)?;
+    load::one_standard_input(&[&args.pipeline, &args.model])?;
+    if args.dry_run {
+        let Run { pipeline, model, patterns, destination, report, .. } = args;
+        return foreseen(pipeline, model, patterns, destination, report, cli);
+    }
+    let source = Source::read(&args.pipeline)?;
+    let Read { recipe, pipeline, files } = source.pipeline(&args.destination)?;
     let text = recipe.to_ron();
-    let engine = engine_of(&recipe, &args.pipeline)?;
+    let engine = source.engine(&recipe);
     let patterns = patterns(&args.patterns.files, &recipe, &args.pipeline);
-    let path = args.journal.clone().or_else(|| files.journal());
+    files.written.iter().try_for_each(|path| outputs::not_a_terminal(path))?;
+    // A journal knows the model by its file.
+    if args.journal.is_some() || args.resume || args.keep_journal {
+        load::is_file(&args.model)?;
+    }
+    let journal = files.journal().filter(|_| !outputs::is_standard(&args.model));
+    let path = args.journal.clone().or(journal);
     let place = path.filter(|_| !args.no_journal).map(|path| Place {
         path,
         resume: args.resume,
@@ -45,6 +57,7 @@ pub(crate) fn run(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
         outputs: files.written.iter().map(PathBuf::as_path).collect(),
         report: (!reports.is_empty()).then_some((&*reports, &*text)),
         journal: place.as_ref(),
+        pipeline: Some(source.path),
         engine: engine.as_ref(),
         checkpoints: None,
     }
@@ -53,27 +66,43 @@ pub(crate) fn run(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
 
 /// Says what a pipeline would do.
 pub(crate) fn plan(args: &Plan, cli: &Cli) -> Result<Answer, Failure> {
-    let Read { recipe, pipeline, files } = read(&args.pipeline, &args.destination)?;
-    let engine = engine_of(&recipe, &args.pipeline)?;
-    let patterns = patterns(&args.patterns.files, &recipe, &args.pipeline);
+    load::one_standard_input(&[&args.pipeline, &args.model])?;
+    foreseen(&args.pipeline, &args.model, &args.patterns, &args.destination, &[], cli)
+}
+
+/// What a pipeline would do to a model; further reports are some that the pipeline does not name.
+fn foreseen(
+    file: &Path,
+    model: &Path,
+    given: &PatternFiles,
+    destination: &Destination,
+    further: &[PathBuf],
+    cli: &Cli,
+) -> Result<Answer, Failure> {
+    let source = Source::read(file)?;
+    let Read { recipe, pipeline, files } = source.pipeline(destination)?;
+    let engine = source.engine(&recipe);
+    let patterns = patterns(&given.files, &recipe, file);
     let samples = super::args::Samples { calib: None, samples: None, batch: 1, map: Vec::new() };
     let job = Job {
-        model: &args.model,
+        model,
         samples: &samples,
         samples_needed: false,
         patterns: &patterns,
-        reads: vec![&args.pipeline],
+        reads: vec![file],
         outputs: Vec::new(),
         report: None,
         journal: None,
+        pipeline: Some(source.path),
         engine: engine.as_ref(),
         checkpoints: None,
     };
     let forecast = job.forecast(&pipeline, cli)?;
-    let written = files.written.iter().chain(&files.reports).map(PathBuf::as_path);
+    let written = files.written.iter().chain(further).chain(&files.reports).map(PathBuf::as_path);
     let written: Vec<&Path> = written.collect();
+    let journal = files.journal().filter(|_| !outputs::is_standard(model));
     let engine = engine::name(cli, engine.as_ref());
-    Ok(foretold(&forecast, engine, &written, files.journal().as_deref()))
+    Ok(foretold(&forecast, engine, &written, journal.as_deref()))
 }
 
 /// What a pipeline would do, as an answer.
@@ -128,7 +157,9 @@ fn text(forecast: &Forecast, engine: &str, written: &[&Path], journal: Option<&P
         let count = plural(memory.unknown_shapes, "value");
         line(format_args!("  {count} have dimensions that only samples tell: they count as one\n"));
     }
-    line(format_args!("\nfiles:\n"));
+    if !written.is_empty() || journal.is_some() {
+        line(format_args!("\nfiles:\n"));
+    }
     for path in written {
         line(format_args!("  {}\n", path.display()));
     }
@@ -148,10 +179,12 @@ pub(crate) fn config(args: &Config) -> Result<Answer, Failure> {
             Ok(Answer::new(text, schema))
         }
         Config::Convert { from, to, .. } => {
-            outputs::is_file(to)?;
             outputs::apart(&[to], std::slice::from_ref(from))?;
-            let recipe = parse(from)?;
-            let text = match is_json(to)? {
+            let source = Source::read(from)?;
+            // Where it goes to a pipe, it is the other form.
+            let to_json = if outputs::is_standard(to) { !source.json } else { is_json(to)? };
+            let recipe = source.recipe()?;
+            let text = match to_json {
                 true => {
                     let mut text = serde_json::to_string_pretty(&recipe.to_json())
                         .expect("a recipe is plain data");
@@ -160,7 +193,8 @@ pub(crate) fn config(args: &Config) -> Result<Answer, Failure> {
                 }
                 false => recipe.to_ron(),
             };
-            outputs::write_text(to, &text).map_err(|error| Failure::writing(to, &error))?;
+            let file =
+                outputs::write(&[Output { path: to.clone(), content: Content::Text(text) }])?;
             let count = recipe.passes.len();
             let said = format!("{}: {}\n", to.display(), plural(count, "step"));
             let json = json!({
@@ -168,7 +202,7 @@ pub(crate) fn config(args: &Config) -> Result<Answer, Failure> {
                 "output": to.display().to_string(),
                 "steps": count,
             });
-            Ok(Answer::new(said, json))
+            Ok(Answer { file, ..Answer::new(said, json) })
         }
     }
 }
@@ -188,16 +222,6 @@ fn is_json(path: &Path) -> Result<bool, Failure> {
     }
 }
 
-/// The recipe in a file.
-fn parse(path: &Path) -> Result<Recipe, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| Failure::reading(path, &error))?;
-    let recipe = match path.extension().is_some_and(|extension| extension == "json") {
-        true => Recipe::from_json(&text, &Registry::builtin()),
-        false => Recipe::parse(&text),
-    };
-    recipe.map_err(|error| located(path, error))
-}
-
 /// A pipeline from a file.
 struct Read {
     /// As the file has it.
@@ -207,40 +231,66 @@ struct Read {
     files: Files,
 }
 
-fn read(path: &Path, destination: &Destination) -> Result<Read, Failure> {
-    let recipe = parse(path)?;
-    let text = fs::read_to_string(path).map_err(|error| Failure::reading(path, &error))?;
-    let mut placed = recipe.clone();
-    let files = Files::place(&mut placed, destination, path, &text)?;
-    let pipeline = match placed.pipeline() {
-        Ok(pipeline) => pipeline,
-        Err(error) => {
-            // The reader of RON knows the places of steps.
-            let json = path.extension().is_some_and(|extension| extension == "json");
-            let placed = if json { None } else { Pipeline::parse(&text).err() };
-            return Err(located(path, placed.unwrap_or(error)));
-        }
-    };
-    Ok(Read { recipe, pipeline, files })
+/// The text of a pipeline, and where it stands.
+struct Source<'a> {
+    path: &'a Path,
+    text: String,
+    json: bool,
 }
 
-/// An error with its file, line and column.
-fn located(path: &Path, error: RecipeError) -> Failure {
-    match error {
-        RecipeError::InFile { .. } => refused(Exit::Invalid, &error),
-        error => refused(Exit::Invalid, &error.in_file(&path.display().to_string())),
+impl<'a> Source<'a> {
+    fn read(path: &'a Path) -> Result<Self, Failure> {
+        let text = load::text(path)?;
+        // What comes from a pipe has no name that tells; RON has names or brackets of other kinds there.
+        let json = match outputs::is_standard(path) {
+            true => text.trim_start().starts_with('{'),
+            false => path.extension().is_some_and(|extension| extension == "json"),
+        };
+        Ok(Self { path: load::shown(path), text, json })
     }
-}
 
-/// The engine that a recipe names, with its place in the file.
-fn engine_of(recipe: &Recipe, file: &Path) -> Result<Option<Named>, Failure> {
-    let Some(engine) = recipe.engine else { return Ok(None) };
-    let text = fs::read_to_string(file).map_err(|error| Failure::reading(file, &error))?;
-    let place = match Recipe::key_place(&text, "engine") {
-        Some((line, column)) => format!("{}:{line}:{column}", file.display()),
-        None => file.display().to_string(),
-    };
-    Ok(Some(Named { engine, place }))
+    fn recipe(&self) -> Result<Recipe, Failure> {
+        let recipe = match self.json {
+            true => Recipe::from_json(&self.text, &Registry::builtin()),
+            false => Recipe::parse(&self.text),
+        };
+        recipe.map_err(|error| self.located(error))
+    }
+
+    /// The recipe, and its pipeline with the files where they go.
+    fn pipeline(&self, destination: &Destination) -> Result<Read, Failure> {
+        let recipe = self.recipe()?;
+        let mut placed = recipe.clone();
+        let files = Files::place(&mut placed, destination, self.path, &self.text)?;
+        let pipeline = match (placed.pipeline(), self.json) {
+            (Ok(pipeline), true) => pipeline,
+            (Ok(pipeline), false) => pipeline.told_from(&self.text),
+            (Err(error), true) => return Err(self.located(error)),
+            // The reader of RON knows the places of steps.
+            (Err(error), false) => {
+                return Err(self.located(Pipeline::parse(&self.text).err().unwrap_or(error)));
+            }
+        };
+        Ok(Read { recipe, pipeline, files })
+    }
+
+    /// An error with its file, line and column.
+    fn located(&self, error: RecipeError) -> Failure {
+        match error {
+            RecipeError::InFile { .. } => refused(Exit::Invalid, &error),
+            error => refused(Exit::Invalid, &error.in_file(&self.path.display().to_string())),
+        }
+    }
+
+    /// The engine that the recipe names, with its place in the file.
+    fn engine(&self, recipe: &Recipe) -> Option<Named> {
+        let engine = recipe.engine?;
+        let place = match Recipe::key_place(&self.text, "engine") {
+            Some((line, column)) => format!("{}:{line}:{column}", self.path.display()),
+            None => self.path.display().to_string(),
+        };
+        Some(Named { engine, place })
+    }
 }
 
 /// The pattern files: those of the command line, or those of the recipe, beside its file.

@@ -1,7 +1,7 @@
 //! `marquetry print`: a model in ONNX's textual syntax.
 
 use marquetry_ir::text::{self, PrintOptions};
-use serde_json::Value;
+use serde_json::json;
 
 use super::answer::Answer;
 use super::args::{Cli, Print};
@@ -15,5 +15,7 @@ pub(crate) fn run(args: &Print, cli: &Cli) -> Result<Answer, Failure> {
         (false, true) => PrintOptions::default(),
         (false, false) => PrintOptions::summary(),
     };
-    Ok(Answer::new(text::print(&model, &options), Value::Null))
+    let text = text::print(&model, &options);
+    let json = json!({ "schema_version": 1, "text": text });
+    Ok(Answer::new(text, json))
 }

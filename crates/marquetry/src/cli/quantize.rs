@@ -14,7 +14,7 @@ use super::args::{Choices, Cli, Numbers, Quantize, Rounding, Samples};
 use super::failure::{Exit, Failure};
 use super::job::Job;
 use super::pipeline::foretold;
-use super::{args, calibrate, engine};
+use super::{args, calibrate, engine, load, outputs};
 
 /// Quantizes as the options say, which is to run the pipeline that they mean.
 pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
@@ -30,6 +30,10 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
         let what = "nothing goes level by level here, so that there is nothing to share";
         return Err(Failure::new(Exit::Usage, "bad_shard", what)
             .hint("add `--gptq` or `--seq-mse`, or ask for weights of four bits"));
+    }
+    args.choices.stats.iter().try_for_each(|stats| load::is_file(stats))?;
+    if !args.dry_run {
+        outputs::not_a_terminal(&args.output)?;
     }
     let encodings = encodings(args.encodings.as_deref()).map(|file| file.path);
     let outputs = [&args.output].into_iter().chain(&encodings).map(PathBuf::as_path).collect();
@@ -49,6 +53,7 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
         outputs,
         report,
         journal: None,
+        pipeline: None,
         engine: None,
         checkpoints: args.choices.checkpoints.as_deref(),
     };

@@ -26,7 +26,7 @@ use super::finder::Finder;
 use super::interrupt::Stop;
 use super::job::{self, Bars};
 use super::match_::node_label;
-use super::outputs;
+use super::{load, outputs};
 
 /// Kinds of near misses that are told of each pattern, and of all together.
 const KINDS: usize = 2;
@@ -34,7 +34,7 @@ const MISSES: usize = 40;
 
 pub(crate) fn run(args: &args::Report) -> Result<Answer, Failure> {
     match args {
-        args::Report::Html { report, output } => draw(report, output),
+        args::Report::Html { report, output, .. } => draw(report, output),
         args::Report::Diff { a, b, .. } => compare(a, b),
         args::Report::Schema => {
             let json = serde_json::from_str(SCHEMA).expect("the schema is JSON");
@@ -44,13 +44,13 @@ pub(crate) fn run(args: &args::Report) -> Result<Answer, Failure> {
 }
 
 fn read(path: &Path) -> Result<Report, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| Failure::reading(path, &error))?;
+    let text = load::text(path)?;
     Report::parse(&text).map_err(|error| {
         let exit = match error {
             ReportError::Version { .. } => Exit::Unsupported,
             _ => Exit::Invalid,
         };
-        Failure::new(exit, error.code(), &error).at(path.display()).hint(error.hint())
+        Failure::new(exit, error.code(), &error).at(load::shown(path).display()).hint(error.hint())
     })
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn write(report: &Report, paths: &[PathBuf]) -> Result<(), Failure> {
 /// What a model in a file is.
 pub(crate) fn file(path: &Path, model: &Model) -> Result<File, Failure> {
     let size = |path: &Path| fs::metadata(path).map(|found| found.len());
-    let bytes = size(path).map_err(|error| Failure::reading(path, &error))?;
+    let bytes = outputs::size(path, model)?;
     // Where data lie elsewhere, what is named and not there was written under another name.
     let beside: u64 =
         outputs::sidecars(path, model).iter().filter_map(|path| size(path).ok()).sum();

@@ -1,5 +1,7 @@
 //! `marquetry completions` and `marquetry man`: what a shell and a reader of manuals know of the command.
 
+use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use clap::{Command, CommandFactory};
@@ -8,7 +10,7 @@ use marquetry_quant::pass::{Content, Output};
 use serde_json::json;
 
 use super::answer::{Answer, plural};
-use super::args::{Cli, Completions, ManPages};
+use super::args::{Cli, Completions, EXIT_CODES, ManPages};
 use super::failure::{Exit, Failure};
 use super::outputs;
 
@@ -31,12 +33,13 @@ pub(crate) fn man(args: &ManPages) -> Result<Answer, Failure> {
         let page = page(&command).map_err(|error| Failure::writing(Path::new(NAME), &error))?;
         return Ok(Answer::new(page.clone(), json!({ "schema_version": 1, "text": page })));
     };
-    if !folder.is_dir() {
-        let message = format!("there is no folder `{}`", folder.display());
-        return Err(Failure::new(Exit::Io, "no_folder", message)
+    if outputs::is_standard(folder) {
+        let message = "there is a page for each verb, and they go to a folder";
+        return Err(Failure::new(Exit::Usage, "not_to_stdout", message)
             .at(folder.display())
-            .hint("make the folder first, or choose another place with `-o`"));
+            .hint("leave `-o` out for the page of the command alone; `./-` is a folder"));
     }
+    fs::create_dir_all(folder).map_err(|error| Failure::writing(folder, &error))?;
     let mut pages = Vec::new();
     collect(&command, &mut pages).map_err(|error| Failure::writing(folder, &error))?;
     let written: Vec<String> = pages.iter().map(|(name, _)| name.clone()).collect();
@@ -59,6 +62,20 @@ fn collect(command: &Command, pages: &mut Vec<(String, String)>) -> std::io::Res
 
 fn page(command: &Command) -> std::io::Result<String> {
     let mut page = Vec::new();
-    Man::new(command.clone()).render(&mut page)?;
+    let man = Man::new(command.clone().after_help(None));
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    writeln!(page, ".SH \"EXIT STATUS\"")?;
+    for line in EXIT_CODES.lines().skip(1) {
+        if let Some((code, what)) = line.trim().split_once(char::is_whitespace) {
+            writeln!(page, ".TP\n\\fB{code}\\fR\n{}", what.trim())?;
+        }
+    }
     Ok(String::from_utf8_lossy(&page).into_owned())
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::answer::{Answer, plural};
 use super::args::Stats;
 use super::failure::{Exit, Failure};
-use super::outputs;
+use super::{load, outputs};
 
 pub(crate) fn run(args: &Stats) -> Result<Answer, Failure> {
     match args {
@@ -38,9 +38,13 @@ pub(crate) fn run(args: &Stats) -> Result<Answer, Failure> {
 }
 
 fn read(path: &Path) -> Result<StatisticsFile, Failure> {
-    StatisticsFile::read(path).map_err(|error| match error {
+    let read = match outputs::is_standard(path) {
+        true => StatisticsFile::parse(&load::text(path)?),
+        false => StatisticsFile::read(path),
+    };
+    read.map_err(|error| match error {
         StatisticsError::Unreadable { .. } => failure(&error),
-        _ => failure(&error).at(path.display()),
+        _ => failure(&error).at(load::shown(path).display()),
     })
 }
 

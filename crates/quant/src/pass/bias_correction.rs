@@ -58,6 +58,10 @@ impl Pass for BiasCorrection {
         true
     }
 
+    fn select(&self) -> Option<&Selector> {
+        self.select.as_ref()
+    }
+
     fn touches(&self, state: &State) -> Vec<ValueId> {
         super::layers::weights(state, &[], self.select.as_ref())
     }

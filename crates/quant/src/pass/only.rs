@@ -42,6 +42,10 @@ impl Pass for Only {
         &[]
     }
 
+    fn select(&self) -> Option<&Selector> {
+        Some(&self.select)
+    }
+
     fn run(&self, state: &mut State, _: &Context<'_>) -> Result<Summary, PassError> {
         let selection = self.select.of(state).map_err(PassError::Select)?;
         let left: Vec<(ValueId, Left)> = state

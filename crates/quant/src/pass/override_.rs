@@ -69,6 +69,10 @@ impl Pass for Override {
         self.sites(state).unwrap_or_default()
     }
 
+    fn select(&self) -> Option<&Selector> {
+        Some(&self.select)
+    }
+
     fn run(&self, state: &mut State, _: &Context<'_>) -> Result<Summary, PassError> {
         let sites = self.sites(state)?;
         let reason = Reason::new(self.name(), format!("`{}`: {}", self.select, self.with.told()));

@@ -98,6 +98,10 @@ impl Pass for SeqMse {
         true
     }
 
+    fn select(&self) -> Option<&Selector> {
+        self.select.as_ref()
+    }
+
     fn touches(&self, state: &State) -> Vec<ValueId> {
         layers::weights(state, &self.exclude, self.select.as_ref())
     }

@@ -158,6 +158,10 @@ impl RecipeError {
             Error::NoSuchEnumVariant { expected, found, .. } => {
                 (format!("there is no `{found}` here"), Some(suggest::hint(found, expected)))
             }
+            Error::ExpectedDifferentStructName { found, .. } if found == "Policy" => (
+                "this is a policy, and no pipeline".to_owned(),
+                Some("a pipeline names the file of a policy as its `target`".to_owned()),
+            ),
             other => {
                 let text = other.to_string();
                 (text.trim_end_matches('.').to_owned(), None)

@@ -64,10 +64,31 @@ impl Recipe {
         let passes = self.passes.iter().map(|step| match step {
             Step::Custom(custom) if custom.json().is_null() => json!(custom.name()),
             Step::Custom(custom) => json!({ custom.name(): custom.json() }),
-            step => serde_json::to_value(step).expect("a step is plain data"),
+            step => lean(step),
         });
         fields.insert("passes".to_owned(), passes.collect());
         Value::Object(fields)
+    }
+}
+
+/// The JSON form of a built-in step. What says nothing is left out, where that means the same.
+fn lean(step: &Step) -> Value {
+    let value = serde_json::to_value(step).expect("a step is plain data");
+    let lean = without_nulls(value.clone());
+    match Step::deserialize(&lean) {
+        Ok(read) if read.to_ron() == step.to_ron() => lean,
+        _ => value,
+    }
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let said = fields.into_iter().filter(|(_, value)| !value.is_null());
+            said.map(|(name, value)| (name, without_nulls(value))).collect()
+        }
+        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+        other => other,
     }
 }
 

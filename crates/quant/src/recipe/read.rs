@@ -24,17 +24,22 @@ struct Frame {
 /// Line and column, from 1.
 pub(crate) type Place = (usize, usize);
 
+/// Where the steps of a recipe stand in its text; nothing where that is not known.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    pub(crate) steps: Vec<Place>,
+    /// Of each step, its selector, if it has one.
+    pub(crate) selectors: Vec<Option<Place>>,
+}
+
 impl Recipe {
     /// Reads a recipe, and where its steps stand.
-    pub(crate) fn read(
-        text: &str,
-        registry: &Registry,
-    ) -> Result<(Recipe, Vec<Place>), RecipeError> {
+    pub(crate) fn read(text: &str, registry: &Registry) -> Result<(Recipe, Places), RecipeError> {
         let frame = |text: &str| options().from_str::<Frame>(text).map_err(RecipeError::from_ron);
         let Some((list, steps)) = steps(text) else {
             // Where the list of steps cannot even be found, the reader of RON says what is wrong.
             let Frame { target, engine, patterns, passes } = frame(text)?;
-            return Ok((Recipe { target, engine, patterns, passes }, Vec::new()));
+            return Ok((Recipe { target, engine, patterns, passes }, Places::default()));
         };
         // Everything else is blanked out in turn, so that lines and columns stay what they are.
         let Frame { target, engine, patterns, .. } =
@@ -43,7 +48,10 @@ impl Recipe {
         for span in &steps {
             passes.push(step(text, span, registry)?);
         }
-        let places = steps.iter().map(|span| place(text, span.start)).collect();
+        let places = Places {
+            steps: steps.iter().map(|span| place(text, span.start)).collect(),
+            selectors: steps.iter().map(|span| selector_place(text, span)).collect(),
+        };
         Ok((Recipe { target, engine, patterns, passes }, places))
     }
 }
@@ -112,6 +120,29 @@ fn place(text: &str, at: usize) -> Place {
     let before = &text[..at];
     let start = before.rfind('\n').map_or(0, |end| end + 1);
     (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+}
+
+/// Where the selector of a step stands: what its field `select` is.
+fn selector_place(text: &str, step: &Range<usize>) -> Option<Place> {
+    let mut tokens = Tokens { text: &text[..step.end], at: step.start };
+    let (mut depth, mut expected) = (0_usize, false);
+    loop {
+        let (_, token) = tokens.next()?;
+        match token {
+            "(" | "[" | "{" => {
+                depth += 1;
+                expected = depth == 1;
+            }
+            ")" | "]" | "}" => depth = depth.checked_sub(1)?,
+            "," => expected = depth == 1,
+            "select" if expected => {
+                let (_, colon) = tokens.next()?;
+                let (content, _) = tokens.next().filter(|_| colon == ":")?;
+                return Some(place(text, content.start));
+            }
+            _ => expected = false,
+        }
+    }
 }
 
 /// Line and column of a key of the outermost struct, from 1.
@@ -299,6 +330,15 @@ mod tests {
             "// engine\nPipeline(target: \"engine\",\n  passes: [A(engine: 1)],\n  engine : Ort)";
         assert_eq!(key_place(text, "engine"), Some((4, 3)));
         assert_eq!(key_place("(target: engine)", "engine"), None);
+    }
+
+    #[test]
+    fn selectors_are_found_where_they_are_selectors() {
+        let text = "(passes: [Group, Only(select: \"op:Conv\"),\n  Override(with: (select: 1),\n    \
+                    select : r#\"op:Gemm\"#), Gptq(exclude: [select])])";
+        let (_, steps) = steps(text).unwrap();
+        let places: Vec<_> = steps.iter().map(|span| selector_place(text, span)).collect();
+        assert_eq!(places, [None, Some((1, 31)), Some((3, 14)), None]);
     }
 
     #[test]

@@ -121,12 +121,11 @@ fn described(read: Reader<'_>, depth: usize) -> Value {
     if depth > DEEPEST {
         return json!({});
     }
-    if told_text.starts_with("unknown variant") {
-        let names = quoted(&told_text).skip(1).collect::<Vec<_>>();
-        return named(read, &names, depth);
-    }
     let wanted = told_text.split("expected ").nth(1).unwrap_or_default();
-    let schema = if told_text.is_empty() || !told_text.starts_with("invalid type") {
+    let schema = if told_text.starts_with("unknown variant") {
+        let names = quoted(&told_text).skip(1).collect::<Vec<_>>();
+        named(read, &names, depth)
+    } else if told_text.is_empty() || !told_text.starts_with("invalid type") {
         // Text that is read on, such as that of a selector, complains in its own words.
         json!({ "type": "string" })
     } else if wanted.contains("a boolean") {
@@ -271,6 +270,8 @@ mod tests {
         );
         let forms = schema["properties"]["passes"]["items"]["oneOf"].as_array().unwrap();
         let plain = |name: &str| forms.iter().any(|form| form["const"] == name);
+        let weights = &fields(&schema, "Calibrate")["properties"]["weights"]["anyOf"];
+        assert_eq!(weights[1], json!({ "type": "null" }), "names may be left out too");
         assert!(plain("FoldConstants"));
         assert!(!plain("Override"), "it needs fields");
     }

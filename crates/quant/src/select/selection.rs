@@ -110,7 +110,7 @@ fn nodes(leaf: &Leaf, state: &State) -> Result<Option<BTreeSet<NodeId>>, SelectE
                 found.ok_or_else(|| SelectError::NoEnd {
                     term: leaf.text.clone(),
                     name: name.clone(),
-                    hint: suggest::hint_some(name, &names(graph), TOLD),
+                    hint: suggest::hint_names(name, &sorted(names(graph)), TOLD),
                 })
             };
             let (from, to) = (end(from, true)?, end(to, false)?);
@@ -191,6 +191,12 @@ fn reached(from: Vec<NodeId>, next: impl Fn(NodeId) -> Vec<NodeId>) -> BTreeSet<
         }
     }
     seen
+}
+
+/// Each name once, in order.
+fn sorted(names: Vec<&str>) -> Vec<&str> {
+    let names: BTreeSet<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
+    names.into_iter().collect()
 }
 
 fn names(graph: &Graph) -> Vec<&str> {
@@ -305,19 +311,21 @@ impl Selection<'_> {
     /// What could be meant by a term that selects nothing.
     fn instead(&self, leaf: &Leaf) -> String {
         let graph = &self.state.model.graph;
-        let sorted = |names: Vec<&str>| -> Vec<String> {
-            let names: BTreeSet<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
-            names.into_iter().map(str::to_owned).collect()
-        };
-        let near = |name: &str, known: Vec<String>, none: &str| {
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            match known.is_empty() {
-                true => none.to_owned(),
-                false => suggest::hint_some(name, &known, TOLD),
-            }
+        let near = |name: &str, known: Vec<&str>, none: &str| match known.is_empty() {
+            true => none.to_owned(),
+            false => suggest::hint_some(name, &known, TOLD),
         };
         match &leaf.term {
-            Term::Name(name) => near(&name.0, sorted(names(graph)), "nothing has a name"),
+            Term::Name(name) => {
+                let known = names(graph);
+                match known.iter().any(|known| name.is_like(known)) {
+                    true => "there are such names, and nothing of them has a quantizer; \
+                             `marquetry plan` shows what has"
+                        .to_owned(),
+                    false if known.is_empty() => "nothing has a name".to_owned(),
+                    false => suggest::hint_names(&name.0, &sorted(known), TOLD),
+                }
+            }
             Term::Matches(_) => "`marquetry print MODEL` shows the names there are".to_owned(),
             Term::Op(op) => {
                 let ops = graph.nodes().map(|node| graph.node(node).op_type.as_str());

@@ -8,9 +8,9 @@ use super::{PatternFiles, Samples};
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// The pipeline, in RON, or in JSON where its name ends in `.json`.
+    /// The pipeline, in RON, or in JSON where its name ends in `.json`; `-` reads standard input.
     pub(crate) pipeline: PathBuf,
-    /// The float model.
+    /// The float model; `-` reads standard input, which leaves no journal.
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) samples: Samples,
@@ -27,6 +27,9 @@ pub(crate) struct Run {
     /// Leaves the journal there when all is done.
     #[arg(long, conflicts_with = "no_journal")]
     pub(crate) keep_journal: bool,
+    /// Says what would be done, as `plan` does: runs no sample, and writes nothing.
+    #[arg(long, conflicts_with_all = ["resume", "keep_journal"])]
+    pub(crate) dry_run: bool,
     /// Keeps no journal.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) no_journal: bool,
@@ -46,7 +49,7 @@ pub(crate) struct Run {
 /// Where the files of a pipeline go.
 #[derive(Debug, Args)]
 pub(crate) struct Destination {
-    /// Where the quantized model goes, instead of where the pipeline says.
+    /// Where the quantized model goes, instead of where the pipeline says; `-` is standard output.
     #[arg(short, long, value_name = "FILE.onnx")]
     pub(crate) output: Option<PathBuf>,
     /// The folder below which the pipeline's own paths are; the current folder by default. They may not
@@ -57,9 +60,9 @@ pub(crate) struct Destination {
 
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
-    /// The pipeline, in RON, or in JSON where its name ends in `.json`.
+    /// The pipeline, in RON, or in JSON where its name ends in `.json`; `-` reads standard input.
     pub(crate) pipeline: PathBuf,
-    /// The float model.
+    /// The float model; `-` reads standard input.
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) destination: Destination,
@@ -76,9 +79,9 @@ pub(crate) enum Config {
     Schema,
     /// Writes a pipeline in the other form: RON becomes JSON, and the other way round.
     Convert {
-        /// The pipeline, a `.ron` or `.json` file.
+        /// The pipeline, a `.ron` or `.json` file; `-` reads standard input.
         from: PathBuf,
-        /// Where it goes, a `.ron` or `.json` file.
+        /// Where it goes, a `.ron` or `.json` file; `-` writes the other form to standard output.
         to: PathBuf,
         /// Prints one JSON object.
         #[arg(long)]

@@ -8,9 +8,9 @@ use super::PatternFiles;
 
 #[derive(Debug, Args)]
 pub(crate) struct Quantize {
-    /// The float model.
+    /// The float model; `-` reads standard input.
     pub(crate) model: PathBuf,
-    /// Where the quantized model goes.
+    /// Where the quantized model goes; `-` is standard output.
     #[arg(short, long, value_name = "FILE.onnx")]
     pub(crate) output: PathBuf,
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub(crate) struct Quantize {
 pub(crate) struct ExplainTensor {
     /// The name of the tensor.
     pub(crate) name: String,
-    /// The float model, or one that is quantized already.
+    /// The float model, or one that is quantized already; `-` reads standard input.
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) choices: Choices,
@@ -48,7 +48,7 @@ pub(crate) struct ExplainTensor {
 
 #[derive(Debug, Args)]
 pub(crate) struct Analyze {
-    /// The float model.
+    /// The float model; `-` reads standard input.
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) choices: Choices,

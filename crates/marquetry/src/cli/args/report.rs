@@ -13,6 +13,9 @@ pub(crate) enum Report {
         /// Where the page goes.
         #[arg(short, long, value_name = "FILE.html")]
         output: PathBuf,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
     },
     /// What got better or worse from one report to another; exit code 1 where anything did.
     Diff {

@@ -47,10 +47,11 @@ pub(crate) fn run(args: &ExplainTensor, cli: &Cli) -> Result<Answer, Failure> {
         outputs: Vec::new(),
         report: None,
         journal: None,
+        pipeline: None,
         engine: None,
         checkpoints: None,
     };
-    let state = job.ran(&pipeline, cli)?.state;
+    let state = job.ran_on(model.clone(), &pipeline, cli)?.state;
     let mut answer = match state.model.graph.find(&args.name) {
         Some(value) => answer(&Explained::of(&state, value)),
         None if model.graph.find(&args.name).is_some() => {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::super::Stream;
 use super::super::answer::{Answer, plural};
 use super::super::args::Cli;
 use super::super::failure::{Exit, Failure};
@@ -16,7 +17,7 @@ pub(super) fn run(files: &[PathBuf], deny_warnings: bool, cli: &Cli) -> Result<A
     };
     let warnings = library.warnings();
     let mut text: String =
-        warnings.iter().map(|warning| load::drawn(warning, cli) + "\n").collect();
+        warnings.iter().map(|warning| load::drawn(warning, Stream::Output, cli) + "\n").collect();
     let counted = match warnings.len() {
         0 => String::new(),
         count => format!(", {}", plural(count, "warning")),

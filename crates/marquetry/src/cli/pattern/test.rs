@@ -12,6 +12,7 @@ use marquetry_pattern::ast::Test;
 use marquetry_pattern::{Files, Library, Remark};
 use serde_json::{Value, json};
 
+use super::super::Stream;
 use super::super::answer::{Answer, plural};
 use super::super::args::{Cli, PatternTest};
 use super::super::failure::{Exit, Failure};
@@ -26,11 +27,17 @@ struct Suite {
     library: Library,
 }
 
+/// Folders that are searched where a suite came from standard input.
+const HERE: &str = ".";
+
 pub(super) fn run(args: &PatternTest, cli: &Cli) -> Result<Answer, Failure> {
     if args.bless && args.files.is_empty() {
         let message = "the shipped patterns are part of the command and cannot be changed";
         let failure = Failure::new(Exit::Usage, "bless_shipped", message);
         return Err(failure.hint("give the files that are to be changed"));
+    }
+    if args.bless {
+        args.files.iter().try_for_each(|path| load::is_file(path))?;
     }
     let mut suites = suites(&args.files, cli)?;
     let mut blessed = Vec::new();
@@ -52,7 +59,11 @@ fn suites(files: &[PathBuf], cli: &Cli) -> Result<Vec<Suite>, Failure> {
     }
     let mut suites = Vec::new();
     for path in files {
-        if path.is_dir() {
+        if outputs::is_standard(path) {
+            let library = load::library(std::slice::from_ref(path), cli)?;
+            let (folder, file) = (Some(PathBuf::from(HERE)), load::STDIN.to_owned());
+            suites.push(Suite { folder, file, library });
+        } else if path.is_dir() {
             let found = load::pattern_files_below(path)?;
             for file in found {
                 suites.push(suite(Some(path.clone()), &file, cli)?);
@@ -192,7 +203,7 @@ fn drawn(suite: &Suite, test: &Test, unmet: &Unmet, cli: &Cli) -> String {
     let title = format!("{}: {}", test.title.text, unmet.fact);
     let sources = suite.library.sources();
     let remark = Remark::new(sources, unmet.code, &title, &unmet.labels, unmet.hint.as_deref());
-    let mut text = load::drawn(&remark, cli).trim_end().to_owned() + "\n";
+    let mut text = load::drawn(&remark, Stream::Output, cli).trim_end().to_owned() + "\n";
     if !unmet.difference.is_empty() {
         text.push_str("  - expected  + found\n");
     }

@@ -7,7 +7,7 @@ use marquetry_quant::recipe::Step;
 
 use crate::cli::args::Destination;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::journal;
+use crate::cli::{journal, outputs};
 
 /// What a pipeline writes.
 #[derive(Debug, Default)]
@@ -86,7 +86,9 @@ impl Files {
 
     /// The folder of the journal of a run that writes these.
     pub(super) fn journal(&self) -> Option<PathBuf> {
-        self.written.first().map(|first| journal::beside(first))
+        // What goes to a pipe has nothing beside it.
+        let first = self.written.first().filter(|path| !outputs::is_standard(path));
+        first.map(|first| journal::beside(first))
     }
 }
 
