@@ -30,6 +30,7 @@ mod print;
 mod quantize;
 mod report;
 mod rewrite;
+mod select;
 mod shell;
 mod stats;
 mod watch;
@@ -122,6 +123,7 @@ fn once(cli: &Cli) -> ExitCode {
         Verb::Outline(args) => rewrite::run_outline(args, cli),
         Verb::Quantize(args) => quantize::run(args, cli),
         Verb::Calibrate(args) => calibrate::run(args, cli),
+        Verb::Select(args) => select::run(args, cli),
         Verb::Stats(args) => stats::run(args),
         Verb::Encodings(args) => encodings::run(args, cli),
         Verb::Run(args) => pipeline::run(args, cli),
@@ -208,6 +210,7 @@ impl Verb {
             Self::Outline(args) => args.json,
             Self::Quantize(args) => args.json,
             Self::Calibrate(args) => args.json,
+            Self::Select(args) => args.json,
             Self::Stats(args::Stats::Merge { json, .. } | args::Stats::Show { json, .. }) => *json,
             Self::Encodings(
                 args::Encodings::Export { json, .. }

@@ -168,6 +168,9 @@ pub(crate) enum Verb {
     /// Works on files of encodings: AIMET's 0.6.1, 1.0.0 and 2.0.0.
     #[command(subcommand)]
     Encodings(Encodings),
+    /// What a selector means in a model: the values that steps of pipelines would work on, and those that
+    /// `quantize --select` would quantize.
+    Select(Select),
     /// Runs a pipeline from a file; a run that was killed goes on with `--resume`.
     Run(Run),
     /// What a pipeline would do: its steps, what each works on, memory and files. Runs no sample.
@@ -332,8 +335,11 @@ pub(crate) struct Rewrite {
     /// The model; `-` reads standard input.
     pub(crate) model: PathBuf,
     /// Where the rewritten model goes.
-    #[arg(short, long, value_name = "FILE.onnx", required_unless_present = "dry_run")]
+    #[arg(short, long, value_name = "FILE.onnx", required_unless_present_any = ["dry_run", "in_place"])]
     pub(crate) output: Option<PathBuf>,
+    /// Replaces the file of the model by what it becomes.
+    #[arg(long, conflicts_with_all = ["output", "dry_run"])]
+    pub(crate) in_place: bool,
     #[command(flatten)]
     pub(crate) patterns: PatternFiles,
     /// Applies these rules; `all` stands for all. Where nothing is named, all are applied but those of
@@ -385,8 +391,11 @@ pub(crate) struct Outline {
     /// The model; `-` reads standard input.
     pub(crate) model: PathBuf,
     /// Where the model with functions goes.
-    #[arg(short, long, value_name = "FILE.onnx", required_unless_present = "dry_run")]
+    #[arg(short, long, value_name = "FILE.onnx", required_unless_present_any = ["dry_run", "in_place"])]
     pub(crate) output: Option<PathBuf>,
+    /// Replaces the file of the model by what it becomes.
+    #[arg(long, conflicts_with_all = ["output", "dry_run"])]
+    pub(crate) in_place: bool,
     #[command(flatten)]
     pub(crate) patterns: PatternFiles,
     /// Outlines these patterns only.
@@ -406,6 +415,23 @@ pub(crate) struct PatternFiles {
     /// `std` is the shipped library. May be repeated.
     #[arg(short = 'p', long = "patterns", value_name = "FILE.pat|DIR|std")]
     pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Select {
+    /// The selector, such as "op:Conv", "group:Attention and role:weight", "not name:/head/*",
+    /// "from:A..to:B".
+    pub(crate) selector: String,
+    /// The float model; `-` reads standard input.
+    pub(crate) model: PathBuf,
+    /// Whose places there are: a shipped policy, a policy in RON, or a configuration of AIMET in JSON.
+    #[arg(long, default_value = "ort-cpu", value_name = "NAME|FILE.ron|FILE.json")]
+    pub(crate) target: String,
+    #[command(flatten)]
+    pub(crate) patterns: PatternFiles,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

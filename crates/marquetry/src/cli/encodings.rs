@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Encodings, cli: &Cli) -> Result<Answer, Failure> {
 }
 
 /// `FILE@VERSION`.
-fn target(text: &str) -> Result<(PathBuf, Version), Failure> {
+pub(crate) fn target(text: &str) -> Result<(PathBuf, Version), Failure> {
     let (path, version) = match text.rsplit_once('@') {
         Some((path, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => {
             (path, version)
@@ -123,7 +123,11 @@ fn export(
     let json = json!({
         "schema_version": 1, "version": version.name(), "encodings": count, "written": written,
     });
-    Ok(noted(Answer { file, ..Answer::new(text, json) }, &imported.notes))
+    let mut notes = imported.notes;
+    if count == 0 {
+        notes.push("the model has no quantizers, so there is nothing to write".to_owned());
+    }
+    Ok(noted(Answer { file, ..Answer::new(text, json) }, &notes))
 }
 
 fn noted(mut answer: Answer, notes: &[String]) -> Answer {

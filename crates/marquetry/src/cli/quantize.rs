@@ -31,6 +31,8 @@ pub(crate) fn run(args: &Quantize, cli: &Cli) -> Result<Answer, Failure> {
         return Err(Failure::new(Exit::Usage, "bad_shard", what)
             .hint("add `--gptq` or `--seq-mse`, or ask for weights of four bits"));
     }
+    // Not only when all is done.
+    args.encodings.as_deref().map(super::encodings::target).transpose()?;
     args.choices.stats.iter().try_for_each(|stats| load::is_file(stats))?;
     if !args.dry_run {
         outputs::not_a_terminal(&args.output)?;
@@ -90,7 +92,7 @@ fn recipe(args: &Quantize, cli: &Cli) -> Result<String, Failure> {
 pub(crate) fn chosen(choices: &Choices, output: &Path) -> Result<Standard, Failure> {
     Ok(Standard {
         select: selector(&choices.select)?,
-        equalize: !choices.no_equalize && choices.stats.is_none(),
+        equalize: choices.equalize || (!choices.no_equalize && choices.stats.is_none()),
         statistics: choices.stats.clone(),
         adjust_weights: choices.adjust_weights,
         seq_mse: choices.seq_mse,
@@ -134,13 +136,9 @@ fn gptq(choices: &Choices) -> Option<bool> {
     if choices.gptq { Some(true) } else { said }
 }
 
-/// The choices that `calibrate` has too.
-pub(crate) fn standard(
-    numbers: &Numbers,
-    samples: &Samples,
-    output: &Path,
-) -> Result<Standard, Failure> {
-    let standard = Standard::of_target(&numbers.target, output).map_err(|error| {
+/// What a target that the command line names wants.
+pub(crate) fn of_target(target: &str, output: &Path) -> Result<Standard, Failure> {
+    Standard::of_target(target, output).map_err(|error| {
         // A name that is none is a slip on the command line; a file has its own faults.
         let exit = match error {
             RecipeError::UnknownName { .. } => Exit::Usage,
@@ -148,7 +146,16 @@ pub(crate) fn standard(
             _ => Exit::Invalid,
         };
         refused(exit, &error)
-    })?;
+    })
+}
+
+/// The choices that `calibrate` has too.
+pub(crate) fn standard(
+    numbers: &Numbers,
+    samples: &Samples,
+    output: &Path,
+) -> Result<Standard, Failure> {
+    let standard = of_target(&numbers.target, output)?;
     let chosen = |option: &str, name: &Option<String>, usual: DType| match name {
         Some(name) => dtype(option, name),
         None => Ok(usual),

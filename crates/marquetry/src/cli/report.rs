@@ -43,7 +43,8 @@ pub(crate) fn run(args: &args::Report) -> Result<Answer, Failure> {
     }
 }
 
-fn read(path: &Path) -> Result<Report, Failure> {
+/// The report in a file.
+pub(crate) fn read(path: &Path) -> Result<Report, Failure> {
     let text = load::text(path)?;
     Report::parse(&text).map_err(|error| {
         let exit = match error {

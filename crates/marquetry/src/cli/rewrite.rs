@@ -45,7 +45,8 @@ pub(crate) fn run(args: &Rewrite, cli: &Cli) -> Result<Answer, Failure> {
     let job = Job {
         model: &args.model,
         patterns: &args.patterns,
-        output: if args.dry_run { None } else { args.output.as_deref() },
+        output: destination(args.dry_run, args.in_place, &args.model, &args.output)?,
+        in_place: args.in_place,
         raise_opset: args.raise_opset,
         until,
         verify_each: args.verify_each,
@@ -60,12 +61,27 @@ pub(crate) fn run_outline(args: &Outline, cli: &Cli) -> Result<Answer, Failure> 
     let job = Job {
         model: &args.model,
         patterns: &args.patterns,
-        output: if args.dry_run { None } else { args.output.as_deref() },
+        output: destination(args.dry_run, args.in_place, &args.model, &args.output)?,
+        in_place: args.in_place,
         raise_opset: None,
         until: Until::Fixpoint,
         verify_each: None,
     };
     job.run(&steps, cli)
+}
+
+/// Where the model goes, if it goes anywhere.
+fn destination<'a>(
+    dry_run: bool,
+    in_place: bool,
+    model: &'a Path,
+    output: &'a Option<PathBuf>,
+) -> Result<Option<&'a Path>, Failure> {
+    if in_place {
+        load::is_file(model)?;
+        return Ok(Some(model));
+    }
+    Ok(output.as_deref().filter(|_| !dry_run))
 }
 
 /// Whether a rule builds operators that are not ONNX's own.
@@ -123,6 +139,8 @@ struct Job<'a> {
     model: &'a Path,
     patterns: &'a PatternFiles,
     output: Option<&'a Path>,
+    /// Whether the output is meant to be the model.
+    in_place: bool,
     raise_opset: Option<i64>,
     until: Until,
     verify_each: Option<VerifyHow>,
@@ -131,7 +149,8 @@ struct Job<'a> {
 impl Job<'_> {
     fn run(&self, steps: &[Step<'_>], cli: &Cli) -> Result<Answer, Failure> {
         if let Some(output) = self.output {
-            let mut inputs: Vec<PathBuf> = vec![self.model.to_owned()];
+            let mut inputs: Vec<PathBuf> = Vec::new();
+            inputs.extend((!self.in_place).then(|| self.model.to_owned()));
             let files = self.patterns.files.iter().filter(|path| path.as_os_str() != "std");
             inputs.extend(files.cloned());
             outputs::apart(&[output], &inputs)?;
@@ -140,7 +159,14 @@ impl Job<'_> {
         }
         let mut model = load::model(self.model, cli)?;
         if let Some(output) = self.output {
-            outputs::apart(&[output], &outputs::sidecars(self.model, &model))?;
+            let beside = outputs::sidecars(self.model, &model);
+            if let (true, Some(beside)) = (self.in_place, beside.first()) {
+                let message = "its data are in a file beside it, which would not be replaced";
+                return Err(Failure::new(Exit::Usage, "output_is_input", message)
+                    .at(beside.display())
+                    .hint("write the model to another folder with `-o`, and move it"));
+            }
+            outputs::apart(&[output], &beside)?;
         }
         if let Some(to) = self.raise_opset {
             opset::raise(&mut model, to).map_err(|error| {

@@ -39,6 +39,15 @@ pub(crate) fn man(args: &ManPages) -> Result<Answer, Failure> {
             .at(folder.display())
             .hint("leave `-o` out for the page of the command alone; `./-` is a folder"));
     }
+    if folder.exists() && !folder.is_dir() {
+        return Err(Failure::new(
+            Exit::Io,
+            "no_folder",
+            "this is a file, and pages go to a folder",
+        )
+        .at(folder.display())
+        .hint("give the path of a folder; it is made where it is missing"));
+    }
     fs::create_dir_all(folder).map_err(|error| Failure::writing(folder, &error))?;
     let mut pages = Vec::new();
     collect(&command, &mut pages).map_err(|error| Failure::writing(folder, &error))?;

@@ -38,7 +38,11 @@ pub(crate) struct ExplainTensor {
     /// The name of the tensor.
     pub(crate) name: String,
     /// The float model, or one that is quantized already; `-` reads standard input.
-    pub(crate) model: PathBuf,
+    #[arg(required_unless_present = "report", conflicts_with = "report")]
+    pub(crate) model: Option<PathBuf>,
+    /// Looks it up in a report in JSON that a run wrote, instead of deciding it again.
+    #[arg(long, visible_alias = "plan", value_name = "FILE.json")]
+    pub(crate) report: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) choices: Choices,
     /// Prints one JSON object.
@@ -110,6 +114,10 @@ pub(crate) struct Choices {
     /// with `--stats` and `--compat`.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) bias_correction: Option<bool>,
+    /// Brings the ranges of channels together between layers, which is done where nothing is said; not
+    /// with `--stats`, which are those of the model as it is.
+    #[arg(long, conflicts_with_all = ["no_equalize", "stats"])]
+    pub(crate) equalize: bool,
     /// Leaves the ranges of channels as they are, instead of bringing them together between layers.
     #[arg(long)]
     pub(crate) no_equalize: bool,
@@ -136,7 +144,12 @@ pub(crate) struct Numbers {
     #[arg(long, default_value = "min_max")]
     pub(crate) scheme: String,
     /// What it is to run on: a shipped policy, a policy in RON, or a configuration of AIMET in JSON.
-    #[arg(long, default_value = "ort-cpu", value_name = "NAME|FILE.ron|FILE.json")]
+    #[arg(
+        long,
+        visible_alias = "config",
+        default_value = "ort-cpu",
+        value_name = "NAME|FILE.ron|FILE.json"
+    )]
     pub(crate) target: String,
     /// The type of weights: int8, uint8, int4, int2, int16, float8e4m3fn, float16, …; the first that
     /// the target names where left out.

@@ -16,15 +16,19 @@ use crate::cli::answer::Answer;
 use crate::cli::args::{Cli, ExplainTensor};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::job::{Job, pass_failure};
-use crate::cli::{load, quantize};
+use crate::cli::{load, quantize, report};
 
 /// How many near names are told.
 const NEAR: usize = 5;
 
 pub(crate) fn run(args: &ExplainTensor, cli: &Cli) -> Result<Answer, Failure> {
-    let model = load::model(&args.model, cli)?;
+    let path = match (&args.report, &args.model) {
+        (Some(report), _) => return of_report(&args.name, report),
+        (None, path) => path.as_deref().expect("one of them is given"),
+    };
+    let model = load::model(path, cli)?;
     if model.graph.nodes().any(|node| is_quantizer(&model.graph, node)) {
-        return of_quantized(args, &model);
+        return of_quantized(&args.name, path, &model);
     }
     let calibrated = args.choices.samples.calib.is_some() || args.choices.stats.is_some();
     let mut recipe = quantize::chosen(&args.choices, Path::new("")).map(|one| one.recipe())?;
@@ -39,7 +43,7 @@ pub(crate) fn run(args: &ExplainTensor, cli: &Cli) -> Result<Answer, Failure> {
     let pipeline =
         recipe.pipeline().map_err(|error| Failure::new(Exit::Invalid, error.code(), &error))?;
     let job = Job {
-        model: &args.model,
+        model: path,
         samples: &args.choices.samples,
         samples_needed: false,
         patterns: &args.choices.patterns.files,
@@ -57,7 +61,7 @@ pub(crate) fn run(args: &ExplainTensor, cli: &Cli) -> Result<Answer, Failure> {
         None if model.graph.find(&args.name).is_some() => {
             gone(&args.name, "a step before quantizers are placed folds it into another tensor")
         }
-        None => return Err(unknown(&args.name, &model, &args.model)),
+        None => return Err(unknown(&args.name, &model, path)),
     };
     if !calibrated {
         answer.note("nothing was calibrated: give `--calib` for ranges and for biases");
@@ -70,18 +74,17 @@ fn is_quantizer(graph: &Graph, node: marquetry_ir::NodeId) -> bool {
 }
 
 /// The encodings that a quantized model says.
-fn of_quantized(args: &ExplainTensor, model: &Model) -> Result<Answer, Failure> {
-    let imported =
-        import::qdq(model).map_err(|error| pass_failure(&error).at(args.model.display()))?;
+fn of_quantized(asked: &str, path: &Path, model: &Model) -> Result<Answer, Failure> {
+    let imported = import::qdq(model).map_err(|error| pass_failure(&error).at(path.display()))?;
     // What remains is the float model; whose policy made it, nobody knows.
     let policy = Policy::open("ort-cpu").expect("the policy is shipped");
     let mut state = State::new(imported.model, policy);
     state.plan = imported.plan;
     let float = &state.model.graph;
-    let found = match (float.find(&args.name), model.graph.find(&args.name)) {
+    let found = match (float.find(asked), model.graph.find(asked)) {
         (Some(value), _) => Some(value),
         (None, Some(value)) => float_of(&model.graph, float, value),
-        (None, None) => return Err(unknown(&args.name, model, &args.model)),
+        (None, None) => return Err(unknown(asked, model, path)),
     };
     let mut answer = match found {
         Some(value) => {
@@ -91,15 +94,13 @@ fn of_quantized(args: &ExplainTensor, model: &Model) -> Result<Answer, Failure> 
                 explained.left_alone = vec![Reason::new("the model", what)];
             }
             let mut answer = answer(&explained);
-            if explained.value != args.name {
-                answer.note(format!(
-                    "`{}` belongs to the quantizer of `{}`",
-                    args.name, explained.value
-                ));
+            if explained.value != asked {
+                answer
+                    .note(format!("`{}` belongs to the quantizer of `{}`", asked, explained.value));
             }
             answer
         }
-        None => gone(&args.name, "it is part of quantizers"),
+        None => gone(asked, "it is part of quantizers"),
     };
     imported.notes.iter().for_each(|note| answer.note(note.clone()));
     Ok(answer)
@@ -135,9 +136,66 @@ fn gone(name: &str, why: &str) -> Answer {
     Answer::new(text, json)
 }
 
+/// What a report says of it.
+fn of_report(name: &str, path: &Path) -> Result<Answer, Failure> {
+    let report = report::read(path)?;
+    let because = |reasons: &[Reason]| -> String {
+        let told = reasons.iter().map(|reason| format!("    {reason}\n")).collect::<String>();
+        if told.is_empty() { told } else { format!("  because:\n{told}") }
+    };
+    if let Some(tensor) = report.tensors.iter().find(|tensor| tensor.site.value == name) {
+        let site = &tensor.site;
+        let mut text = format!("{name}\n  quantizer: {}\n", described(site));
+        let mut line = |content: String| {
+            writeln!(text, "  {content}").expect("a string takes any text");
+        };
+        if let Some(db) = tensor.own_sqnr_db {
+            line(format!("rounding and clipping it alone leave {db:.1} dB"));
+        }
+        if !site.tied_to.is_empty() {
+            line(format!("one encoding with: {}", site.tied_to.join(", ")));
+        }
+        if !site.readers.is_empty() {
+            line(format!("read quantized by: {}", site.readers.join(", ")));
+        }
+        if site.float_readers > 0 {
+            line(format!("read as it is by {} more", site.float_readers));
+        }
+        text += &because(&site.because);
+        let quantizer = serde_json::to_value(tensor).expect("a tensor is plain data");
+        let json = json!({ "schema_version": 1, "value": name, "quantizer": quantizer });
+        return Ok(Answer::new(text, json));
+    }
+    let floats = report.in_float.iter().find(|group| group.values.iter().any(|it| it == name));
+    if let Some(group) = floats {
+        let text = format!("{name}\n  no quantizer\n{}", because(&group.because));
+        let left_alone = serde_json::to_value(&group.because).expect("reasons are plain data");
+        let json = json!({
+            "schema_version": 1, "value": name, "quantizer": null, "left_alone": left_alone,
+        });
+        return Ok(Answer::new(text, json));
+    }
+    let quantized = report.tensors.iter().map(|tensor| tensor.site.value.as_str());
+    let floats = report.in_float.iter().flat_map(|group| &group.values).map(String::as_str);
+    let message = format!("the report says nothing of `{name}`");
+    let failure = Failure::new(Exit::Usage, "unknown_tensor", message).at(path.display());
+    Err(failure.hint(near(name, quantized.chain(floats).collect()).unwrap_or_else(|| {
+        format!("ask the model: `marquetry explain tensor {name} {}`", report.float.path)
+    })))
+}
+
 fn unknown(name: &str, model: &Model, path: &Path) -> Failure {
     let graph = &model.graph;
     let names: Vec<&str> = graph.values().map(|value| graph.value(value).name()).collect();
+    let message = format!("there is no tensor `{name}`");
+    let hint = near(name, names).unwrap_or_else(|| {
+        format!("`marquetry print {}` shows the names there are", path.display())
+    });
+    Failure::new(Exit::Usage, "unknown_tensor", message).at(path.display()).hint(hint)
+}
+
+/// The names that could be meant, in a sentence.
+fn near(name: &str, names: Vec<&str>) -> Option<String> {
     let lower = name.to_lowercase();
     let contains = |known: &&&str| !lower.is_empty() && known.to_lowercase().contains(&lower);
     let mut near: Vec<&str> = closest(name, names.iter().copied()).into_iter().collect();
@@ -147,14 +205,11 @@ fn unknown(name: &str, model: &Model, path: &Path) -> Failure {
         }
     }
     near.truncate(NEAR);
-    let message = format!("there is no tensor `{name}`");
-    Failure::new(Exit::Usage, "unknown_tensor", message).at(path.display()).hint(
-        match near.as_slice() {
-            [] => format!("`marquetry print {}` shows the names there are", path.display()),
-            [near] => format!("did you mean `{near}`?"),
-            near => format!("did you mean one of `{}`?", near.join("`, `")),
-        },
-    )
+    match near.as_slice() {
+        [] => None,
+        [near] => Some(format!("did you mean `{near}`?")),
+        near => Some(format!("did you mean one of `{}`?", near.join("`, `"))),
+    }
 }
 
 fn answer(explained: &Explained) -> Answer {
