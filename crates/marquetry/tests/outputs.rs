@@ -25,6 +25,40 @@ fn written_files_are_as_open_as_the_mask_allows() {
     }
 }
 
+/// Rows that fit neither in memory nor in a temporary file are an error with a code of its own.
+#[test]
+fn rows_without_room_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let digits = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/digits");
+    let pipeline = "Pipeline(passes: [
+        Group, Place(weights: (dtype: Int4)), SeqMse(loss: L1, samples: 8),
+        Calibrate(samples: 8), Export(qdq: \"out.onnx\"),
+    ])";
+    std::fs::write(folder.path().join("p.ron"), pipeline).unwrap();
+    let run = |memory: &str, temporary: &std::path::Path| {
+        let (model, samples) = (format!("{digits}/cnn.onnx"), format!("{digits}/calib.npz"));
+        let output = Command::new(env!("CARGO_BIN_EXE_marquetry"))
+            .args(["run", "p.ron", &model, "--calib", &samples, "--memory", memory])
+            .current_dir(folder.path())
+            .env("TMPDIR", temporary)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let nowhere = folder.path().join("nowhere");
+    let written = || std::fs::read(folder.path().join("out.onnx")).unwrap();
+    let (code, said) = run("256M", &nowhere);
+    assert_eq!(code, Some(0), "nothing is to be written: {said}");
+    let whole = written();
+    // The samples have room in eight kilobytes, and the windows of the first layer have not.
+    for memory in ["0", "8K"] {
+        let (code, said) = run(memory, &nowhere);
+        assert!(code == Some(6) && said.contains("spill_failed"), "{memory}: {code:?}, {said}");
+        assert_eq!(run(memory, folder.path()).0, Some(0));
+        assert!(written() == whole, "{memory}: other bytes than with all memory");
+    }
+}
+
 #[test]
 fn every_verb_has_a_page_and_is_completed() {
     let folder = tempfile::tempdir().unwrap();

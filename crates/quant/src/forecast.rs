@@ -122,7 +122,7 @@ impl Pipeline {
                     }
                     "SeqMse" | "Gptq" => {
                         let whole = pass.name() == "Gptq";
-                        memory.gram = memory.gram.max(gram(&state, &touched, whole));
+                        memory.gram = memory.gram.max(gram(&state, &touched, whole, cx.memory));
                     }
                     "Export" => {
                         let types = infer::run(&state.model);
@@ -191,8 +191,9 @@ fn flowing(graph: &Graph, types: &Types) -> (u64, usize) {
     (most, unknown)
 }
 
-/// Bytes of the Gram matrices of the level that has most: whole ones, or the blocks that scales belong to.
-fn gram(state: &State, weights: &[ValueId], whole: bool) -> u64 {
+/// Bytes of the Gram matrices of the level that has most: whole ones, or the blocks that scales belong to
+/// where whole ones have no room.
+fn gram(state: &State, weights: &[ValueId], whole: bool, room: u64) -> u64 {
     let graph = &state.model.graph;
     let types = infer::run(&state.model);
     let layers: Vec<Layer> = graph
@@ -205,10 +206,8 @@ fn gram(state: &State, weights: &[ValueId], whole: bool) -> u64 {
     let mut of_level: Vec<u64> = vec![0; depths.iter().max().map_or(0, |last| last + 1)];
     for (layer, depth) in layers.iter().zip(depths) {
         let granularity = state.plan.get(layer.weight).map(|site| site.spec.granularity);
-        let block = match whole {
-            true => layer.depth,
-            false => layer.block(granularity.unwrap_or(Granularity::PerTensor)),
-        };
+        let block = layer.block(granularity.unwrap_or(Granularity::PerTensor));
+        let block = if whole || layer.fits(block, room) { layer.depth } else { block };
         let bytes = Gram::bytes(layer.groups, layer.depth, block);
         of_level[depth] = of_level[depth].saturating_add(bytes);
     }

@@ -7,6 +7,7 @@
 //! [`levels::sweep`] goes through the model once: the layers of a level depend on earlier levels only.
 
 mod checkpoint;
+mod cross;
 mod descent;
 mod direct;
 mod exact;
@@ -14,17 +15,21 @@ mod factor;
 pub(crate) mod feedback;
 mod frontier;
 mod gram;
+mod kept;
 mod layer;
 pub(crate) mod levels;
+pub(crate) mod room;
 mod rows;
 pub(crate) mod search;
 mod squared;
 
 pub use checkpoint::Checkpoints;
 pub(crate) use checkpoint::{Entries, Entry, Store};
+pub(crate) use cross::Cross;
 pub(crate) use descent::Descent;
 pub(crate) use direct::Direct;
 pub use direct::Loss;
-pub(crate) use gram::Gram;
+pub(crate) use gram::{CHUNK, Gram};
+pub(crate) use kept::Kept;
 pub(crate) use layer::Layer;
 pub(crate) use squared::Squared;

@@ -3,6 +3,7 @@
 use marquetry_ir::infer::Types;
 use marquetry_ir::{AttributeValue, Graph, Node, NodeId, Slot, Use, ValueId};
 
+use super::Gram;
 use super::rows::Window;
 use crate::grid::{self, Grid};
 use crate::kernel::{DATA, WEIGHT};
@@ -89,7 +90,7 @@ impl Layer {
             Granularity::PerChannel(axis) if self.is_output_axis(axis) => Ok(self),
             Granularity::PerBlock { axis, channel, .. }
             | Granularity::Lpbq { axis, channel, .. }
-                if self.is_output_axis(channel) && self.is_depth_axis(axis) && self.groups == 1 =>
+                if self.is_output_axis(channel) && self.is_depth_axis(axis) =>
             {
                 Ok(self)
             }
@@ -127,6 +128,12 @@ impl Layer {
             }
             Granularity::PerTensor | Granularity::PerChannel(_) => self.depth,
         }
+    }
+
+    /// Whether blocks of so many elements are judged by the matrix of whole rows, too: where it and its
+    /// copy in single precision take no more than so many bytes.
+    pub(crate) fn fits(&self, block: usize, bytes: u64) -> bool {
+        block < self.depth && 2 * Gram::bytes(self.groups, self.depth, self.depth) <= bytes
     }
 
     /// The weight with one row for each output, from the order of the constant.

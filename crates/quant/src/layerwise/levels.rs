@@ -8,6 +8,7 @@ use marquetry_ir::{Graph, NodeId, Tensor, ValueId};
 
 use super::Layer;
 use super::frontier::Frontier;
+use super::room::Room;
 use crate::pass::{Context, PassError};
 
 /// How many layers lie before each one, on the longest way from the inputs.
@@ -44,23 +45,26 @@ pub(crate) struct Levels<'a> {
 }
 
 impl<'a> Levels<'a> {
-    /// Reads the samples. Levels before `first` are passed without stopping.
+    /// Reads the samples. Levels before `first` are passed without stopping; what is kept in memory takes
+    /// of `room`.
     pub(crate) fn new(
         pass: &'a str,
         cx: &'a Context<'a>,
         graph: &Graph,
-        order: Vec<NodeId>,
         wanted: Vec<BTreeSet<ValueId>>,
         first: usize,
         samples: Range<usize>,
+        room: &Room,
     ) -> Result<Self, PassError> {
+        let order =
+            graph.order().map_err(|error| PassError::Graph { message: error.to_string() })?;
         let inputs: Vec<ValueId> = graph
             .inputs
             .iter()
             .copied()
             .filter(|&input| graph.value(input).constant.is_none())
             .collect();
-        let mut frontier = Frontier::new(cx.memory);
+        let mut frontier = Frontier::new(room.clone());
         for index in samples.clone() {
             cx.go_on()?;
             let sample = cx.samples.sample(index).map_err(PassError::Sample)?;
@@ -204,7 +208,8 @@ fn kept(frontier: &Frontier, value: ValueId, sample: usize) -> Result<Tensor, Pa
     Ok(kept.expect("what a level reads is kept for it"))
 }
 
-fn spill(error: io::Error) -> PassError {
+/// What cannot be kept in a file.
+pub(crate) fn spill(error: io::Error) -> PassError {
     PassError::Spill { reason: error.to_string() }
 }
 

@@ -1,37 +1,46 @@
 //! The range of a weight that costs the outputs of its layer least.
 
+mod settle;
+
+use std::io;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
+pub(crate) use self::settle::Outputs;
 use super::Layer;
 use crate::points::Points;
 use crate::qdq::Rounding;
 use crate::range::grid_of_range;
 use crate::{Cell, Compat, Encoding, Granularity, NumericError, Spec, lpbq};
 
+/// Why no choice was made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SearchError {
+    /// A weight or a grid that has no numbers.
+    #[error(transparent)]
+    Numeric(#[from] NumericError),
+    /// Rows that were kept in a file, and cannot be read.
+    #[error(transparent)]
+    Kept(#[from] io::Error),
+}
+
 /// What a weight costs that is off.
 pub(crate) trait Cost: Sync {
     /// The losses for errors of these outputs, which are of one group. `error` holds a row for each of
     /// them, and then for each of them again, as often as there are candidates; the loss of each block
     /// of each row is what comes out, row by row.
-    fn of(&self, outputs: Range<usize>, error: &[f32]) -> Vec<f64>;
+    fn of(&self, outputs: Range<usize>, error: &[f32]) -> io::Result<Vec<f64>>;
 }
 
 /// Rows of errors that are judged at once: enough for a product to be worth its overhead.
 const ROWS: usize = 256;
 
-/// The losses of every output and block for one error of each output, in rows.
-pub(crate) fn losses(layer: &Layer, cost: &dyn Cost, error: &[f32]) -> Vec<f64> {
-    let parts = strips(layer).into_par_iter().map(|outputs| {
-        let rows = outputs.start * layer.depth..outputs.end * layer.depth;
-        cost.of(outputs, &error[rows])
-    });
-    parts.collect::<Vec<Vec<f64>>>().concat()
-}
+/// Bits of integer scales of which all are tried once more for whole outputs.
+const MOST_BITS: u32 = 8;
 
 /// The outputs, those of one group and at most [`ROWS`] at a time.
-fn strips(layer: &Layer) -> Vec<Range<usize>> {
+pub(crate) fn strips(layer: &Layer) -> Vec<Range<usize>> {
     let of_group = layer.outputs / layer.groups.max(1);
     let groups = (0..layer.groups).map(|group| (group * of_group, (group + 1) * of_group));
     let strips = groups
@@ -61,29 +70,24 @@ pub(crate) struct Chosen {
     pub(crate) losses: Vec<Vec<f64>>,
     /// The candidate of every cell.
     pub(crate) best: Vec<usize>,
-    /// The loss of what was chosen, of all cells together.
-    pub(crate) least: f64,
-}
-
-impl Chosen {
-    /// The loss of the whole range and that of what was chosen.
-    pub(crate) fn gain(&self) -> (f64, f64) {
-        let whole = self.losses.last().map_or(0.0, |losses| losses.iter().sum());
-        (whole, self.least)
-    }
+    /// The loss of the whole range and that of what was chosen, of all cells together.
+    pub(crate) off: (f64, f64),
 }
 
 /// Searches for the best part of the range of a weight.
 ///
-/// `whole` is the grid of the smallest and the largest element, without low-power scales.
+/// `whole` is the grid of the smallest and the largest element, without low-power scales. Blocks are chosen
+/// for what each loses alone, as `cost` says; `outputs`, where somebody can say what whole outputs lose,
+/// has the last word.
 pub(crate) fn search(
     layer: &Layer,
     constant: &[f32],
     spec: &Spec,
     whole: &Encoding,
     cost: &dyn Cost,
+    outputs: Option<Outputs<'_>>,
     how: Search,
-) -> Result<Chosen, NumericError> {
+) -> Result<Chosen, SearchError> {
     let rounding = match how.compat {
         Compat::Default => Rounding::HalfEven,
         Compat::Aimet => Rounding::HalfUpShifted,
@@ -106,7 +110,7 @@ pub(crate) fn search(
         }
         sums
     };
-    let losses: Vec<Vec<f64>> = judged.losses(&points?).into_iter().map(summed).collect();
+    let losses: Vec<Vec<f64>> = judged.losses(&points?)?.into_iter().map(summed).collect();
     let mut best: Vec<usize> = (0..slots).map(|slot| first_least(&losses, slot)).collect();
     if how.compat == Compat::Default {
         // What says nothing, or nothing finite, is no reason to cut a range.
@@ -125,8 +129,9 @@ pub(crate) fn search(
     let choice = |cell: usize| best.get(if apart { 0 } else { cell }).copied().unwrap_or(0);
     let mut cells: Vec<Cell> = (0..count).map(|cell| tried[choice(cell)].cells[cell]).collect();
     let mut least: Vec<f64> = best.iter().enumerate().map(|(at, &it)| losses[it][at]).collect();
+    let mut finer: Vec<Encoding> = Vec::new();
     if how.refine > 0 && how.compat == Compat::Default {
-        let finer: Vec<Encoding> = (1..=how.refine)
+        finer = (1..=how.refine)
             .map(|at| {
                 // From one neighbour to the other.
                 let step = f64::from(2 * at) / f64::from(how.refine + 1) - 1.0;
@@ -140,7 +145,7 @@ pub(crate) fn search(
             .collect();
         let points: Result<Vec<Vec<Points>>, NumericError> =
             finer.iter().map(|encoding| Points::of(encoding, rounding)).collect();
-        for (encoding, unit) in finer.iter().zip(judged.losses(&points?)) {
+        for (encoding, unit) in finer.iter().zip(judged.losses(&points?)?) {
             for (cell, loss) in summed(unit).into_iter().enumerate() {
                 if loss < least[cell] {
                     (least[cell], cells[cell]) = (loss, encoding.cells[cell]);
@@ -148,21 +153,53 @@ pub(crate) fn search(
             }
         }
     }
-    let mut sum = least.iter().sum();
-    let encoding = match (spec.granularity, how.compat) {
+    let all = losses.last().map_or(0.0, |losses| losses.iter().sum());
+    let mut off = (all, least.iter().sum());
+    let mut encoding = match (spec.granularity, how.compat) {
         (Granularity::Lpbq { channel, .. }, Compat::Default) => {
             let start = Encoding::finished(spec, whole.shape.clone(), whole.cells.clone())?;
             let (encoding, least) = low_power(&judged, start, channel, how.candidates)?;
-            sum = least;
+            off.1 = least;
             encoding
         }
         _ => Encoding::finished(spec, whole.shape.clone(), cells.clone())?,
     };
+    if let (Some(outputs), Compat::Default) = (outputs, how.compat) {
+        let start = Encoding::finished(spec, whole.shape.clone(), whole.cells.clone())?;
+        let others = |from: &Encoding| match spec.granularity {
+            Granularity::Lpbq { channel, .. } => scaled(from, channel),
+            _ => tried.iter().chain(&finer).cloned().collect(),
+        };
+        let settled = settle::settle(&judged, outputs, &start, &encoding, &others)?;
+        (encoding, off) = (settled.encoding, settled.off);
+        for (cell, best) in best.iter_mut().enumerate() {
+            let is = |of: &Encoding| of.cells[cell] == encoding.cells[cell];
+            *best = match is(&tried[*best]) {
+                true => *best,
+                false => tried.iter().position(is).unwrap_or(*best),
+            };
+        }
+    }
     let behind = match how.compat {
         Compat::Default => encoding.clone(),
         Compat::Aimet => Encoding::new(&plain, whole.shape.clone(), cells),
     };
-    Ok(Chosen { encoding, behind, losses, best, least: sum })
+    Ok(Chosen { encoding, behind, losses, best, off })
+}
+
+/// The encoding with each block at every integer scale of its channel, where there are not too many.
+fn scaled(from: &Encoding, channel: i64) -> Vec<Encoding> {
+    let (bits, channels) =
+        (lpbq::scale_bits(from.granularity), lpbq::channels(&from.shape, channel));
+    let (Ok(bits @ ..=MOST_BITS), Ok(channels)) = (bits, channels) else { return Vec::new() };
+    let of = |int: u32| {
+        let mut encoding = from.clone();
+        for (cell, &channel) in encoding.cells.iter_mut().zip(&channels) {
+            cell.scale = f64::from(int as f32 * from.channel_scales[channel] as f32);
+        }
+        encoding
+    };
+    (1..=1 << bits).map(of).collect()
 }
 
 /// Low-power scales and the loss of all of them: for each channel the step of its integer scales, for each block the integer.
@@ -171,7 +208,7 @@ fn low_power(
     mut encoding: Encoding,
     channel: i64,
     candidates: u32,
-) -> Result<(Encoding, f64), NumericError> {
+) -> Result<(Encoding, f64), SearchError> {
     let whole = encoding.clone();
     let levels = 1_u32 << lpbq::scale_bits(encoding.granularity)?.min(16);
     let channels = lpbq::channels(&encoding.shape, channel)?;
@@ -194,7 +231,7 @@ fn low_power(
         let points: Result<Vec<Vec<Points>>, NumericError> =
             (1..=levels).map(&mut of_level).collect();
         let mut least = vec![(f64::INFINITY, 1_u32); channels.len()];
-        for (int, unit) in (1..=levels).zip(judged.losses(&points?)) {
+        for (int, unit) in (1..=levels).zip(judged.losses(&points?)?) {
             let mut sums = vec![0.0; channels.len()];
             unit.into_iter().enumerate().for_each(|(at, loss)| sums[judged.units[at]] += loss);
             for (least, sum) in least.iter_mut().zip(sums) {
@@ -268,10 +305,10 @@ struct Judged<'a> {
 
 impl Judged<'_> {
     /// For each candidate, given by its points for every cell, the loss of every output and block.
-    fn losses(&self, candidates: &[Vec<Points>]) -> Vec<Vec<f64>> {
+    fn losses(&self, candidates: &[Vec<Points>]) -> io::Result<Vec<Vec<f64>>> {
         let Layer { outputs, depth, .. } = *self.layer;
         let blocks = self.units.len() / outputs.max(1);
-        let judge = |outputs: Range<usize>| {
+        let judge = |outputs: Range<usize>| -> io::Result<Vec<f64>> {
             let at_once = (ROWS / outputs.len().max(1)).max(1);
             let mut losses = Vec::with_capacity(candidates.len() * outputs.len() * blocks);
             let mut error = Vec::with_capacity(at_once * outputs.len() * depth);
@@ -280,12 +317,14 @@ impl Judged<'_> {
                 for points in points {
                     self.error(outputs.clone(), points, &mut error);
                 }
-                losses.extend(self.cost.of(outputs.clone(), &error));
+                losses.extend(self.cost.of(outputs.clone(), &error)?);
             }
-            losses
+            Ok(losses)
         };
-        let strips: Vec<(Range<usize>, Vec<f64>)> =
-            strips(self.layer).into_par_iter().map(|it| (it.clone(), judge(it))).collect();
+        let strips: Vec<(Range<usize>, Vec<f64>)> = strips(self.layer)
+            .into_par_iter()
+            .map(|it| Ok((it.clone(), judge(it)?)))
+            .collect::<io::Result<_>>()?;
         let of_candidate = |candidate: usize| {
             let parts = strips.iter().flat_map(|(outputs, losses)| {
                 let len = outputs.len() * blocks;
@@ -293,7 +332,19 @@ impl Judged<'_> {
             });
             parts.copied().collect()
         };
-        (0..candidates.len()).map(of_candidate).collect()
+        Ok((0..candidates.len()).map(of_candidate).collect())
+    }
+
+    /// What whole outputs lose, given the points of every cell.
+    fn outputs(&self, cost: &dyn Cost, points: &[Points]) -> io::Result<Vec<f64>> {
+        let judge = |outputs: Range<usize>| {
+            let mut error = Vec::with_capacity(outputs.len() * self.layer.depth);
+            self.error(outputs.clone(), points, &mut error);
+            cost.of(outputs, &error)
+        };
+        let parts: io::Result<Vec<Vec<f64>>> =
+            strips(self.layer).into_par_iter().map(judge).collect();
+        Ok(parts?.concat())
     }
 
     /// Appends what the weight of some outputs is off by.

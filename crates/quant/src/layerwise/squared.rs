@@ -1,12 +1,14 @@
 //! The squared error of outputs, from the Gram matrix of the inputs.
 
+use std::io;
 use std::ops::Range;
 use std::sync::OnceLock;
 
 use marquetry_engine::{Packed, Panel};
 use ndarray::{Array2, s};
+use rayon::prelude::*;
 
-use super::search::Cost;
+use super::search::{Cost, strips};
 use super::{Gram, Layer};
 
 /// Columns of the product that are computed at once. G is symmetric, so that each panel needs the
@@ -55,6 +57,15 @@ impl Squared {
 }
 
 impl Squared {
+    /// The losses of every output and block for one error of each output, in rows.
+    pub(crate) fn all(&self, layer: &Layer, error: &[f32]) -> Vec<f64> {
+        let parts = strips(layer).into_par_iter().map(|outputs| {
+            let rows = outputs.start * layer.depth..outputs.end * layer.depth;
+            self.losses(outputs, &error[rows])
+        });
+        parts.collect::<Vec<Vec<f64>>>().concat()
+    }
+
     /// The same with a little more on the diagonals, as a share of their mean: elements that no sample
     /// reads cost what they are off by, instead of nothing.
     pub(crate) fn damped(mut self, damping: f32) -> Squared {
@@ -86,7 +97,14 @@ fn packed(block: &Array2<f32>) -> Vec<Packed> {
 }
 
 impl Cost for Squared {
-    fn of(&self, outputs: Range<usize>, error: &[f32]) -> Vec<f64> {
+    fn of(&self, outputs: Range<usize>, error: &[f32]) -> io::Result<Vec<f64>> {
+        Ok(self.losses(outputs, error))
+    }
+}
+
+impl Squared {
+    /// As [`Cost::of`].
+    fn losses(&self, outputs: Range<usize>, error: &[f32]) -> Vec<f64> {
         let rows = error.len() / self.depth.max(1);
         let group = outputs.start / self.outputs.max(1);
         let of_group = group * self.per_group..(group + 1) * self.per_group;
@@ -114,7 +132,7 @@ impl Cost for Squared {
 }
 
 /// The sum of products in double precision, in four parts: a single one would wait for each addition.
-fn dot(a: &[f32], b: &[f32]) -> f64 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
     let mut sums = [0.0; 4];
     let (fours_a, fours_b) = (a.chunks_exact(4), b.chunks_exact(4));
     let rest = fours_a.remainder().iter().zip(fours_b.remainder());

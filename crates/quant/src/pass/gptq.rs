@@ -10,7 +10,7 @@ use super::layers::{self, Candidates, Decision, Seen, Walk, Wants, whole_range};
 use super::weights::numeric;
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::label;
-use crate::layerwise::search::losses;
+use crate::layerwise::search::SearchError;
 use crate::layerwise::{Checkpoints, Layer, Squared};
 use crate::qdq::{Rounding, fake_quantize};
 use crate::{Compat, Encoding, Granularity, NumericError, Selector};
@@ -156,7 +156,8 @@ impl Pass for Gptq {
             };
             let weight = subject.layer.to_rows(subject.weight);
             let task = Task { pass: self, subject, weight, given, whole };
-            let (encoding, back, tally) = layer(&task, seen).map_err(at)?;
+            let (encoding, back, tally) =
+                layer(&task, seen).map_err(|error| layers::search(subject, error))?;
             let reason = format!(
                 "rounded for the outputs of {}: {} of {} channels, {} off on samples kept apart",
                 label(subject.graph, subject.layer.node),
@@ -202,7 +203,7 @@ fn times(nearest: f64, chosen: f64) -> String {
 }
 
 /// The weight on its grid, channel by channel as it is better, and the encoding of that grid.
-fn layer(task: &Task<'_>, seen: &Seen) -> Result<(Encoding, Vec<f32>, Tally), NumericError> {
+fn layer(task: &Task<'_>, seen: &Seen) -> Result<(Encoding, Vec<f32>, Tally), SearchError> {
     let Task { subject, weight, given, .. } = task;
     let layer = subject.layer;
     // A grid of half steps, or of floats, has no integers to round to.
@@ -214,7 +215,7 @@ fn layer(task: &Task<'_>, seen: &Seen) -> Result<(Encoding, Vec<f32>, Tally), Nu
     let judge = Squared::new(layer, apart.as_ref().unwrap_or(gram));
     let lost = |rows: &[f32]| {
         let error: Vec<f32> = weight.iter().zip(rows).map(|(w, back)| w - back).collect();
-        losses(layer, &judge, &error)
+        judge.all(layer, &error)
     };
     let fit = match apart {
         Some(_) => Fit::damped(task, gram, &lost)?,
@@ -228,7 +229,7 @@ fn layer(task: &Task<'_>, seen: &Seen) -> Result<(Encoding, Vec<f32>, Tally), Nu
     let tally = Tally {
         nearest: judged[0].iter().sum(),
         chosen: chosen.iter().enumerate().map(|(output, &at)| judged[at][output]).sum(),
-        signal: losses(layer, &judge, weight).iter().sum(),
+        signal: judge.all(layer, weight).iter().sum(),
         channels: chosen.iter().filter(|&&at| ways[at] != Way::Plain).count(),
         curve: rounded.last_mut().and_then(|last| last.curve.take()),
     };

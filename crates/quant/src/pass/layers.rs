@@ -1,16 +1,18 @@
 //! What passes that go through a model layer by layer have in common.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use marquetry_ir::infer::{self, Types};
 use marquetry_ir::{Graph, Tensor, ValueId};
-use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::weights::{finite, like, name, numeric, read};
 use super::{Context, Curve, PassError, Paused, State};
 use crate::kernel::label;
-use crate::layerwise::{Checkpoints, Entries, Entry, Gram, Layer, Store, levels, search};
+use crate::layerwise::room::Room;
+use crate::layerwise::search::SearchError;
+use crate::layerwise::{Checkpoints, Entries, Entry, Gram, Kept, Layer, Store, levels, search};
 use crate::plan::{Reason, Role};
 use crate::select::Selector;
 use crate::{Compat, Encoding, Granularity, Scheme, Spec, statistics};
@@ -20,8 +22,9 @@ use crate::{Compat, Encoding, Granularity, Scheme, Spec, statistics};
 const MOST_COLUMNS: usize = 4096;
 /// How many samples are looked at to tell them from others.
 const LOOKED_AT: usize = 16;
-/// Rows that are shown to a layer at once.
-const CHUNK: usize = 4096;
+/// Rows that are shown to a layer, and kept, at once: those that a Gram matrix multiplies at once, so that
+/// it is the same whether or not rows were kept before.
+const CHUNK: usize = crate::layerwise::CHUNK;
 
 /// What a pass wants to know of the inputs of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +32,9 @@ pub(super) enum Wants {
     /// The whole Gram matrix, without every `apart`-th sample, and that of those.
     Gram { apart: usize },
     /// The blocks of the Gram matrix that scales belong to, unless running so many candidates on the
-    /// rows takes fewer operations.
-    Cheaper { candidates: u32 },
+    /// rows takes fewer operations; or the `whole` matrix in place of its blocks, where there is room
+    /// for it.
+    Cheaper { candidates: u32, whole: bool },
     /// All rows.
     Rows,
 }
@@ -40,7 +44,7 @@ pub(super) enum Seen {
     /// The second one is of the samples that are kept apart, where there are any.
     Gram(Gram, Option<Gram>),
     /// The rows, sample by sample.
-    Rows(Vec<Array2<f32>>),
+    Rows(Kept),
 }
 
 /// What a pass decided about a layer.
@@ -131,6 +135,8 @@ impl Walk<'_> {
             return Err(PassError::NoSamples);
         }
         (done.levels, done.samples) = (count, samples);
+        // What flows and the rows that are kept share it.
+        let room = Room::new(cx.memory);
         // A weight of several layers is decided where it is first read.
         let mut read: BTreeSet<ValueId> = BTreeSet::new();
         let levels: Vec<Vec<&Layer>> = (0..count)
@@ -156,7 +162,7 @@ impl Walk<'_> {
             let fresh = decided.is_none();
             let of = self.checkpoints.and_then(|it| it.shard).map(|shard| shard.of);
             if let (None, Some(of)) = (&decided, of) {
-                let mut gathered = self.gathered(state, &levels[first], samples);
+                let mut gathered = self.gathered(state, &levels[first], samples, &room);
                 let mut grams: Vec<&mut Gram> =
                     gathered.iter_mut().flat_map(|(_, seen)| seen.grams()).collect();
                 if store.merge_parts(first, of, &mut grams)? {
@@ -179,11 +185,11 @@ impl Walk<'_> {
             // Only this level is looked at, and nothing is decided.
             wanted.truncate(first + 1);
             let span = shard.span(samples).map_err(PassError::Statistics)?;
-            let mut gathered = self.gathered(state, &levels[first], samples);
+            let mut gathered = self.gathered(state, &levels[first], samples, &room);
             // There may be more parts than samples.
             if !span.is_empty() {
                 let mut sweep =
-                    levels::Levels::new(self.pass, cx, &graph, order, wanted, first, span)?;
+                    levels::Levels::new(self.pass, cx, &graph, wanted, first, span, &room)?;
                 sweep.advance(&graph, false, &mut see(&state.model.graph, &mut gathered))?;
             }
             let grams: Vec<&mut Gram> =
@@ -198,10 +204,11 @@ impl Walk<'_> {
         }
         if first < count {
             let mut sweep =
-                levels::Levels::new(self.pass, cx, &graph, order, wanted, first, 0..samples)?;
+                levels::Levels::new(self.pass, cx, &graph, wanted, first, 0..samples, &room)?;
             for (level, layers) in levels.iter().enumerate().skip(first) {
                 // As many matrices at once as there is room for.
-                let mut rounds = self.rounds(self.gathered(state, layers, samples), cx.memory);
+                let mut rounds =
+                    self.rounds(self.gathered(state, layers, samples, &room), cx.memory);
                 let mut decided = Decided::new();
                 let again = rounds.len() > 1;
                 for (round, mut gathered) in rounds.drain(..).enumerate() {
@@ -275,6 +282,7 @@ impl Walk<'_> {
         state: &State,
         layers: &[&'l Layer],
         samples: usize,
+        room: &Room,
     ) -> Vec<(Vec<&'l Layer>, Gathered)> {
         let shared = self.checkpoints.is_some_and(|checkpoints| checkpoints.shard.is_some());
         let mut gathered: Vec<(Vec<&Layer>, Gathered)> = Vec::new();
@@ -282,15 +290,19 @@ impl Walk<'_> {
             let granularity = state.plan.get(layer.weight).map(|site| site.spec.granularity);
             let block = layer.block(granularity.unwrap_or(Granularity::PerTensor));
             let same = gathered.iter_mut().find(|(layers, seen)| {
-                layers[0].reads_like(layer) && seen.block == self.wants.block(layer, block)
+                layers[0].reads_like(layer) && seen.block == self.wants.block(layer, block, room)
             });
             match same {
                 Some((layers, seen)) => {
                     layers.push(layer);
                     seen.outputs += layer.outputs;
+                    // Rows would not do for its blocks.
+                    if block < seen.block {
+                        seen.rows = None;
+                    }
                 }
                 None => {
-                    let seen = Gathered::new(layer, block, self.wants, samples, shared);
+                    let seen = Gathered::new(layer, block, self.wants, samples, shared, room);
                     gathered.push((vec![layer], seen));
                 }
             }
@@ -492,15 +504,34 @@ fn see<'s>(
         for (layers, seen) in gathered.iter_mut() {
             let layer = layers[0];
             if layer.input == value {
-                seen.see(layer, sample, tensor).map_err(|what| PassError::BadInput {
-                    value: name(graph, value),
-                    node: label(graph, layer.node),
-                    what,
+                seen.see(layer, sample, tensor).map_err(|error| match error {
+                    Unseen::Kept(error) => levels::spill(error),
+                    Unseen::Misfit(what) => PassError::BadInput {
+                        value: name(graph, value),
+                        node: label(graph, layer.node),
+                        what,
+                    },
                 })?;
             }
         }
         Ok(())
     }
+}
+
+/// A search that failed.
+pub(super) fn search(subject: &Subject<'_>, error: SearchError) -> PassError {
+    match error {
+        SearchError::Numeric(source) => numeric(subject.graph, subject.layer.weight, source),
+        SearchError::Kept(error) => levels::spill(error),
+    }
+}
+
+/// Why an input was not looked at.
+enum Unseen {
+    /// It does not fit the weight.
+    Misfit(String),
+    /// Its rows cannot be kept.
+    Kept(io::Error),
 }
 
 /// Puts another content in the place of a constant.
@@ -528,9 +559,10 @@ pub(super) fn whole_range(subject: &Subject<'_>, compat: Compat) -> Result<Encod
 
 impl Wants {
     /// Columns of the blocks of the Gram matrix, where scales belong to blocks of so many.
-    fn block(self, layer: &Layer, block: usize) -> usize {
+    fn block(self, layer: &Layer, block: usize, room: &Room) -> usize {
         match self {
             Wants::Gram { .. } => layer.depth,
+            Wants::Cheaper { whole: true, .. } if layer.fits(block, room.total()) => layer.depth,
             Wants::Cheaper { .. } | Wants::Rows => block,
         }
     }
@@ -543,7 +575,7 @@ struct Gathered {
     /// That of samples that are kept apart.
     apart: Option<Gram>,
     /// Kept as long as they are fewer than the columns, or as they are wanted.
-    rows: Option<Vec<Array2<f32>>>,
+    rows: Option<Kept>,
     count: usize,
     /// Outputs of all layers that see these rows.
     outputs: usize,
@@ -552,42 +584,55 @@ struct Gathered {
 
 impl Gathered {
     /// Of a layer, whose matrices are `shared` with other processes or not.
-    fn new(layer: &Layer, block: usize, wants: Wants, samples: usize, shared: bool) -> Gathered {
-        let block = wants.block(layer, block);
-        let gram = || Gram::new(layer.groups, layer.depth, block);
-        let rows = !(shared || matches!(wants, Wants::Gram { .. }));
-        let rows = rows.then(Vec::new);
+    fn new(
+        layer: &Layer,
+        block: usize,
+        wants: Wants,
+        samples: usize,
+        shared: bool,
+        room: &Room,
+    ) -> Gathered {
+        let parts = block < layer.depth;
+        let block = wants.block(layer, block, room);
+        // Rows say nothing that the whole matrix would not, once it is asked for.
+        let whole = parts && block == layer.depth;
+        // Where rows are wanted, nothing is ever added to a matrix.
+        let depth = if wants == Wants::Rows { 0 } else { layer.depth };
+        let gram = || Gram::new(layer.groups, depth, block);
+        let rows = !(shared || whole || matches!(wants, Wants::Gram { .. }));
+        let rows = rows.then(|| Kept::new(layer.groups, layer.depth, room));
         let apart = matches!(wants, Wants::Gram { apart } if samples >= apart).then(gram);
         Gathered { block, gram: gram(), apart, rows, count: 0, outputs: layer.outputs, wants }
     }
 
-    fn see(&mut self, layer: &Layer, at: usize, input: &Tensor) -> Result<(), String> {
+    fn see(&mut self, layer: &Layer, at: usize, input: &Tensor) -> Result<(), Unseen> {
         let width = layer.width();
-        let mut sample: Vec<f32> = Vec::new();
         let most_rows = self.most_rows(layer);
         let Gathered { gram, apart, rows, count, wants, .. } = self;
         let gram = match (*wants, apart) {
             (Wants::Gram { apart: every }, Some(apart)) if at % every == every - 1 => apart,
             _ => gram,
         };
-        layer.rows(input, CHUNK, &mut |part| {
+        if let Some(kept) = rows {
+            kept.begin();
+        }
+        let mut failed = Ok(());
+        let shown = layer.rows(input, CHUNK, &mut |part| {
+            if failed.is_err() {
+                return;
+            }
             *count += part.len() / width.max(1);
             let many = *count > most_rows;
             if many && let Some(kept) = rows.take() {
-                kept.iter().filter_map(|rows| rows.as_slice()).for_each(|rows| gram.add(rows));
-                gram.add(&sample);
-                sample.clear();
+                failed = kept.each(&mut |rows| gram.add(rows));
             }
             match rows {
-                Some(_) => sample.extend_from_slice(part),
+                Some(kept) => failed = kept.add(part),
                 None => gram.add(part),
             }
-        })?;
-        if let Some(rows) = rows {
-            let shape = (sample.len() / width.max(1), width);
-            rows.push(Array2::from_shape_vec(shape, sample).map_err(|error| error.to_string())?);
-        }
-        Ok(())
+        });
+        shown.map_err(Unseen::Misfit)?;
+        failed.map_err(Unseen::Kept)
     }
 
     /// Above how many rows their Gram matrix is cheaper than they are. For each row it takes as many
@@ -597,7 +642,7 @@ impl Gathered {
         match self.wants {
             Wants::Gram { .. } => 0,
             Wants::Rows => usize::MAX,
-            Wants::Cheaper { candidates } => {
+            Wants::Cheaper { candidates, .. } => {
                 let half = self.block / 2;
                 let judged = candidates as usize * self.outputs / layer.groups.max(1);
                 // As many rows as columns take half the memory of the matrix.
@@ -611,7 +656,8 @@ impl Gathered {
 
     /// Bytes of the matrices.
     fn bytes(&self, layer: &Layer) -> u64 {
-        let matrices = 1 + u64::from(self.apart.is_some());
+        let own = u64::from(self.wants != Wants::Rows);
+        let matrices = own + u64::from(self.apart.is_some());
         matrices * Gram::bytes(layer.groups, layer.depth, self.block)
     }
 

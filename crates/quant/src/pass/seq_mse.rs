@@ -7,10 +7,10 @@ use super::layers::{self, Decision, Seen, Subject, Walk, Wants, whole_range};
 use super::weights::{numeric, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::BIAS;
-use crate::layerwise::search::{Chosen, Cost, Search, search};
-use crate::layerwise::{Checkpoints, Direct, Loss, Squared};
+use crate::layerwise::search::{Chosen, Cost, Outputs, Search, search};
+use crate::layerwise::{Checkpoints, Cross, Direct, Loss, Squared, levels};
 use crate::qdq::{Rounding, fake_quantize};
-use crate::{Compat, NumericError, Selector};
+use crate::{Compat, Selector};
 
 /// What elements cost that no sample reads, as a share of the mean of the others: too little to change
 /// what samples say.
@@ -37,8 +37,9 @@ pub struct SeqMse {
     /// What is made least.
     pub loss: Loss,
     /// Whose choices are made: AIMET's for a weight with one scale is the widest that any output
-    /// channel would choose, ours the one of the least sum; and ours chooses low-power scales in
-    /// the search, where AIMET rounds them afterwards.
+    /// channel would choose, ours the one of the least sum; AIMET's for blocks is what each loses
+    /// alone, ours what whole outputs lose, where there is memory for that; and ours chooses
+    /// low-power scales in the search, where AIMET rounds them afterwards.
     pub compat: Compat,
     /// How many samples are run; all where left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,7 +125,10 @@ impl Pass for SeqMse {
             });
         }
         let wants = match self.loss {
-            Loss::Mse => Wants::Cheaper { candidates: self.candidates.saturating_add(self.refine) },
+            Loss::Mse => Wants::Cheaper {
+                candidates: self.candidates.saturating_add(self.refine),
+                whole: self.compat == Compat::Default,
+            },
             Loss::L1 | Loss::Sqnr => Wants::Rows,
         };
         if self.loss != Loss::Mse && self.checkpoints.as_ref().is_some_and(|it| it.shard.is_some())
@@ -148,7 +152,7 @@ impl Pass for SeqMse {
         };
         let done = walk.run(state, cx, &mut |subject, seen| {
             let chosen = self.choose(subject, seen)?;
-            let (whole, best) = chosen.gain();
+            let (whole, best) = chosen.off;
             let rounding = match self.compat {
                 Compat::Default => Rounding::HalfEven,
                 Compat::Aimet => Rounding::HalfUpShifted,
@@ -193,25 +197,42 @@ impl Pass for SeqMse {
 impl SeqMse {
     fn choose(&self, subject: &Subject<'_>, seen: &Seen) -> Result<Chosen, PassError> {
         let layer = subject.layer;
-        let at = |source: NumericError| numeric(subject.graph, layer.weight, source);
         let whole = whole_range(subject, self.compat)?;
-        let cost: Box<dyn Cost> = match seen {
+        let block = layer.block(subject.spec.granularity);
+        // Whole outputs have the last word over blocks, which are chosen for what each loses alone.
+        let blocks = block < layer.depth && self.compat == Compat::Default;
+        let (cost, outputs, cross): (Box<dyn Cost>, Option<Box<dyn Cost>>, _) = match seen {
             Seen::Gram(gram, _) if self.compat == Compat::Aimet => {
-                Box::new(Squared::new(layer, gram))
+                (Box::new(Squared::new(layer, gram)), None, None)
             }
-            Seen::Gram(gram, _) => Box::new(Squared::new(layer, gram).damped(UNSEEN)),
+            Seen::Gram(gram, _) => {
+                let cost = Squared::of_parts(layer, gram, block).damped(UNSEEN);
+                let cross = if blocks { Cross::new(layer, gram, UNSEEN) } else { None };
+                (Box::new(cost), None, cross)
+            }
             Seen::Rows(rows) => {
-                let block = layer.block(subject.spec.granularity);
-                // Blocks are judged by what they add alone, without the bias.
-                let bias = match (block == layer.depth, subject.graph.input(layer.node, BIAS)) {
-                    (true, Some(bias)) => Some(read(subject.graph, subject.types, bias)?.1),
-                    _ => None,
+                let bias = match subject.graph.input(layer.node, BIAS) {
+                    Some(bias) => Some(read(subject.graph, subject.types, bias)?.1),
+                    None => None,
                 };
                 let weight = layer.to_rows(subject.weight);
-                Box::new(Direct::new(layer, self.loss, block, rows, &weight, bias.as_deref()))
+                let cost = |block: usize| -> Result<Box<dyn Cost + '_>, PassError> {
+                    // Blocks are judged by what they add alone, without the bias.
+                    let bias = bias.as_deref().filter(|_| block == layer.depth);
+                    let cost = Direct::new(layer, self.loss, block, rows, &weight, bias);
+                    Ok(Box::new(cost.map_err(levels::spill)?))
+                };
+                let outputs = blocks.then(|| cost(layer.depth)).transpose()?;
+                (cost(block)?, outputs, None)
             }
         };
+        let outputs = match (&outputs, &cross) {
+            (Some(cost), _) => Some(Outputs { cost: &**cost, cross: None }),
+            (None, Some(cross)) => Some(Outputs { cost: cross, cross: Some(cross) }),
+            (None, None) => None,
+        };
         let how = Search { candidates: self.candidates, refine: self.refine, compat: self.compat };
-        search(layer, subject.weight, subject.spec, &whole, &*cost, how).map_err(at)
+        search(layer, subject.weight, subject.spec, &whole, &*cost, outputs, how)
+            .map_err(|error| layers::search(subject, error))
     }
 }

@@ -1,7 +1,7 @@
 //! Ways to put a weight on a grid, given what was seen of the inputs of its layer.
 
 use crate::layerwise::feedback::{Feedback, How};
-use crate::layerwise::search::{self, Search, parts, search};
+use crate::layerwise::search::{self, Search, SearchError, parts, search};
 use crate::layerwise::{Descent, Gram, Layer, Squared};
 use crate::pass::layers::{Candidates, Subject};
 use crate::points::Points;
@@ -91,8 +91,8 @@ impl<'a> Fit<'a> {
         task: &'a Task<'a>,
         gram: &'a Gram,
         lost: &dyn Fn(&[f32]) -> Vec<f64>,
-    ) -> Result<Fit<'a>, NumericError> {
-        let with = |damping| -> Result<(f64, Fit<'a>), NumericError> {
+    ) -> Result<Fit<'a>, SearchError> {
+        let with = |damping| -> Result<(f64, Fit<'a>), SearchError> {
             let fit = Fit::new(task, gram, damping);
             let loss = lost(&fit.round(Way::Given)?.rows).iter().sum();
             Ok((loss, fit))
@@ -109,7 +109,7 @@ impl<'a> Fit<'a> {
     }
 
     /// Rounds one way, and then whatever lowers the loss.
-    pub(super) fn round(&self, way: Way) -> Result<Rounded, NumericError> {
+    pub(super) fn round(&self, way: Way) -> Result<Rounded, SearchError> {
         let Task { pass, subject, given, whole, .. } = self.task;
         let Subject { layer, weight, spec, .. } = **subject;
         let how = Search { candidates: pass.candidates, refine: 0, compat: Compat::Default };
@@ -123,7 +123,7 @@ impl<'a> Fit<'a> {
             Way::Searched => {
                 let block = layer.block(whole.granularity);
                 let cost = Squared::of_parts(layer, self.gram, block).damped(self.damping as f32);
-                let chosen = search(layer, weight, spec, whole, &cost, how)?;
+                let chosen = search(layer, weight, spec, whole, &cost, None, how)?;
                 let curve = Some((chosen.losses, chosen.best));
                 Rounded { curve, ..self.feed(vec![chosen.encoding])? }
             }
