@@ -283,6 +283,24 @@ fn an_interrupted_run_says_how_to_go_on() {
     }
 }
 
+/// Who was started to ignore a signal goes on ignoring it, as in the background of a script.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_is_to_be_ignored_is() {
+    let folder = prepared();
+    let folder = folder.path();
+    fs::write(folder.join("p.ron"), LONG).unwrap();
+    let mut command = Command::new("sh");
+    let words = "run p.ron cnn.onnx --calib calib.npz \"$@\"";
+    command
+        .args(["-c", &format!("trap '' INT; exec \"$0\" {words}")])
+        .arg(env!("CARGO_BIN_EXE_marquetry"))
+        .current_dir(folder);
+    let (exit, said) = signalled(command, "Calibrate", "-INT");
+    assert_eq!(exit, Some(0), "{said}");
+    assert!(folder.join("out.onnx").exists());
+}
+
 /// Without a journal, what is left is in checkpoints, or nothing.
 #[test]
 fn what_nobody_keeps_is_given_up() {

@@ -1,5 +1,6 @@
 //! Ctrl-C and what schedulers send: the first one asks to stop where nothing is lost, the second one stops.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +30,12 @@ impl Stop {
     }
 
     fn register(&self) -> io::Result<()> {
+        let ignored = ignored();
         for signal in [SIGINT, SIGTERM] {
+            // What runs behind `nohup` or in the background of a script is not meant.
+            if ignored & (1 << (signal - 1)) != 0 {
+                continue;
+            }
             // They are looked at in this order, so that the first signal does not end the process.
             let exit = Exit::Interrupted as i32;
             flag::register_conditional_shutdown(signal, exit, Arc::clone(&self.at_once))?;
@@ -42,6 +48,13 @@ impl Stop {
     pub(crate) fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
+}
+
+/// The signals that whoever started this process had it ignore, a bit for each, where the system tells.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 impl Drop for Stop {
