@@ -13,6 +13,9 @@ use super::fit::{Fit, Runs, converted, convertible};
 use super::npy_header::NpyHeader;
 use super::{Input, SampleError};
 
+/// Bytes that are asked of memory before any of them has arrived.
+const AT_ONCE: u64 = 1 << 20;
+
 /// A file with one array for each input.
 #[derive(Debug)]
 pub(super) struct ArrayFile {
@@ -245,7 +248,7 @@ impl Array {
         };
         let skip = at - stream.position;
         let skipped = io::copy(&mut stream.reader.by_ref().take(skip), &mut io::sink());
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(length.min(AT_ONCE) as usize);
         let read =
             skipped.and_then(|_| stream.reader.by_ref().take(length).read_to_end(&mut bytes));
         read.map_err(|error| SampleError::Damaged {
