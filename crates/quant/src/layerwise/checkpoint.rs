@@ -11,7 +11,7 @@ use marquetry_ir::{DType, Graph, Model, Opsets, Tensor, onnx};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Gram;
+use super::tiles::{self, Shared};
 use crate::pass::PassError;
 use crate::statistics::Shard;
 
@@ -135,13 +135,13 @@ impl<'a> Store<'a> {
         &self,
         level: usize,
         shard: Shard,
-        grams: &[&Gram],
+        sums: &[&dyn Shared],
     ) -> Result<(), PassError> {
         let path = self.part(level, shard);
-        let rows = grams.iter().map(|gram| gram.rows()).collect();
+        let rows = sums.iter().map(|sums| sums.rows()).collect();
         let mut tensors = Vec::new();
-        for (at, gram) in grams.iter().enumerate() {
-            let numbers = gram.numbers();
+        for (at, sums) in sums.iter().enumerate() {
+            let numbers = tiles::numbers(*sums);
             let floats = |numbers: &[f64]| -> Vec<u8> {
                 numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
             };
@@ -170,7 +170,7 @@ impl<'a> Store<'a> {
         &self,
         level: usize,
         of: usize,
-        grams: &mut [&mut Gram],
+        sums: &mut [&mut dyn Shared],
     ) -> Result<bool, PassError> {
         let paths: Vec<PathBuf> =
             (1..=of).map(|index| self.part(level, Shard { index, of })).collect();
@@ -180,14 +180,14 @@ impl<'a> Store<'a> {
         for path in &paths {
             let Some((Rows { rows }, graph)) = self.load::<Rows>(path)? else { return Ok(false) };
             let misfit = || self.fails(path, "it is of other layers");
-            if rows.len() != grams.len() {
+            if rows.len() != sums.len() {
                 return Err(misfit());
             }
-            for (at, (gram, rows)) in grams.iter_mut().zip(rows).enumerate() {
+            for (at, (sums, rows)) in sums.iter_mut().zip(rows).enumerate() {
                 let numbers = |name: &str| initializer(&graph, &format!("{at}.{name}"));
                 let floats = |name: &str| numbers(name)?.to_f64s();
                 let numbers = || {
-                    Some(super::gram::Numbers {
+                    Some(tiles::Numbers {
                         upper: floats("upper")?,
                         lower: floats("lower")?,
                         odd: floats("odd")?,
@@ -195,7 +195,7 @@ impl<'a> Store<'a> {
                     })
                 };
                 let numbers = numbers().ok_or_else(misfit)?;
-                gram.merge_numbers(&numbers, rows).ok_or_else(misfit)?;
+                tiles::merge_numbers(*sums, &numbers, rows).ok_or_else(misfit)?;
             }
         }
         Ok(true)

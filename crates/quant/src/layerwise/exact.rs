@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::gram::Numbers;
+use super::tiles::Numbers;
 
 /// Bits from one part of a number to the next.
 const WIDTH: i32 = 36;

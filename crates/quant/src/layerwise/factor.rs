@@ -1,7 +1,7 @@
 //! The triangular factor that error feedback works with.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, s};
+use ndarray::{Array2, Axis, s};
 
 /// Columns that are factored at once; what is behind them is updated by products.
 const PANEL: usize = 64;
@@ -60,6 +60,45 @@ impl Factor {
         Some(Factor { transposed: h, diagonal })
     }
 
+    /// X with X·H = B, row by row.
+    ///
+    /// X·R·D·Rᵀ = B is solved from behind for X·R·D, and that from the front for X, panel by panel.
+    pub(crate) fn solve(&self, mut b: Array2<f64>) -> Array2<f64> {
+        let size = self.diagonal.len();
+        let lower = &self.transposed;
+        let starts: Vec<usize> = (0..size).step_by(PANEL).collect();
+        for &start in starts.iter().rev() {
+            let end = size.min(start + PANEL);
+            for mut row in b.rows_mut() {
+                for at in (start..end).rev() {
+                    let element = row[at];
+                    let before = lower.slice(s![at, start..at]);
+                    row.slice_mut(s![start..at]).scaled_add(-element, &before);
+                }
+            }
+            let (mut before, done) = b.view_mut().split_at(Axis(1), start);
+            let done = done.slice(s![.., ..end - start]);
+            general_mat_mul(-1.0, &done, &lower.slice(s![start..end, ..start]), 1.0, &mut before);
+        }
+        for mut row in b.rows_mut() {
+            row.iter_mut().zip(&self.diagonal).for_each(|(element, energy)| *element /= energy);
+        }
+        for &start in &starts {
+            let end = size.min(start + PANEL);
+            for mut row in b.rows_mut() {
+                for at in start..end {
+                    let known = row.slice(s![start..at]).dot(&lower.slice(s![at, start..at]));
+                    row[at] -= known;
+                }
+            }
+            let (done, mut behind) = b.view_mut().split_at(Axis(1), end);
+            let done = done.slice(s![.., start..]);
+            let right = lower.slice(s![end.., start..end]);
+            general_mat_mul(-1.0, &done, &right.t(), 1.0, &mut behind);
+        }
+        b
+    }
+
     /// The factor of the identity, which feeds nothing back.
     pub(crate) fn identity(size: usize) -> Factor {
         Factor { transposed: Array2::eye(size), diagonal: vec![1.0; size] }
@@ -69,6 +108,20 @@ impl Factor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn equations_are_solved() {
+        let size = 150;
+        let x =
+            Array2::from_shape_fn((400, size), |(i, j)| ((i * 31 + j * 17 + i * j) % 23) as f64);
+        let mut h = x.t().dot(&x);
+        h.diag_mut().mapv_inplace(|d| d + 1.0);
+        let wanted =
+            Array2::from_shape_fn((7, size), |(i, j)| ((i * 13 + j * 5) % 19) as f64 - 9.0);
+        let found = Factor::of(h.clone()).unwrap().solve(wanted.dot(&h));
+        let worst = (&found - &wanted).mapv(f64::abs).fold(0.0, |a: f64, &b| a.max(b));
+        assert!(worst < 1e-8, "{worst}");
+    }
 
     #[test]
     fn the_factor_gives_the_matrix_back() {

@@ -151,6 +151,11 @@ impl<'a> Levels<'a> {
         Ok(())
     }
 
+    /// What the level showed, where it can be shown again.
+    pub(crate) fn shown(&self, value: ValueId, sample: usize) -> Result<Tensor, PassError> {
+        kept(&self.frontier, value, sample)
+    }
+
     /// Drops what no later level needs.
     pub(crate) fn release(&mut self) {
         self.frontier.retain(&self.later);

@@ -1,5 +1,7 @@
 //! Inputs of layers as rows of a matrix.
 
+use std::borrow::Cow;
+
 use marquetry_ir::{AttributeValue, Node, Tensor};
 
 use super::layer::{Layer, Reads};
@@ -12,6 +14,9 @@ pub(crate) struct Window {
     dilations: Vec<usize>,
     pads: Pads,
 }
+
+/// Elements of rows that are there twice, about.
+const TOGETHER: usize = 1 << 22;
 
 /// No element of an image: padding.
 const OUTSIDE: u32 = u32::MAX;
@@ -145,10 +150,53 @@ impl Layer {
         chunk: usize,
         visit: &mut dyn FnMut(&[f32]),
     ) -> Result<(), String> {
-        let Some(data) = input.to_f32s().filter(|_| input.dtype().is_float()) else {
-            return Err(format!("it holds `{}`", input.dtype()));
-        };
-        let (dims, width) = (input.dims(), self.width());
+        self.rows_of(input.dims(), &floats(input)?, chunk, visit)
+    }
+
+    /// Hands over the rows of an input, and beside them what each is off by from those of another one of
+    /// the same shape.
+    pub(crate) fn rows_beside(
+        &self,
+        input: &Tensor,
+        other: &Tensor,
+        chunk: usize,
+        visit: &mut dyn FnMut(&[f32], &[f32]),
+    ) -> Result<(), String> {
+        let (data, mut off) = (floats(input)?, floats(other)?.into_owned());
+        if input.dims() != other.dims() {
+            return Err(format!("its shape {:?} is another one in float", input.dims()));
+        }
+        off.iter_mut().zip(&*data).for_each(|(off, data)| *off -= data);
+        // Windows overlap: some images after the others, so that few rows are there twice.
+        let mut dims = input.dims().to_vec();
+        let mut size = data.len().max(1);
+        if let (Reads::Windows(_), Some(&images)) = (&self.reads, dims.first()) {
+            let window: usize = self.dims[2..].iter().product();
+            let image = (size / images.max(1)).max(1);
+            size = image * (TOGETHER / (image * window.max(1))).max(1);
+        }
+        for (data, off) in data.chunks(size).zip(off.chunks(size)) {
+            if let (Reads::Windows(_), [images, rest @ ..]) = (&self.reads, &mut dims[..]) {
+                *images = data.len() / rest.iter().product::<usize>().max(1);
+            }
+            let mut beside: Vec<Vec<f32>> = Vec::new();
+            self.rows_of(&dims, off, chunk, &mut |rows| beside.push(rows.to_vec()))?;
+            let mut beside = beside.iter();
+            self.rows_of(&dims, data, chunk, &mut |rows| {
+                visit(beside.next().map_or(&[], Vec::as_slice), rows);
+            })?;
+        }
+        Ok(())
+    }
+
+    fn rows_of(
+        &self,
+        dims: &[usize],
+        data: &[f32],
+        chunk: usize,
+        visit: &mut dyn FnMut(&[f32]),
+    ) -> Result<(), String> {
+        let width = self.width();
         let misfit = || format!("its shape {dims:?} does not fit the weight");
         match &self.reads {
             Reads::Rows if dims.last() == Some(&width) => {
@@ -165,10 +213,15 @@ impl Layer {
                 if dims[1] * per_window != width {
                     return Err(misfit());
                 }
-                window.rows(dims, &data, chunk, visit);
+                window.rows(dims, data, chunk, visit);
             }
             _ => return Err(misfit()),
         }
         Ok(())
     }
+}
+
+fn floats(input: &Tensor) -> Result<Cow<'_, [f32]>, String> {
+    let data = input.to_f32s().filter(|_| input.dtype().is_float());
+    data.ok_or_else(|| format!("it holds `{}`", input.dtype()))
 }

@@ -1,17 +1,19 @@
 //! Gptq: weights are rounded so that each element makes up for what those before it lost.
 
 mod fit;
+mod target;
 
 use marquetry_ir::ValueId;
 use serde::{Deserialize, Serialize};
 
 use self::fit::{Fit, Rounded, Task, Way, choose};
-use super::layers::{self, Candidates, Decision, Seen, Walk, Wants, whole_range};
+use self::target::target;
+use super::layers::{self, Candidates, Decision, Seen, Subject, Walk, Wants, whole_range};
 use super::weights::numeric;
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::label;
 use crate::layerwise::search::SearchError;
-use crate::layerwise::{Checkpoints, Layer, Squared};
+use crate::layerwise::{Checkpoints, Layer, Squared, tiles};
 use crate::qdq::{Rounding, fake_quantize};
 use crate::{Compat, Encoding, Granularity, NumericError, Selector};
 
@@ -50,6 +52,9 @@ pub struct Gptq {
     /// How many rounds of refinement follow, over all elements and, between two of them, over all scales;
     /// 0 for none.
     pub refine: u32,
+    /// Whether weights also make up for what earlier layers changed, as far as samples kept apart are
+    /// better off with it. The model is run twice for it, as it was and behind what was rounded.
+    pub upstream: bool,
     /// How many samples are run; all where left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<usize>,
@@ -72,6 +77,7 @@ impl Default for Gptq {
             by_energy: true,
             candidates: 20,
             refine: 4,
+            upstream: true,
             samples: None,
             exclude: Vec::new(),
             checkpoints: None,
@@ -142,29 +148,41 @@ impl Pass for Gptq {
             samples: self.samples,
             exclude: &self.exclude,
             select: self.select.as_ref(),
-            wants: Wants::Gram { apart: APART },
+            wants: Wants::Gram { apart: APART, upstream: self.upstream },
             replaces: true,
             checkpoints: self.checkpoints.as_ref(),
             options: format!("{:?}", Gptq { checkpoints: None, ..self.clone() }),
         };
         let done = walk.run(state, cx, &mut |subject, seen| {
             let at = |source| numeric(subject.graph, subject.layer.weight, source);
+            let own = subject.layer.to_rows(subject.weight);
+            let target = target(subject.layer, &own, seen);
+            let gain = target.as_ref().map(|target| target.gain);
+            let weight = target.map_or(own, |target| target.rows);
+            let constant = subject.layer.to_constant(&weight);
+            let subject = &Subject { weight: &constant, ..*subject };
             let whole = whole_range(subject, Compat::Default)?;
             let given = match subject.encoding {
                 Some(encoding) => encoding.clone(),
                 None => finished(subject.spec.granularity, whole.clone()).map_err(at)?,
             };
-            let weight = subject.layer.to_rows(subject.weight);
             let task = Task { pass: self, subject, weight, given, whole };
             let (encoding, back, tally) =
                 layer(&task, seen).map_err(|error| layers::search(subject, error))?;
-            let reason = format!(
+            let mut reason = format!(
                 "rounded for the outputs of {}: {} of {} channels, {} off on samples kept apart",
                 label(subject.graph, subject.layer.node),
                 tally.channels,
                 subject.layer.outputs,
                 times(tally.nearest, tally.chosen),
             );
+            if let Some(gain) = gain {
+                // As decibels would be, but of what is no loss of this layer.
+                let gain = 100.0 * gain;
+                reason.push_str(&format!(
+                    "; makes up for {gain:.2} % of their energy that earlier layers changed"
+                ));
+            }
             let off = match tally.signal > 0.0 {
                 true => (tally.nearest / tally.signal, tally.chosen / tally.signal),
                 false => (0.0, 0.0),
@@ -211,8 +229,9 @@ fn layer(task: &Task<'_>, seen: &Seen) -> Result<(Encoding, Vec<f32>, Tally), Se
         let back = fake_quantize(subject.weight, &layer.dims, given, Rounding::HalfEven)?;
         return Ok((given.clone(), back, Tally::default()));
     }
-    let Seen::Gram(gram, apart) = seen else { unreachable!("a Gram matrix was asked for") };
-    let judge = Squared::new(layer, apart.as_ref().unwrap_or(gram));
+    let Seen::Gram(inputs, apart) = seen else { unreachable!("a Gram matrix was asked for") };
+    let (gram, apart) = (&inputs.gram, apart.as_ref().map(|apart| &apart.gram));
+    let judge = Squared::new(layer, apart.unwrap_or(gram));
     let lost = |rows: &[f32]| {
         let error: Vec<f32> = weight.iter().zip(rows).map(|(w, back)| w - back).collect();
         judge.all(layer, &error)
@@ -236,7 +255,7 @@ fn layer(task: &Task<'_>, seen: &Seen) -> Result<(Encoding, Vec<f32>, Tally), Se
     if let Some(apart) = apart {
         // Those whose word was needed to choose are as good as the others to round by.
         let mut all = gram.clone();
-        all.merge(apart);
+        tiles::merge(&mut all, apart);
         let fit = Fit::new(task, &all, fit.damping);
         for (at, &way) in ways.iter().enumerate().filter(|(at, _)| chosen.contains(at)) {
             rounded[at] = fit.round(way)?;

@@ -1,18 +1,24 @@
 //! What passes that go through a model layer by layer have in common.
 
+mod gathered;
+mod sweeps;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
 use marquetry_ir::infer::{self, Types};
 use marquetry_ir::{Graph, Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
+use self::gathered::Gathered;
+pub(super) use self::gathered::{Inputs, Seen, Wants};
+use self::sweeps::Sweeps;
 use super::weights::{finite, like, name, numeric, read};
 use super::{Context, Curve, PassError, Paused, State};
 use crate::kernel::label;
 use crate::layerwise::room::Room;
 use crate::layerwise::search::SearchError;
-use crate::layerwise::{Checkpoints, Entries, Entry, Gram, Kept, Layer, Store, levels, search};
+use crate::layerwise::tiles::Shared;
+use crate::layerwise::{Checkpoints, Entries, Entry, Layer, Store, levels, search};
 use crate::plan::{Reason, Role};
 use crate::select::Selector;
 use crate::{Compat, Encoding, Granularity, Scheme, Spec, statistics};
@@ -22,30 +28,6 @@ use crate::{Compat, Encoding, Granularity, Scheme, Spec, statistics};
 const MOST_COLUMNS: usize = 4096;
 /// How many samples are looked at to tell them from others.
 const LOOKED_AT: usize = 16;
-/// Rows that are shown to a layer, and kept, at once: those that a Gram matrix multiplies at once, so that
-/// it is the same whether or not rows were kept before.
-const CHUNK: usize = crate::layerwise::CHUNK;
-
-/// What a pass wants to know of the inputs of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wants {
-    /// The whole Gram matrix, without every `apart`-th sample, and that of those.
-    Gram { apart: usize },
-    /// The blocks of the Gram matrix that scales belong to, unless running so many candidates on the
-    /// rows takes fewer operations; or the `whole` matrix in place of its blocks, where there is room
-    /// for it.
-    Cheaper { candidates: u32, whole: bool },
-    /// All rows.
-    Rows,
-}
-
-/// What was seen of the inputs of a layer.
-pub(super) enum Seen {
-    /// The second one is of the samples that are kept apart, where there are any.
-    Gram(Gram, Option<Gram>),
-    /// The rows, sample by sample.
-    Rows(Kept),
-}
 
 /// What a pass decided about a layer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -162,10 +144,10 @@ impl Walk<'_> {
             let fresh = decided.is_none();
             let of = self.checkpoints.and_then(|it| it.shard).map(|shard| shard.of);
             if let (None, Some(of)) = (&decided, of) {
-                let mut gathered = self.gathered(state, &levels[first], samples, &room);
-                let mut grams: Vec<&mut Gram> =
-                    gathered.iter_mut().flat_map(|(_, seen)| seen.grams()).collect();
-                if store.merge_parts(first, of, &mut grams)? {
+                let mut gathered = self.gathered(state, &levels[first], samples, first, &room);
+                let mut sums: Vec<&mut dyn Shared> =
+                    gathered.iter_mut().flat_map(|(_, seen)| seen.sums()).collect();
+                if store.merge_parts(first, of, &mut sums)? {
                     decided = Some(self.decide(state, cx, &types, gathered, decide)?);
                 }
             }
@@ -185,17 +167,18 @@ impl Walk<'_> {
             // Only this level is looked at, and nothing is decided.
             wanted.truncate(first + 1);
             let span = shard.span(samples).map_err(PassError::Statistics)?;
-            let mut gathered = self.gathered(state, &levels[first], samples, &room);
+            let mut gathered = self.gathered(state, &levels[first], samples, first, &room);
             // There may be more parts than samples.
             if !span.is_empty() {
-                let mut sweep =
-                    levels::Levels::new(self.pass, cx, &graph, wanted, first, span, &room)?;
-                sweep.advance(&graph, false, &mut see(&state.model.graph, &mut gathered))?;
+                let model = &state.model.graph;
+                let both = (model, &graph);
+                let mut sweeps = Sweeps::new(self, cx, both, wanted, first, span, &room)?;
+                sweeps.advance(model, &graph, false, &mut gathered)?;
             }
-            let grams: Vec<&mut Gram> =
-                gathered.iter_mut().flat_map(|(_, seen)| seen.grams()).collect();
-            let grams: Vec<&Gram> = grams.into_iter().map(|gram| &*gram).collect();
-            store.write_part(first, shard, &grams)?;
+            let sums: Vec<&mut dyn Shared> =
+                gathered.iter_mut().flat_map(|(_, seen)| seen.sums()).collect();
+            let sums: Vec<&dyn Shared> = sums.into_iter().map(|sums| &*sums).collect();
+            store.write_part(first, shard, &sums)?;
             state.paused = Some(self.paused(first + 1, count, false));
             return Ok(done);
         }
@@ -203,29 +186,28 @@ impl Walk<'_> {
             state.paused = Some(self.paused(count, count, true));
         }
         if first < count {
-            let mut sweep =
-                levels::Levels::new(self.pass, cx, &graph, wanted, first, 0..samples, &room)?;
+            let both = (&state.model.graph, &graph);
+            let mut sweeps = Sweeps::new(self, cx, both, wanted, first, 0..samples, &room)?;
             for (level, layers) in levels.iter().enumerate().skip(first) {
                 // As many matrices at once as there is room for.
-                let mut rounds =
-                    self.rounds(self.gathered(state, layers, samples, &room), cx.memory);
+                let gathered = self.gathered(state, layers, samples, level, &room);
+                let mut rounds = self.rounds(gathered, cx.memory);
                 let mut decided = Decided::new();
                 let again = rounds.len() > 1;
                 for (round, mut gathered) in rounds.drain(..).enumerate() {
-                    let mut show = see(&state.model.graph, &mut gathered);
+                    let model = &state.model.graph;
                     match round {
-                        0 => sweep.advance(&graph, again, &mut show)?,
-                        _ => sweep.again(&mut show)?,
+                        0 => sweeps.advance(model, &graph, again, &mut gathered)?,
+                        _ => sweeps.again(model, &mut gathered)?,
                     }
-                    drop(show);
                     decided.extend(self.decide(state, cx, &types, gathered, decide)?);
                 }
                 if let Some(store) = &store {
                     store.write(level, &decided)?;
                 }
                 self.take(state, &mut graph, decided, &mut done)?;
-                sweep.release();
-                sweep.progress(level + 1, count);
+                sweeps.release();
+                sweeps.progress(level + 1, count);
             }
         }
         let mut replaced: BTreeMap<ValueId, Tensor> = BTreeMap::new();
@@ -282,15 +264,18 @@ impl Walk<'_> {
         state: &State,
         layers: &[&'l Layer],
         samples: usize,
+        level: usize,
         room: &Room,
     ) -> Vec<(Vec<&'l Layer>, Gathered)> {
+        // Nothing was changed before the first layers.
+        let wants = self.wants.at(level);
         let shared = self.checkpoints.is_some_and(|checkpoints| checkpoints.shard.is_some());
         let mut gathered: Vec<(Vec<&Layer>, Gathered)> = Vec::new();
         for layer in layers {
             let granularity = state.plan.get(layer.weight).map(|site| site.spec.granularity);
             let block = layer.block(granularity.unwrap_or(Granularity::PerTensor));
             let same = gathered.iter_mut().find(|(layers, seen)| {
-                layers[0].reads_like(layer) && seen.block == self.wants.block(layer, block, room)
+                layers[0].reads_like(layer) && seen.block == wants.block(layer, block, room)
             });
             match same {
                 Some((layers, seen)) => {
@@ -302,7 +287,7 @@ impl Walk<'_> {
                     }
                 }
                 None => {
-                    let seen = Gathered::new(layer, block, self.wants, samples, shared, room);
+                    let seen = Gathered::new(layer, block, wants, samples, shared, room);
                     gathered.push((vec![layer], seen));
                 }
             }
@@ -495,43 +480,12 @@ impl Walk<'_> {
     }
 }
 
-/// Adds what is shown to the layers that read it.
-fn see<'s>(
-    graph: &'s Graph,
-    gathered: &'s mut [(Vec<&Layer>, Gathered)],
-) -> impl FnMut(usize, ValueId, &Tensor) -> Result<(), PassError> + 's {
-    move |sample, value, tensor| {
-        for (layers, seen) in gathered.iter_mut() {
-            let layer = layers[0];
-            if layer.input == value {
-                seen.see(layer, sample, tensor).map_err(|error| match error {
-                    Unseen::Kept(error) => levels::spill(error),
-                    Unseen::Misfit(what) => PassError::BadInput {
-                        value: name(graph, value),
-                        node: label(graph, layer.node),
-                        what,
-                    },
-                })?;
-            }
-        }
-        Ok(())
-    }
-}
-
 /// A search that failed.
 pub(super) fn search(subject: &Subject<'_>, error: SearchError) -> PassError {
     match error {
         SearchError::Numeric(source) => numeric(subject.graph, subject.layer.weight, source),
         SearchError::Kept(error) => levels::spill(error),
     }
-}
-
-/// Why an input was not looked at.
-enum Unseen {
-    /// It does not fit the weight.
-    Misfit(String),
-    /// Its rows cannot be kept.
-    Kept(io::Error),
 }
 
 /// Puts another content in the place of a constant.
@@ -555,120 +509,4 @@ pub(super) fn whole_range(subject: &Subject<'_>, compat: Compat) -> Result<Encod
     let whole = super::weights::of_constant(&spec, compat, &subject.layer.dims, subject.weight);
     let whole = whole.map_err(|source| numeric(subject.graph, subject.layer.weight, source))?;
     Ok(Encoding { granularity: plain, channel_scales: Vec::new(), ..whole })
-}
-
-impl Wants {
-    /// Columns of the blocks of the Gram matrix, where scales belong to blocks of so many.
-    fn block(self, layer: &Layer, block: usize, room: &Room) -> usize {
-        match self {
-            Wants::Gram { .. } => layer.depth,
-            Wants::Cheaper { whole: true, .. } if layer.fits(block, room.total()) => layer.depth,
-            Wants::Cheaper { .. } | Wants::Rows => block,
-        }
-    }
-}
-
-/// The inputs of one layer so far.
-struct Gathered {
-    block: usize,
-    gram: Gram,
-    /// That of samples that are kept apart.
-    apart: Option<Gram>,
-    /// Kept as long as they are fewer than the columns, or as they are wanted.
-    rows: Option<Kept>,
-    count: usize,
-    /// Outputs of all layers that see these rows.
-    outputs: usize,
-    wants: Wants,
-}
-
-impl Gathered {
-    /// Of a layer, whose matrices are `shared` with other processes or not.
-    fn new(
-        layer: &Layer,
-        block: usize,
-        wants: Wants,
-        samples: usize,
-        shared: bool,
-        room: &Room,
-    ) -> Gathered {
-        let parts = block < layer.depth;
-        let block = wants.block(layer, block, room);
-        // Rows say nothing that the whole matrix would not, once it is asked for.
-        let whole = parts && block == layer.depth;
-        // Where rows are wanted, nothing is ever added to a matrix.
-        let depth = if wants == Wants::Rows { 0 } else { layer.depth };
-        let gram = || Gram::new(layer.groups, depth, block);
-        let rows = !(shared || whole || matches!(wants, Wants::Gram { .. }));
-        let rows = rows.then(|| Kept::new(layer.groups, layer.depth, room));
-        let apart = matches!(wants, Wants::Gram { apart } if samples >= apart).then(gram);
-        Gathered { block, gram: gram(), apart, rows, count: 0, outputs: layer.outputs, wants }
-    }
-
-    fn see(&mut self, layer: &Layer, at: usize, input: &Tensor) -> Result<(), Unseen> {
-        let width = layer.width();
-        let most_rows = self.most_rows(layer);
-        let Gathered { gram, apart, rows, count, wants, .. } = self;
-        let gram = match (*wants, apart) {
-            (Wants::Gram { apart: every }, Some(apart)) if at % every == every - 1 => apart,
-            _ => gram,
-        };
-        if let Some(kept) = rows {
-            kept.begin();
-        }
-        let mut failed = Ok(());
-        let shown = layer.rows(input, CHUNK, &mut |part| {
-            if failed.is_err() {
-                return;
-            }
-            *count += part.len() / width.max(1);
-            let many = *count > most_rows;
-            if many && let Some(kept) = rows.take() {
-                failed = kept.each(&mut |rows| gram.add(rows));
-            }
-            match rows {
-                Some(kept) => failed = kept.add(part),
-                None => gram.add(part),
-            }
-        });
-        shown.map_err(Unseen::Misfit)?;
-        failed.map_err(Unseen::Kept)
-    }
-
-    /// Above how many rows their Gram matrix is cheaper than they are. For each row it takes as many
-    /// operations as half of a block has elements, and so does each output of each candidate, which
-    /// otherwise takes one for each row.
-    fn most_rows(&self, layer: &Layer) -> usize {
-        match self.wants {
-            Wants::Gram { .. } => 0,
-            Wants::Rows => usize::MAX,
-            Wants::Cheaper { candidates, .. } => {
-                let half = self.block / 2;
-                let judged = candidates as usize * self.outputs / layer.groups.max(1);
-                // As many rows as columns take half the memory of the matrix.
-                match judged.checked_sub(half) {
-                    None | Some(0) => layer.depth,
-                    Some(more) => (judged.saturating_mul(half) / more).min(layer.depth),
-                }
-            }
-        }
-    }
-
-    /// Bytes of the matrices.
-    fn bytes(&self, layer: &Layer) -> u64 {
-        let own = u64::from(self.wants != Wants::Rows);
-        let matrices = own + u64::from(self.apart.is_some());
-        matrices * Gram::bytes(layer.groups, layer.depth, self.block)
-    }
-
-    fn grams(&mut self) -> impl Iterator<Item = &mut Gram> {
-        std::iter::once(&mut self.gram).chain(&mut self.apart)
-    }
-
-    fn finish(self) -> Seen {
-        match self.rows {
-            Some(rows) => Seen::Rows(rows),
-            None => Seen::Gram(self.gram, self.apart),
-        }
-    }
 }

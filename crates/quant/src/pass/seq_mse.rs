@@ -3,7 +3,7 @@
 use marquetry_ir::ValueId;
 use serde::{Deserialize, Serialize};
 
-use super::layers::{self, Decision, Seen, Subject, Walk, Wants, whole_range};
+use super::layers::{self, Decision, Inputs, Seen, Subject, Walk, Wants, whole_range};
 use super::weights::{numeric, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::BIAS;
@@ -202,10 +202,10 @@ impl SeqMse {
         // Whole outputs have the last word over blocks, which are chosen for what each loses alone.
         let blocks = block < layer.depth && self.compat == Compat::Default;
         let (cost, outputs, cross): (Box<dyn Cost>, Option<Box<dyn Cost>>, _) = match seen {
-            Seen::Gram(gram, _) if self.compat == Compat::Aimet => {
+            Seen::Gram(Inputs { gram, .. }, _) if self.compat == Compat::Aimet => {
                 (Box::new(Squared::new(layer, gram)), None, None)
             }
-            Seen::Gram(gram, _) => {
+            Seen::Gram(Inputs { gram, .. }, _) => {
                 let cost = Squared::of_parts(layer, gram, block).damped(UNSEEN);
                 let cross = if blocks { Cross::new(layer, gram, UNSEEN) } else { None };
                 (Box::new(cost), None, cross)
