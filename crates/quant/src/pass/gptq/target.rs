@@ -138,3 +138,124 @@ impl Fits<'_> {
         rows.iter().all(|x| x.is_finite()).then_some(rows)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod tests {
+    use super::*;
+    use crate::layerwise::{Cross, Gram};
+
+    /// Numbers around zero that repeat late.
+    fn noise(count: usize, seed: u64) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
+        };
+        std::iter::repeat_with(next).take(count).collect()
+    }
+
+    fn matrix(rows: usize, columns: usize, seed: u64) -> Array2<f32> {
+        Array2::from_shape_vec((rows, columns), noise(rows * columns, seed)).unwrap()
+    }
+
+    fn inputs(groups: usize, depth: usize, off: &Array2<f32>, rows: &Array2<f32>) -> Inputs {
+        let (mut gram, mut cross) = (Gram::new(groups, depth, depth), Cross::new(groups, depth));
+        gram.add(rows.as_slice().unwrap());
+        cross.add(off.as_slice().unwrap(), rows.as_slice().unwrap());
+        Inputs { gram, cross: Some(cross) }
+    }
+
+    /// Rows of the float model, and behind an earlier layer that was changed a little.
+    fn behind(count: usize, depth: usize, seed: u64) -> (Array2<f32>, Array2<f32>) {
+        let before = matrix(count, depth, seed);
+        let float = Array2::eye(depth) * 3.0 + matrix(depth, depth, 1);
+        let rounded = &float + &(matrix(depth, depth, 2) * 0.1);
+        (before.dot(&float), before.dot(&rounded))
+    }
+
+    fn seen(groups: usize, depth: usize, seed: u64) -> (Seen, Array2<f32>, Array2<f32>) {
+        let (float, rows) = behind(900, groups * depth, seed);
+        let (other_float, other) = behind(300, groups * depth, seed + 1);
+        let fit = inputs(groups, depth, &(&float - &rows), &rows);
+        let apart = inputs(groups, depth, &(&other_float - &other), &other);
+        (Seen::Gram(fit, Some(apart)), other_float, other)
+    }
+
+    /// What an earlier layer changed can be told from its outputs: the target takes it back, which an
+    /// independent product of rows and weights shows.
+    #[test]
+    fn what_can_be_told_is_made_up_for() {
+        let (outputs, depth) = (8, 24);
+        let layer = Layer::of_matrix(outputs, depth);
+        let weight = noise(outputs * depth, 7);
+        let (seen, float, rows) = seen(1, depth, 11);
+        let target = target(&layer, &weight, &seen).unwrap();
+        let of = |weight: &[f32], rows: &Array2<f32>| {
+            let weight = ArrayView2::from_shape((outputs, depth), weight).unwrap();
+            rows.dot(&weight.t())
+        };
+        let energy = |x: &Array2<f32>| x.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+        let wanted = of(&weight, &float);
+        let (before, after) = (
+            energy(&(&wanted - &of(&weight, &rows))),
+            energy(&(&wanted - &of(&target.rows, &rows))),
+        );
+        assert!(after < 1e-3 * before, "{after} of {before}");
+        let gain = (before - after) / energy(&of(&weight, &rows));
+        assert!((target.gain / gain - 1.0).abs() < 0.05, "{} where it is {gain}", target.gain);
+    }
+
+    /// Groups are on their own: the target of two is that of each.
+    #[test]
+    fn groups_have_targets_of_their_own() {
+        let (per_group, depth) = (3, 10);
+        let weight = noise(2 * per_group * depth, 3);
+        let (both, ..) = seen(2, depth, 21);
+        let Seen::Gram(fit, _) = &both else { unreachable!() };
+        let mut layer = Layer::of_matrix(2 * per_group, depth);
+        layer.groups = 2;
+        let rows = Fits { layer: &layer, weight: &weight, inputs: fit }.with(1e-4).unwrap();
+        let gram = fit.gram.block(1);
+        let cross = fit.cross.as_ref().unwrap().group(1);
+        let last = rows_of(&weight[per_group * depth..], depth).unwrap();
+        let change = rows_of(&rows[per_group * depth..], depth).unwrap() - &last;
+        let mean = gram.diag().mean().unwrap();
+        let mut damped = gram.clone();
+        damped.diag_mut().mapv_inplace(|energy| energy + 1e-4 * mean);
+        // It solves (Ŵ − W)·(G + λ) = W·D.
+        let off = change.dot(&damped) - last.dot(&cross);
+        let worst = off.mapv(f64::abs).fold(0.0, |a: f64, &b| a.max(b));
+        let size = last.dot(&cross).mapv(f64::abs).fold(0.0, |a: f64, &b| a.max(b));
+        assert!(worst < 1e-4 * size, "{worst} of {size}");
+        assert!(target(&layer, &weight, &both).is_some());
+        assert!(target(&layer, &weight, &Seen::Gram(fit.clone(), None)).is_none());
+    }
+
+    /// What has nothing to do with the inputs is not chased, and what is no number leaves the weight.
+    #[test]
+    fn chance_and_what_is_no_number_leave_the_weight() {
+        let (outputs, depth) = (4, 16);
+        let layer = Layer::of_matrix(outputs, depth);
+        let weight = noise(outputs * depth, 5);
+        let of = |seed: u64, count: usize| {
+            let rows = matrix(count, depth, seed);
+            inputs(1, depth, &(matrix(count, depth, seed + 100) * 0.1), &rows)
+        };
+        let seen = Seen::Gram(of(1, 60), Some(of(2, 20)));
+        let gain = target(&layer, &weight, &seen).map_or(0.0, |target| target.gain);
+        assert!(gain < 1e-4, "{gain}");
+        let same = |count: usize| {
+            let rows = matrix(count, depth, 9);
+            inputs(1, depth, &Array2::zeros((count, depth)), &rows)
+        };
+        assert!(target(&layer, &weight, &Seen::Gram(same(60), Some(same(20)))).is_none());
+        let mut odd = matrix(60, depth, 1);
+        odd[[3, 3]] = f32::NAN;
+        let odd = inputs(1, depth, &odd, &matrix(60, depth, 2));
+        assert!(target(&layer, &weight, &Seen::Gram(odd.clone(), Some(of(2, 20)))).is_none());
+        assert!(target(&layer, &weight, &Seen::Gram(of(1, 60), Some(odd))).is_none());
+    }
+}
