@@ -143,7 +143,7 @@ impl Fits<'_> {
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod tests {
     use super::*;
-    use crate::layerwise::{Cross, Gram};
+    use crate::layerwise::{Drift, Gram};
 
     /// Numbers around zero that repeat late.
     fn noise(count: usize, seed: u64) -> Vec<f32> {
@@ -162,10 +162,10 @@ mod tests {
     }
 
     fn inputs(groups: usize, depth: usize, off: &Array2<f32>, rows: &Array2<f32>) -> Inputs {
-        let (mut gram, mut cross) = (Gram::new(groups, depth, depth), Cross::new(groups, depth));
+        let (mut gram, mut drift) = (Gram::new(groups, depth, depth), Drift::new(groups, depth));
         gram.add(rows.as_slice().unwrap());
-        cross.add(off.as_slice().unwrap(), rows.as_slice().unwrap());
-        Inputs { gram, cross: Some(cross) }
+        drift.add(off.as_slice().unwrap(), rows.as_slice().unwrap());
+        Inputs { gram, drift: Some(drift) }
     }
 
     /// Rows of the float model, and behind an earlier layer that was changed a little.
@@ -219,16 +219,16 @@ mod tests {
         layer.groups = 2;
         let rows = Fits { layer: &layer, weight: &weight, inputs: fit }.with(1e-4).unwrap();
         let gram = fit.gram.block(1);
-        let cross = fit.cross.as_ref().unwrap().group(1);
+        let drift = fit.drift.as_ref().unwrap().group(1);
         let last = rows_of(&weight[per_group * depth..], depth).unwrap();
         let change = rows_of(&rows[per_group * depth..], depth).unwrap() - &last;
         let mean = gram.diag().mean().unwrap();
         let mut damped = gram.clone();
         damped.diag_mut().mapv_inplace(|energy| energy + 1e-4 * mean);
         // It solves (Ŵ − W)·(G + λ) = W·D.
-        let off = change.dot(&damped) - last.dot(&cross);
+        let off = change.dot(&damped) - last.dot(&drift);
         let worst = off.mapv(f64::abs).fold(0.0, |a: f64, &b| a.max(b));
-        let size = last.dot(&cross).mapv(f64::abs).fold(0.0, |a: f64, &b| a.max(b));
+        let size = last.dot(&drift).mapv(f64::abs).fold(0.0, |a: f64, &b| a.max(b));
         assert!(worst < 1e-4 * size, "{worst} of {size}");
         assert!(target(&layer, &weight, &both).is_some());
         assert!(target(&layer, &weight, &Seen::Gram(fit.clone(), None)).is_none());
