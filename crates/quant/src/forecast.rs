@@ -122,7 +122,7 @@ impl Pipeline {
                     }
                     "SeqMse" | "Gptq" => {
                         let whole = pass.name() == "Gptq";
-                        memory.gram = memory.gram.max(gram(&state, &touched, whole, cx.memory));
+                        memory.gram = memory.gram.max(gram(&state, &touched, whole));
                     }
                     "Export" => {
                         let types = infer::run(&state.model);
@@ -192,8 +192,8 @@ fn flowing(graph: &Graph, types: &Types) -> (u64, usize) {
 }
 
 /// Bytes of the Gram matrices of the level that has most: whole ones, or the blocks that scales belong to
-/// where whole ones have no room.
-fn gram(state: &State, weights: &[ValueId], whole: bool, room: u64) -> u64 {
+/// where whole ones have too many columns.
+fn gram(state: &State, weights: &[ValueId], whole: bool) -> u64 {
     let graph = &state.model.graph;
     let types = infer::run(&state.model);
     let layers: Vec<Layer> = graph
@@ -207,7 +207,7 @@ fn gram(state: &State, weights: &[ValueId], whole: bool, room: u64) -> u64 {
     for (layer, depth) in layers.iter().zip(depths) {
         let granularity = state.plan.get(layer.weight).map(|site| site.spec.granularity);
         let block = layer.block(granularity.unwrap_or(Granularity::PerTensor));
-        let block = if whole || layer.fits(block, room) { layer.depth } else { block };
+        let block = if whole || layer.judges_whole(block) { layer.depth } else { block };
         let bytes = Gram::bytes(layer.groups, layer.depth, block);
         of_level[depth] = of_level[depth].saturating_add(bytes);
     }

@@ -34,6 +34,6 @@ pub use direct::Loss;
 pub(crate) use drift::Drift;
 pub(crate) use gram::Gram;
 pub(crate) use kept::Kept;
-pub(crate) use layer::Layer;
+pub(crate) use layer::{Layer, MOST_COLUMNS};
 pub(crate) use squared::Squared;
 pub(crate) use tiles::CHUNK;

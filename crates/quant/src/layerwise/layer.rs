@@ -3,7 +3,6 @@
 use marquetry_ir::infer::Types;
 use marquetry_ir::{AttributeValue, Graph, Node, NodeId, Slot, Use, ValueId};
 
-use super::Gram;
 use super::rows::Window;
 use crate::grid::{self, Grid};
 use crate::kernel::{DATA, WEIGHT};
@@ -43,6 +42,10 @@ pub(crate) enum Reads {
     /// What a window of a convolution sees is a row.
     Windows(Window),
 }
+
+/// The most columns of which a whole matrix is worked with: a Gram matrix of n columns takes 8·n² bytes,
+/// and taking it apart n³/3 multiplications.
+pub(crate) const MOST_COLUMNS: usize = 4096;
 
 impl Layer {
     /// The layer of a node, if its weight has a quantizer with a grid; or why it is none.
@@ -130,10 +133,10 @@ impl Layer {
         }
     }
 
-    /// Whether blocks of so many elements are judged by the matrix of whole rows, too: where it and its
-    /// copy in single precision take no more than so many bytes.
-    pub(crate) fn fits(&self, block: usize, bytes: u64) -> bool {
-        block < self.depth && 2 * Gram::bytes(self.groups, self.depth, self.depth) <= bytes
+    /// Whether blocks of so many elements are judged by the matrix of whole rows, too. Memory does not
+    /// decide, so that results do not depend on it.
+    pub(crate) fn judges_whole(&self, block: usize) -> bool {
+        block < self.depth && self.depth <= MOST_COLUMNS
     }
 
     /// The weight with one row for each output, from the order of the constant.

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Bytes that may be held in memory, by all who have a copy of it together.
 #[derive(Clone, Debug)]
 pub(crate) struct Room {
-    total: u64,
     left: Arc<AtomicU64>,
 }
 
@@ -22,12 +21,7 @@ pub(crate) struct Taken {
 impl Room {
     /// So many bytes.
     pub(crate) fn new(bytes: u64) -> Room {
-        Room { total: bytes, left: Arc::new(AtomicU64::new(bytes)) }
-    }
-
-    /// Bytes that there were before any were taken.
-    pub(crate) fn total(&self) -> u64 {
-        self.total
+        Room { left: Arc::new(AtomicU64::new(bytes)) }
     }
 
     /// Some of them, if there are as many left.

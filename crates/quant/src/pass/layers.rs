@@ -18,14 +18,11 @@ use crate::kernel::label;
 use crate::layerwise::room::Room;
 use crate::layerwise::search::SearchError;
 use crate::layerwise::tiles::Shared;
-use crate::layerwise::{Checkpoints, Entries, Entry, Layer, Store, levels, search};
+use crate::layerwise::{Checkpoints, Entries, Entry, Layer, MOST_COLUMNS, Store, levels, search};
 use crate::plan::{Reason, Role};
 use crate::select::Selector;
 use crate::{Compat, Encoding, Granularity, Scheme, Spec, statistics};
 
-/// The most columns that are rounded together: a Gram matrix of n columns takes 8·n² bytes, and taking
-/// it apart n³/3 multiplications.
-const MOST_COLUMNS: usize = 4096;
 /// How many samples are looked at to tell them from others.
 const LOOKED_AT: usize = 16;
 
@@ -275,7 +272,7 @@ impl Walk<'_> {
             let granularity = state.plan.get(layer.weight).map(|site| site.spec.granularity);
             let block = layer.block(granularity.unwrap_or(Granularity::PerTensor));
             let same = gathered.iter_mut().find(|(layers, seen)| {
-                layers[0].reads_like(layer) && seen.block == wants.block(layer, block, room)
+                layers[0].reads_like(layer) && seen.block == wants.block(layer, block)
             });
             match same {
                 Some((layers, seen)) => {

@@ -10,6 +10,7 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use crate::layerwise::factor::Factor;
+use crate::layerwise::tiles::Shared;
 use crate::layerwise::{Layer, Squared};
 use crate::pass::layers::{Inputs, Seen};
 
@@ -28,6 +29,10 @@ pub(super) struct Target {
 /// was not fitted to.
 pub(super) fn target(layer: &Layer, weight: &[f32], seen: &Seen) -> Option<Target> {
     let Seen::Gram(inputs, Some(apart)) = seen else { return None };
+    // What fewer rows say than a weight has elements is chance.
+    if apart.gram.rows() < layer.depth as u64 {
+        return None;
+    }
     let judge = Judge::new(layer, weight, apart)?;
     let fits = Fits { layer, weight, inputs };
     let at = |share: usize| -> Option<f64> {
@@ -247,6 +252,7 @@ mod tests {
         let seen = Seen::Gram(of(1, 60), Some(of(2, 20)));
         let gain = target(&layer, &weight, &seen).map_or(0.0, |target| target.gain);
         assert!(gain < 1e-4, "{gain}");
+        assert!(target(&layer, &weight, &Seen::Gram(of(1, 60), Some(of(1, 15)))).is_none());
         let same = |count: usize| {
             let rows = matrix(count, depth, 9);
             inputs(1, depth, &Array2::zeros((count, depth)), &rows)

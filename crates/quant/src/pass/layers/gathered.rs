@@ -19,8 +19,8 @@ pub(in crate::pass) enum Wants {
     /// by behind earlier layers, if `upstream` is set.
     Gram { apart: usize, upstream: bool },
     /// The blocks of the Gram matrix that scales belong to, unless running so many candidates on the
-    /// rows takes fewer operations; or the `whole` matrix in place of its blocks, where there is room
-    /// for it.
+    /// rows takes fewer operations; or the `whole` matrix in place of its blocks, where it has not too
+    /// many columns.
     Cheaper { candidates: u32, whole: bool },
     /// All rows.
     Rows,
@@ -58,10 +58,10 @@ impl Wants {
     }
 
     /// Columns of the blocks of the Gram matrix, where scales belong to blocks of so many.
-    pub(super) fn block(self, layer: &Layer, block: usize, room: &Room) -> usize {
+    pub(super) fn block(self, layer: &Layer, block: usize) -> usize {
         match self {
             Wants::Gram { .. } => layer.depth,
-            Wants::Cheaper { whole: true, .. } if layer.fits(block, room.total()) => layer.depth,
+            Wants::Cheaper { whole: true, .. } if layer.judges_whole(block) => layer.depth,
             Wants::Cheaper { .. } | Wants::Rows => block,
         }
     }
@@ -100,7 +100,7 @@ impl Gathered {
         room: &Room,
     ) -> Gathered {
         let parts = block < layer.depth;
-        let block = wants.block(layer, block, room);
+        let block = wants.block(layer, block);
         // Rows say nothing that the whole matrix would not, once it is asked for.
         let whole = parts && block == layer.depth;
         // Where rows are wanted, nothing is ever added to a matrix.
