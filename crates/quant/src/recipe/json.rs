@@ -5,6 +5,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::read::MOST_STEPS;
 use super::{EngineName, Recipe, RecipeError, Registry, Step, default_target};
 use crate::suggest;
 
@@ -41,6 +42,10 @@ impl Recipe {
             Some(passes) => read::<Vec<Value>>("passes", passes)?,
             None => return Err(bad("the recipe", "it has no `passes`".to_owned(), HINT)),
         };
+        if passes.len() > MOST_STEPS {
+            let what = format!("it has {MOST_STEPS} steps at most, and these are {}", passes.len());
+            return Err(bad("passes", what, "leave out what is there twice"));
+        }
         fields.remove("$schema");
         if let Some(key) = fields.keys().next() {
             let hint = suggest::hint(key, &["engine", "passes", "patterns", "target"]);

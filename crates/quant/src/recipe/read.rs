@@ -8,6 +8,9 @@ use serde::Deserialize;
 use super::{EngineName, Recipe, RecipeError, Registry, Step, default_target, options};
 use crate::suggest;
 
+/// More steps than anybody writes: reading each takes time for the whole text.
+pub(super) const MOST_STEPS: usize = 256;
+
 /// A recipe without its steps.
 #[derive(Deserialize)]
 #[serde(rename = "Pipeline", deny_unknown_fields)]
@@ -41,6 +44,18 @@ impl Recipe {
             let Frame { target, engine, patterns, passes } = frame(text)?;
             return Ok((Recipe { target, engine, patterns, passes }, Places::default()));
         };
+        if let Some(span) = steps.get(MOST_STEPS) {
+            let (line, column) = place(text, span.start);
+            return Err(RecipeError::Syntax {
+                line,
+                column,
+                message: format!(
+                    "a pipeline has {MOST_STEPS} steps at most, and this one {}",
+                    steps.len()
+                ),
+                hint: Some("leave out what is there twice".to_owned()),
+            });
+        }
         // Everything else is blanked out in turn, so that lines and columns stay what they are.
         let Frame { target, engine, patterns, .. } =
             frame(&blanked(text, |at| !list.contains(&at)))?;
@@ -322,6 +337,20 @@ mod tests {
         for broken in ["", "Pipeline(", "(passes: [A", "(passes: [,])", "(passes: [\"])", "/* ("] {
             assert_eq!(found(broken), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn too_many_steps_are_refused_at_the_first_that_is() {
+        let text = |steps: usize| format!("(passes: [\n{}])", "Propagate,\n".repeat(steps));
+        let error = Recipe::read(&text(MOST_STEPS + 1), &Registry::builtin()).unwrap_err();
+        let RecipeError::Syntax { line, column, message, .. } = error else { panic!("{error}") };
+        assert_eq!((line, column), (2 + MOST_STEPS, 1));
+        assert_eq!(message, "a pipeline has 256 steps at most, and this one 257");
+        let (recipe, _) = Recipe::read(&text(MOST_STEPS), &Registry::builtin()).unwrap();
+        assert_eq!(recipe.passes.len(), MOST_STEPS);
+        let json = format!("{{\"passes\": [{}\"Propagate\"]}}", "\"Propagate\", ".repeat(256));
+        let error = Recipe::from_json(&json, &Registry::builtin()).unwrap_err();
+        assert!(error.to_string().contains("256 steps at most"), "{error}");
     }
 
     #[test]
