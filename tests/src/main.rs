@@ -13,6 +13,7 @@ mod golden;
 mod json_schema;
 mod layers;
 mod matching;
+mod odd_layers;
 mod onnx;
 mod pattern;
 mod quantize;

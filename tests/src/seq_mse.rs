@@ -642,7 +642,7 @@ fn product(weight: &Tensor) -> Model {
 }
 
 /// What passes make of a model with samples of `x`.
-fn of_model(model: Model, samples: &[Tensor], granularity: &str, passes: &str) -> State {
+pub(crate) fn of_model(model: Model, samples: &[Tensor], granularity: &str, passes: &str) -> State {
     of_model_within(MEMORY, model, samples, granularity, passes)
 }
 
@@ -654,6 +654,26 @@ fn of_model_within(
     passes: &str,
 ) -> State {
     let samples: Vec<Vec<Tensor>> = samples.iter().map(|sample| vec![sample.clone()]).collect();
+    of_samples_within(memory, model, &samples, granularity, passes)
+}
+
+/// The same with samples of all inputs.
+pub(crate) fn of_samples(
+    model: Model,
+    samples: &[Vec<Tensor>],
+    granularity: &str,
+    passes: &str,
+) -> State {
+    of_samples_within(MEMORY, model, samples, granularity, passes)
+}
+
+fn of_samples_within(
+    memory: u64,
+    model: Model,
+    samples: &[Vec<Tensor>],
+    granularity: &str,
+    passes: &str,
+) -> State {
     let pipeline = format!(
         "Pipeline(target: \"ort-cpu\", passes: [
             Group(),
@@ -662,11 +682,12 @@ fn of_model_within(
         ])"
     );
     let engine = Embedded::new(&Options::default());
+    let samples = samples.to_vec();
     let cx = Context::new(&engine, &samples, &Shipped, &|_| {}).with_memory(memory);
     Pipeline::parse(&pipeline).unwrap().run(model, &cx).unwrap()
 }
 
-fn rows(count: usize, depth: usize, from: usize) -> Tensor {
+pub(crate) fn rows(count: usize, depth: usize, from: usize) -> Tensor {
     let number = |at: usize| ((at * 7919 + from * 31 + 17) % 1009) as f32 / 504.5 - 1.0;
     let numbers: Vec<f32> = (0..count * depth).map(number).collect();
     Tensor::from_f32s([count, depth], &numbers).unwrap()

@@ -11,7 +11,7 @@ use marquetry_ir::{Dim, Graph, Model, ValueId};
 use serde::Serialize;
 
 use crate::export::raise::foreseen;
-use crate::layerwise::{Gram, Layer, levels};
+use crate::layerwise::{Drift, Gram, Layer, levels};
 use crate::pass::{Context, Fact, PassError, State};
 use crate::{Granularity, Pipeline};
 
@@ -208,7 +208,12 @@ fn gram(state: &State, weights: &[ValueId], whole: bool) -> u64 {
         let granularity = state.plan.get(layer.weight).map(|site| site.spec.granularity);
         let block = layer.block(granularity.unwrap_or(Granularity::PerTensor));
         let block = if whole || layer.judges_whole(block) { layer.depth } else { block };
-        let bytes = Gram::bytes(layer.groups, layer.depth, block);
+        let mut bytes = Gram::bytes(layer.groups, layer.depth, block);
+        if whole {
+            // Once more for samples kept apart, and behind other layers with what inputs drift by.
+            let drift = if depth > 0 { Drift::bytes(layer.groups, layer.depth) } else { 0 };
+            bytes = 2 * (bytes + drift);
+        }
         of_level[depth] = of_level[depth].saturating_add(bytes);
     }
     of_level.into_iter().max().unwrap_or(0)

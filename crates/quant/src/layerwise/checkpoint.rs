@@ -32,7 +32,7 @@ pub struct Checkpoints {
 }
 
 /// The version of the files.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The metadata entry with everything that is no tensor.
 const KEY: &str = "marquetry.level";

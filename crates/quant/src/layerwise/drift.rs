@@ -41,6 +41,11 @@ impl Drift {
         }
     }
 
+    /// Makes it say nothing, here and wherever it is merged: rows were seen that have no counterparts.
+    pub(crate) fn spoil(&mut self) {
+        self.groups.iter_mut().for_each(Tiles::spoil);
+    }
+
     /// That of a group.
     pub(crate) fn group(&self, at: usize) -> Array2<f64> {
         let mut whole = Array2::zeros((self.groups[at].size, self.groups[at].size));
@@ -106,5 +111,9 @@ mod tests {
         merge_numbers(&mut read, &numbers(&merged), merged.rows()).unwrap();
         assert_eq!((read.group(2), read.rows()), (whole.group(2), 1100));
         assert!(merge_numbers(&mut read, &numbers(&Drift::new(groups, 8)), 0).is_none());
+        let mut spoiled = part(0, 9);
+        spoiled.spoil();
+        merge(&mut merged, &spoiled);
+        assert!(merged.group(0).iter().all(|sum| sum.is_nan()));
     }
 }

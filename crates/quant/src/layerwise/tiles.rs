@@ -87,6 +87,13 @@ impl Tiles {
         });
     }
 
+    /// Makes all sums NaN.
+    pub(crate) fn spoil(&mut self) {
+        for tile in &mut self.tiles {
+            tile.sums.add(&vec![f32::NAN; tile.dim.0 * tile.dim.1]);
+        }
+    }
+
     /// Visits the tiles, with the rows and columns that they are of.
     pub(crate) fn visit(&self, mut visit: impl FnMut([Range<usize>; 2], &Array2<f64>)) {
         for tile in &self.tiles {

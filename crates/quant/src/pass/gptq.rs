@@ -205,6 +205,7 @@ impl Pass for Gptq {
                 ),
             },
         );
+        summary.notes.extend(done.note_of_odd());
         if !done.left.is_empty() {
             summary.notes.push(format!("weights rounded to nearest: {}", done.left.len()));
         }

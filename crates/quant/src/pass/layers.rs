@@ -63,6 +63,20 @@ pub(super) struct Done {
     pub(super) left: Vec<String>,
     /// How far all outputs are off without the pass, and with it.
     pub(super) off: (f64, f64),
+    /// The most samples that one layer could not be shown, because they hold what is no finite number.
+    pub(super) odd: usize,
+}
+
+impl Done {
+    /// What to say of samples that were left out.
+    pub(super) fn note_of_odd(&self) -> Option<String> {
+        let odd = self.odd;
+        (odd > 0).then(|| {
+            format!(
+                "{odd} samples are left out where the input of a layer has what is no finite number"
+            )
+        })
+    }
 }
 
 /// A walk through the layers of a model.
@@ -145,7 +159,13 @@ impl Walk<'_> {
                 let mut sums: Vec<&mut dyn Shared> =
                     gathered.iter_mut().flat_map(|(_, seen)| seen.sums()).collect();
                 if store.merge_parts(first, of, &mut sums)? {
-                    decided = Some(self.decide(state, cx, &types, gathered, decide)?);
+                    decided = Some(self.decide(
+                        state,
+                        cx,
+                        &types,
+                        gathered,
+                        (&mut *decide, &mut done),
+                    )?);
                 }
             }
             let Some(decided) = decided else { break };
@@ -189,6 +209,10 @@ impl Walk<'_> {
                 // As many matrices at once as there is room for.
                 let gathered = self.gathered(state, layers, samples, level, &room);
                 let mut rounds = self.rounds(gathered, cx.memory);
+                // Samples go on where nothing is left to decide, too.
+                if rounds.is_empty() {
+                    rounds.push(Vec::new());
+                }
                 let mut decided = Decided::new();
                 let again = rounds.len() > 1;
                 for (round, mut gathered) in rounds.drain(..).enumerate() {
@@ -197,7 +221,13 @@ impl Walk<'_> {
                         0 => sweeps.advance(model, &graph, again, &mut gathered)?,
                         _ => sweeps.again(model, &mut gathered)?,
                     }
-                    decided.extend(self.decide(state, cx, &types, gathered, decide)?);
+                    decided.extend(self.decide(
+                        state,
+                        cx,
+                        &types,
+                        gathered,
+                        (&mut *decide, &mut done),
+                    )?);
                 }
                 if let Some(store) = &store {
                     store.write(level, &decided)?;
@@ -323,10 +353,11 @@ impl Walk<'_> {
         cx: &Context<'_>,
         types: &Types,
         gathered: Vec<(Vec<&Layer>, Gathered)>,
-        decide: &mut Decide<'_>,
+        (decide, done): (&mut Decide<'_>, &mut Done),
     ) -> Result<Decided, PassError> {
         let mut decided = Decided::new();
         for (layers, gathered) in gathered {
+            done.odd = done.odd.max(gathered.odd);
             let seen = gathered.finish();
             for layer in layers {
                 cx.go_on()?;
@@ -418,6 +449,11 @@ impl Walk<'_> {
                     continue;
                 }
             };
+            let why = unseen(graph, &layer);
+            if let Some(why) = why {
+                left.push((Some(layer.weight), format!("{}: {why}", label(graph, node))));
+                continue;
+            }
             if self.replaces
                 && let Some(why) = self.stays(graph, &layer)
             {
@@ -483,6 +519,15 @@ pub(super) fn search(subject: &Subject<'_>, error: SearchError) -> PassError {
         SearchError::Numeric(source) => numeric(subject.graph, subject.layer.weight, source),
         SearchError::Kept(error) => levels::spill(error),
     }
+}
+
+/// Why samples say nothing about a layer.
+fn unseen(graph: &Graph, layer: &Layer) -> Option<&'static str> {
+    if layer.depth == 0 || layer.outputs == 0 {
+        return Some("its weight is empty");
+    }
+    let constant = graph.value(layer.input).constant.is_some();
+    constant.then_some("it reads a constant, which no sample changes")
 }
 
 /// Puts another content in the place of a constant.

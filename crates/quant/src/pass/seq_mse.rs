@@ -179,6 +179,7 @@ impl Pass for SeqMse {
         }
         if done.layers == 0 {
             let mut summary = Summary::new(self, "no weight is left whose range is not decided");
+            summary.notes.extend(done.note_of_odd());
             summary.notes.extend(done.left);
             return Ok(summary);
         }
@@ -189,6 +190,7 @@ impl Pass for SeqMse {
                 done.layers, done.levels, done.samples, self.candidates
             ),
         );
+        summary.notes.extend(done.note_of_odd());
         summary.notes.extend(done.left);
         Ok(summary)
     }

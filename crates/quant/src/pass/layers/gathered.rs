@@ -78,6 +78,8 @@ pub(super) struct Gathered {
     count: usize,
     /// Outputs of all layers that see these rows.
     pub(super) outputs: usize,
+    /// Samples that were left out, because they hold what is no finite number.
+    pub(super) odd: usize,
     wants: Wants,
 }
 
@@ -113,10 +115,11 @@ impl Gathered {
         let rows = rows.then(|| Kept::new(layer.groups, layer.depth, room));
         let apart = matches!(wants, Wants::Gram { apart, .. } if samples >= apart).then(inputs);
         let inputs = inputs();
-        Gathered { block, inputs, apart, rows, count: 0, outputs: layer.outputs, wants }
+        Gathered { block, inputs, apart, rows, count: 0, outputs: layer.outputs, odd: 0, wants }
     }
 
-    /// Takes an input in, and what it is in the float model.
+    /// Takes an input in, and what it is in the float model. One number that is not finite would leave
+    /// nothing of all others.
     pub(super) fn see(
         &mut self,
         layer: &Layer,
@@ -124,6 +127,10 @@ impl Gathered {
         input: &Tensor,
         float: Option<&Tensor>,
     ) -> Result<(), Unseen> {
+        if [Some(input), float].into_iter().flatten().any(is_odd) {
+            self.odd += 1;
+            return Ok(());
+        }
         let width = layer.width();
         let most_rows = self.most_rows(layer);
         let Gathered { inputs, apart, rows, count, wants, .. } = self;
@@ -132,6 +139,13 @@ impl Gathered {
             _ => inputs,
         };
         if let (Some(drift), Some(float)) = (drift, float) {
+            // Where shapes depend on numbers, rows may have no counterparts.
+            if float.dims() != input.dims() {
+                drift.spoil();
+                return layer
+                    .rows(input, CHUNK, &mut |part| gram.add(part))
+                    .map_err(Unseen::Misfit);
+            }
             let shown = layer.rows_beside(input, float, CHUNK, &mut |off, part| {
                 gram.add(part);
                 drift.add(off, part);
@@ -200,10 +214,19 @@ impl Gathered {
 
     pub(super) fn finish(self) -> Seen {
         match self.rows {
+            // No rows say as little as the matrix of none, as which other processes take them.
+            Some(_) if self.count == 0 && self.wants != Wants::Rows => {
+                Seen::Gram(self.inputs, self.apart)
+            }
             Some(rows) => Seen::Rows(rows),
             None => Seen::Gram(self.inputs, self.apart),
         }
     }
+}
+
+/// Whether it holds what is no finite number.
+fn is_odd(tensor: &Tensor) -> bool {
+    tensor.to_f32s().is_some_and(|data| data.iter().any(|x| !x.is_finite()))
 }
 
 impl Inputs {
