@@ -129,3 +129,36 @@ fn a_pipeline_is_run_by_the_engine_that_it_names() {
     assert_eq!(quantized(&["named.ron", "--engine=embedded"]), quantized(&["plain.ron"]));
     assert!(run(&["plan", "named.ron"]).starts_with("for ort-cpu, run by the engine `ort`\n"));
 }
+
+/// A link inside of the folder of a pipeline may lead anywhere; what the command line names may be one.
+#[test]
+fn pipelines_do_not_follow_links() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inside, outside) = (folder.path().join("inside"), folder.path().join("outside"));
+    [&inside, &outside].iter().for_each(|folder| std::fs::create_dir(folder).unwrap());
+    std::os::unix::fs::symlink(&outside, inside.join("link")).unwrap();
+    std::os::unix::fs::symlink(&inside, folder.path().join("named")).unwrap();
+    let write = |name: &str, path: &str| {
+        let text = format!("Pipeline(passes: [Group, Place, Observe(statistics: \"{path}\")])");
+        std::fs::write(folder.path().join(name), text).unwrap();
+    };
+    write("led.ron", "link/seen.stats");
+    write("own.ron", "seen.stats");
+    let digits = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/digits");
+    let run = |pipeline: &str, below: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_marquetry"))
+            .args(["run", pipeline, &format!("{digits}/cnn.onnx"), "--samples", "2"])
+            .args(["--calib", &format!("{digits}/calib.npz"), "--output-dir", below])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (exit, said) = run("led.ron", "inside");
+    assert_eq!(exit, Some(3), "{said}");
+    assert!(said.starts_with("error[path_leads_out]: led.ron:1:53: "), "{said}");
+    assert!(said.contains("`link/seen.stats` goes through a link"), "{said}");
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+    assert_eq!(run("own.ron", "named").0, Some(0));
+    assert!(inside.join("seen.stats").is_file());
+}

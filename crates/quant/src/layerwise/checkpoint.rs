@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::tiles::{self, Shared};
+use crate::journal::Digest;
 use crate::pass::PassError;
 use crate::statistics::Shard;
 
@@ -53,6 +54,8 @@ struct Header<T> {
     version: u32,
     tool: String,
     run: String,
+    /// Of the content and all tensors: what a disk has damaged must not be taken.
+    digest: String,
     content: T,
 }
 
@@ -207,10 +210,12 @@ impl<'a> Store<'a> {
         content: T,
         tensors: Vec<(String, Tensor)>,
     ) -> Result<(), PassError> {
+        let content = serde_json::to_value(content).map_err(|error| self.fails(path, error))?;
         let header = Header {
             version: VERSION,
             tool: env!("CARGO_PKG_VERSION").to_owned(),
             run: self.run.clone(),
+            digest: digest(&content, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))),
             content,
         };
         let text = serde_json::to_string(&header).map_err(|error| self.fails(path, error))?;
@@ -239,6 +244,13 @@ impl<'a> Store<'a> {
         if !same || header.run != self.run {
             return Err(self.fails(path, "it is of another model, other options or samples"));
         }
+        let graph = &model.graph;
+        let tensors = graph
+            .values()
+            .filter_map(|value| Some((graph.value(value).name(), graph.initializer(value)?)));
+        if header.digest != digest(&header.content, tensors) {
+            return Err(self.fails(path, "it is damaged"));
+        }
         let content = serde_json::from_value(header.content);
         let content = content.map_err(|error| self.fails(path, error))?;
         Ok(Some((content, model.graph)))
@@ -247,6 +259,21 @@ impl<'a> Store<'a> {
     fn fails(&self, path: &Path, what: impl Display) -> PassError {
         PassError::Checkpoint { path: path.to_owned(), what: what.to_string() }
     }
+}
+
+/// What a file holds: its content, and its tensors in order.
+fn digest<'t>(
+    content: &serde_json::Value,
+    tensors: impl Iterator<Item = (&'t str, &'t Tensor)>,
+) -> String {
+    let mut digest = Digest::new();
+    digest.add(content.to_string().as_bytes());
+    for (name, tensor) in tensors {
+        let shape = format!("{name} {} {:?}", tensor.dtype(), tensor.dims());
+        digest.add(shape.as_bytes());
+        digest.add(tensor.bytes());
+    }
+    digest.finish()
 }
 
 fn initializer(graph: &Graph, name: &str) -> Option<Tensor> {

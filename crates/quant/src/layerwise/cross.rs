@@ -1,16 +1,13 @@
-//! The squared error of whole outputs, and what the blocks of an output do to each other.
+//! What the errors of the blocks of an output do to each other.
 
-use std::io;
 use std::ops::Range;
 
 use marquetry_engine::{Panel, multiply};
 use ndarray::Array2;
 
-use super::search::Cost;
-use super::squared::dot;
 use super::{Gram, Layer};
 
-/// d·G·dᵀ for errors d of whole outputs.
+/// G of whole outputs.
 pub(crate) struct Cross {
     /// Outputs of one group.
     outputs: usize,
@@ -79,18 +76,4 @@ fn both_halves(gram: &Gram, at: usize) -> Array2<f32> {
         }
     }
     block
-}
-
-impl Cost for Cross {
-    fn of(&self, outputs: Range<usize>, error: &[f32]) -> io::Result<Vec<f64>> {
-        let depth = self.depth;
-        let rows = error.len() / depth.max(1);
-        let mut product = vec![0.0; rows * depth];
-        if product.is_empty() {
-            return Ok(vec![0.0; rows]);
-        }
-        let matrix = Panel::new(self.matrix(&outputs), [depth, depth], depth);
-        multiply(Panel::new(error, [rows, depth], depth), matrix, &mut product);
-        Ok(error.chunks(depth).zip(product.chunks(depth)).map(|(d, p)| dot(d, p)).collect())
-    }
 }

@@ -110,7 +110,8 @@ pub(crate) fn search(
         }
         sums
     };
-    let losses: Vec<Vec<f64>> = judged.losses(&points?)?.into_iter().map(summed).collect();
+    let alone = judged.losses(&points?)?;
+    let losses: Vec<Vec<f64>> = alone.iter().cloned().map(summed).collect();
     let mut best: Vec<usize> = (0..slots).map(|slot| first_least(&losses, slot)).collect();
     if how.compat == Compat::Default {
         // What says nothing, or nothing finite, is no reason to cut a range.
@@ -167,8 +168,8 @@ pub(crate) fn search(
     if let (Some(outputs), Compat::Default) = (outputs, how.compat) {
         let start = Encoding::finished(spec, whole.shape.clone(), whole.cells.clone())?;
         let others = |from: &Encoding| match spec.granularity {
-            Granularity::Lpbq { channel, .. } => scaled(from, channel),
-            _ => tried.iter().chain(&finer).cloned().collect(),
+            Granularity::Lpbq { channel, .. } => (scaled(from, channel), Vec::new()),
+            _ => (tried.iter().chain(&finer).cloned().collect(), alone.clone()),
         };
         let settled = settle::settle(&judged, outputs, &start, &encoding, &others)?;
         (encoding, off) = (settled.encoding, settled.off);

@@ -210,7 +210,9 @@ impl SeqMse {
             Seen::Gram(Inputs { gram, .. }, _) => {
                 let cost = Squared::of_parts(layer, gram, block).damped(UNSEEN);
                 let cross = if blocks { Cross::new(layer, gram, UNSEEN) } else { None };
-                (Box::new(cost), None, cross)
+                // Half of a symmetric matrix says what whole outputs lose.
+                let whole = || Box::new(Squared::new(layer, gram).damped(UNSEEN)) as Box<dyn Cost>;
+                (Box::new(cost), cross.is_some().then(whole), cross)
             }
             Seen::Rows(rows) => {
                 let bias = match subject.graph.input(layer.node, BIAS) {
@@ -229,9 +231,8 @@ impl SeqMse {
             }
         };
         let outputs = match (&outputs, &cross) {
-            (Some(cost), _) => Some(Outputs { cost: &**cost, cross: None }),
-            (None, Some(cross)) => Some(Outputs { cost: cross, cross: Some(cross) }),
-            (None, None) => None,
+            (Some(cost), cross) => Some(Outputs { cost: &**cost, cross: cross.as_ref() }),
+            (None, _) => None,
         };
         let how = Search { candidates: self.candidates, refine: self.refine, compat: self.compat };
         search(layer, subject.weight, subject.spec, &whole, &*cost, outputs, how)

@@ -1,5 +1,6 @@
 //! The files that a pipeline writes: where it says, below one folder, or where the command line says.
 
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use marquetry_quant::Recipe;
@@ -29,7 +30,7 @@ impl Files {
         let below = destination.output_dir.as_deref().unwrap_or(Path::new(""));
         let mut instead = destination.output.as_deref();
         let mut files = Files::default();
-        let put = |path: &mut PathBuf| match led_out(path) {
+        let put = |path: &mut PathBuf| match led_out(path).or_else(|| linked(below, path)) {
             Some(why) => Err(refused(path, why, file, text)),
             None => {
                 // Without the dots that do not matter.
@@ -103,6 +104,16 @@ fn led_out(path: &Path) -> Option<&'static str> {
         Component::ParentDir => Some("has `..`"),
         Component::RootDir | Component::Prefix(_) => Some("is absolute"),
     })
+}
+
+/// Whether a folder on the way is a link, which may lead anywhere. The folder that the command line names may
+/// be one.
+fn linked(below: &Path, path: &Path) -> Option<&'static str> {
+    let inside = path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+    let is_link = |folder: &Path| {
+        fs::symlink_metadata(below.join(folder)).is_ok_and(|found| found.file_type().is_symlink())
+    };
+    inside.into_iter().any(is_link).then_some("goes through a link")
 }
 
 fn refused(path: &Path, why: &str, file: &Path, text: &str) -> Failure {

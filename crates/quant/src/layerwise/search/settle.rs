@@ -16,8 +16,11 @@ use crate::points::Points;
 use crate::qdq::Rounding;
 use crate::{Encoding, Granularity, NumericError, lpbq};
 
-/// How often all blocks are gone through.
-const PASSES: usize = 4;
+/// How often all blocks are gone through: the first time takes most of what there is.
+const PASSES: usize = 1;
+
+/// Errors of outputs that are held at once, of all candidates together.
+const ROWS: usize = 2048;
 
 /// Who says what whole outputs lose.
 #[derive(Clone, Copy)]
@@ -34,6 +37,9 @@ pub(super) struct Settled {
     pub(super) off: (f64, f64),
 }
 
+/// Encodings, and of the first of them what each output and block loses alone, as far as it is known.
+type Tried = (Vec<Encoding>, Vec<Vec<f64>>);
+
 /// For each output the better one of `whole` and `chosen`, and from there on whatever loses less, of what
 /// `others` says may be taken in its place. No output loses more than with `whole`.
 pub(super) fn settle(
@@ -41,7 +47,7 @@ pub(super) fn settle(
     outputs: Outputs<'_>,
     whole: &Encoding,
     chosen: &Encoding,
-    others: &dyn Fn(&Encoding) -> Vec<Encoding>,
+    others: &dyn Fn(&Encoding) -> Tried,
 ) -> Result<Settled, SearchError> {
     let lost = |encoding: &Encoding| -> Result<Vec<f64>, SearchError> {
         Ok(judged.outputs(outputs.cost, &Points::of(encoding, Rounding::HalfEven)?)?)
@@ -60,12 +66,12 @@ pub(super) fn settle(
     };
     better(&mut best, chosen)?;
     if let Some(cross) = outputs.cross {
-        let mut tried = others(&best);
+        let (mut tried, mut alone) = others(&best);
         tried.push(best.clone());
         let points: Result<Vec<Vec<Points>>, NumericError> =
             tried.iter().map(|encoding| Points::of(encoding, Rounding::HalfEven)).collect();
         let points = points?;
-        let alone = judged.losses(&points)?;
+        alone.extend(judged.losses(&points[alone.len()..])?);
         let mut moved = best.clone();
         for (unit, candidate) in descend(judged, cross, &points, &alone).into_iter().enumerate() {
             let cell = judged.units[unit];
@@ -114,7 +120,11 @@ fn descend(
         let mut choices = vec![last; outputs.len() * blocks];
         let mut error = Vec::with_capacity(outputs.len() * depth);
         judged.error(outputs.clone(), &points[last], &mut error);
-        let (mut pulls, mut tried, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        // Those of all candidates, row by row, candidate by candidate.
+        let mut errors = Vec::with_capacity(points.len() * outputs.len() * depth);
+        points.iter().for_each(|points| judged.error(outputs.clone(), points, &mut errors));
+        let size_of_all = outputs.len() * depth;
+        let mut pulls = Vec::new();
         for _ in 0..PASSES {
             let mut moved = false;
             for (at, from) in (0..depth).step_by(judged.block).enumerate() {
@@ -123,22 +133,21 @@ fn descend(
                 for (row, output) in outputs.clone().enumerate() {
                     let unit = output * blocks + at;
                     let pull = &pulls[row * size..][..size];
-                    let wanted = &judged.rows[output * depth + from..][..size];
                     let choice = &mut choices[row * blocks + at];
-                    let error = &mut error[row * depth + from..][..size];
-                    let mut least = alone[*choice][unit] + 2.0 * dot(error, pull);
-                    kept.clear();
-                    for (candidate, points) in points.iter().enumerate() {
-                        tried.clear();
-                        points[judged.units[unit]].lost(wanted, &mut tried);
-                        let loss = alone[candidate][unit] + 2.0 * dot(&tried, pull);
+                    let before = *choice;
+                    let of = |candidate: usize| {
+                        &errors[candidate * size_of_all + row * depth + from..][..size]
+                    };
+                    let loss = |at: usize| alone[at][unit] + 2.0 * dot(of(at), pull);
+                    let mut least = loss(before);
+                    for candidate in 0..points.len() {
+                        let loss = loss(candidate);
                         if loss < least {
                             (least, *choice) = (loss, candidate);
-                            std::mem::swap(&mut kept, &mut tried);
                         }
                     }
-                    if !kept.is_empty() {
-                        error.copy_from_slice(&kept);
+                    if *choice != before {
+                        error[row * depth + from..][..size].copy_from_slice(of(*choice));
                         moved = true;
                     }
                 }
@@ -149,6 +158,11 @@ fn descend(
         }
         choices
     };
-    let parts: Vec<Vec<usize>> = strips(judged.layer).into_par_iter().map(of_strip).collect();
+    let few = |strip: Range<usize>| {
+        let (end, rows) = (strip.end, (ROWS / points.len().max(1)).max(1));
+        strip.step_by(rows).map(move |from| from..end.min(from + rows))
+    };
+    let parts: Vec<Range<usize>> = strips(judged.layer).into_iter().flat_map(few).collect();
+    let parts: Vec<Vec<usize>> = parts.into_par_iter().map(of_strip).collect();
     parts.concat()
 }
