@@ -117,3 +117,41 @@ fn samples_without_numbers_are_left_out() {
         assert!(notes.iter().any(|note| note == said), "{passes}: {notes:?}");
     }
 }
+
+/// Layers of a level that have no room together are gathered one after the other, by shards too, and nothing
+/// comes out differently.
+#[test]
+fn shards_gather_within_memory() {
+    let weights = [weight("u", 16, 8, 1), weight("v", 16, 8, 2), weight("w", 8, 4, 3)];
+    let body = "a = Relu (x) b = Neg (x) c = MatMul (a, u) d = MatMul (b, v) e = Add (c, d)
+        y = MatMul (e, w)";
+    let model = model("float[n, 16] x", "float[n, 4] y", &weights, body);
+    let samples: Vec<Vec<Tensor>> = samples(9).into_iter().map(|sample| vec![sample]).collect();
+    let run = |memory: u64, passes: &str| {
+        crate::seq_mse::of_samples_within(memory, model.clone(), &samples, "PerChannel", passes)
+    };
+    let encodings = |state: &State| {
+        let of = |name| state.plan.get(state.model.graph.find(name).unwrap()).unwrap();
+        ["u", "v", "w"].map(|name| of(name).encoding.clone().unwrap())
+    };
+    for pass in ["SeqMse", "Gptq"] {
+        let plain = encodings(&run(1 << 28, &format!("{pass}()")));
+        assert_eq!(encodings(&run(1, &format!("{pass}()"))), plain, "{pass}");
+        let folder = tempfile::tempdir().unwrap();
+        let kept = |shard: &str| {
+            format!("{pass}(checkpoints: (folder: {:?}{shard}))", folder.path().to_str().unwrap())
+        };
+        for _ in 0..2 {
+            for index in [2, 1] {
+                run(1, &kept(&format!(", shard: (index: {index}, of: 2)")));
+            }
+        }
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        let names: Vec<String> =
+            files.map(|file| file.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        let second = format!("{pass}.level-001.part-2-of-2.round-2.onnx");
+        assert!(names.contains(&second), "{names:?}");
+        run(1, &kept(", shard: (index: 1, of: 2)"));
+        assert_eq!(encodings(&run(1, &kept(""))), plain, "{pass}");
+    }
+}

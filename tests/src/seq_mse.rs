@@ -667,7 +667,7 @@ pub(crate) fn of_samples(
     of_samples_within(MEMORY, model, samples, granularity, passes)
 }
 
-fn of_samples_within(
+pub(crate) fn of_samples_within(
     memory: u64,
     model: Model,
     samples: &[Vec<Tensor>],

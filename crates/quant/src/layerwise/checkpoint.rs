@@ -95,9 +95,21 @@ impl<'a> Store<'a> {
         self.folder.join(format!("{}.level-{:03}.onnx", self.pass, level + 1))
     }
 
-    fn part(&self, level: usize, shard: Shard) -> PathBuf {
+    /// Layers of a level that have no room together are gathered in several rounds.
+    fn part(&self, level: usize, round: usize, shard: Shard) -> PathBuf {
         let Shard { index, of } = shard;
-        self.folder.join(format!("{}.level-{:03}.part-{index}-of-{of}.onnx", self.pass, level + 1))
+        let round = match round {
+            0 => String::new(),
+            round => format!(".round-{}", round + 1),
+        };
+        let level = level + 1;
+        self.folder.join(format!("{}.level-{level:03}.part-{index}-of-{of}{round}.onnx", self.pass))
+    }
+
+    /// Whether those of all parts are there for so many rounds of a level.
+    pub(crate) fn has_parts(&self, level: usize, rounds: usize, of: usize) -> bool {
+        let mut each = (0..rounds).flat_map(|round| (1..=of).map(move |index| (round, index)));
+        each.all(|(round, index)| self.part(level, round, Shard { index, of }).exists())
     }
 
     /// What was decided about the layers of a level, if it was, and the weights on their grids.
@@ -136,11 +148,11 @@ impl<'a> Store<'a> {
     /// Keeps the matrices of a part of the samples.
     pub(crate) fn write_part(
         &self,
-        level: usize,
+        (level, round): (usize, usize),
         shard: Shard,
         sums: &[&dyn Shared],
     ) -> Result<(), PassError> {
-        let path = self.part(level, shard);
+        let path = self.part(level, round, shard);
         let rows = sums.iter().map(|sums| sums.rows()).collect();
         let mut tensors = Vec::new();
         for (at, sums) in sums.iter().enumerate() {
@@ -168,18 +180,15 @@ impl<'a> Store<'a> {
         self.save(&path, Rows { rows }, tensors)
     }
 
-    /// Adds the matrices of all parts to these; or says that a part is missing.
+    /// Adds the matrices of all parts of a round to these; or says that a part is missing.
     pub(crate) fn merge_parts(
         &self,
-        level: usize,
+        (level, round): (usize, usize),
         of: usize,
         sums: &mut [&mut dyn Shared],
     ) -> Result<bool, PassError> {
         let paths: Vec<PathBuf> =
-            (1..=of).map(|index| self.part(level, Shard { index, of })).collect();
-        if !paths.iter().all(|path| path.exists()) {
-            return Ok(false);
-        }
+            (1..=of).map(|index| self.part(level, round, Shard { index, of })).collect();
         for path in &paths {
             let Some((Rows { rows }, graph)) = self.load::<Rows>(path)? else { return Ok(false) };
             let misfit = || self.fails(path, "it is of other layers");

@@ -155,17 +155,20 @@ impl Walk<'_> {
             let fresh = decided.is_none();
             let of = self.checkpoints.and_then(|it| it.shard).map(|shard| shard.of);
             if let (None, Some(of)) = (&decided, of) {
-                let mut gathered = self.gathered(state, &levels[first], samples, first, &room);
-                let mut sums: Vec<&mut dyn Shared> =
-                    gathered.iter_mut().flat_map(|(_, seen)| seen.sums()).collect();
-                if store.merge_parts(first, of, &mut sums)? {
-                    decided = Some(self.decide(
-                        state,
-                        cx,
-                        &types,
-                        gathered,
-                        (&mut *decide, &mut done),
-                    )?);
+                let rounds = self.rounds(state, &levels[first], samples, (first, cx), &room);
+                if store.has_parts(first, rounds.len(), of) {
+                    let mut all = Decided::new();
+                    for (round, mut gathered) in rounds.into_iter().enumerate() {
+                        let mut sums: Vec<&mut dyn Shared> =
+                            gathered.iter_mut().flat_map(|(_, seen)| seen.sums()).collect();
+                        if !store.merge_parts((first, round), of, &mut sums)? {
+                            let message = "a part of a level is gone".to_owned();
+                            return Err(PassError::Graph { message });
+                        }
+                        let deciding = (&mut *decide, &mut done);
+                        all.extend(self.decide(state, cx, &types, gathered, deciding)?);
+                    }
+                    decided = Some(all);
                 }
             }
             let Some(decided) = decided else { break };
@@ -184,18 +187,27 @@ impl Walk<'_> {
             // Only this level is looked at, and nothing is decided.
             wanted.truncate(first + 1);
             let span = shard.span(samples).map_err(PassError::Statistics)?;
-            let mut gathered = self.gathered(state, &levels[first], samples, first, &room);
+            let rounds = self.rounds(state, &levels[first], samples, (first, cx), &room);
+            let (model, again) = (&state.model.graph, rounds.len() > 1);
             // There may be more parts than samples.
-            if !span.is_empty() {
-                let model = &state.model.graph;
-                let both = (model, &graph);
-                let mut sweeps = Sweeps::new(self, cx, both, wanted, first, span, &room)?;
-                sweeps.advance(model, &graph, false, &mut gathered)?;
+            let mut sweeps = match span.is_empty() {
+                true => None,
+                false => {
+                    let both = (model, &graph);
+                    Some(Sweeps::new(self, cx, both, wanted, first, span, &room)?)
+                }
+            };
+            for (round, mut gathered) in rounds.into_iter().enumerate() {
+                match (&mut sweeps, round) {
+                    (None, _) => {}
+                    (Some(sweeps), 0) => sweeps.advance(model, &graph, again, &mut gathered)?,
+                    (Some(sweeps), _) => sweeps.again(model, &mut gathered)?,
+                }
+                let sums: Vec<&mut dyn Shared> =
+                    gathered.iter_mut().flat_map(|(_, seen)| seen.sums()).collect();
+                let sums: Vec<&dyn Shared> = sums.into_iter().map(|sums| &*sums).collect();
+                store.write_part((first, round), shard, &sums)?;
             }
-            let sums: Vec<&mut dyn Shared> =
-                gathered.iter_mut().flat_map(|(_, seen)| seen.sums()).collect();
-            let sums: Vec<&dyn Shared> = sums.into_iter().map(|sums| &*sums).collect();
-            store.write_part(first, shard, &sums)?;
             state.paused = Some(self.paused(first + 1, count, false));
             return Ok(done);
         }
@@ -207,12 +219,7 @@ impl Walk<'_> {
             let mut sweeps = Sweeps::new(self, cx, both, wanted, first, 0..samples, &room)?;
             for (level, layers) in levels.iter().enumerate().skip(first) {
                 // As many matrices at once as there is room for.
-                let gathered = self.gathered(state, layers, samples, level, &room);
-                let mut rounds = self.rounds(gathered, cx.memory);
-                // Samples go on where nothing is left to decide, too.
-                if rounds.is_empty() {
-                    rounds.push(Vec::new());
-                }
+                let mut rounds = self.rounds(state, layers, samples, (level, cx), &room);
                 let mut decided = Decided::new();
                 let again = rounds.len() > 1;
                 for (round, mut gathered) in rounds.drain(..).enumerate() {
@@ -322,18 +329,23 @@ impl Walk<'_> {
         gathered
     }
 
-    /// Those that are gathered together, within some bytes if possible.
+    /// The layers of a level that are gathered together, within the memory that there is if possible; at
+    /// least one round, because samples go on where nothing is left to decide, too.
     fn rounds<'l>(
         &self,
-        gathered: Vec<(Vec<&'l Layer>, Gathered)>,
-        room: u64,
+        state: &State,
+        layers: &[&'l Layer],
+        samples: usize,
+        (level, cx): (usize, &Context<'_>),
+        room: &Room,
     ) -> Vec<Vec<(Vec<&'l Layer>, Gathered)>> {
+        let gathered = self.gathered(state, layers, samples, level, room);
         let mut rounds: Vec<Vec<(Vec<&Layer>, Gathered)>> = Vec::new();
         let mut taken = 0;
         for one in gathered {
             let bytes = one.1.bytes(one.0[0]);
             match rounds.last_mut() {
-                Some(round) if taken + bytes <= room => {
+                Some(round) if taken + bytes <= cx.memory => {
                     taken += bytes;
                     round.push(one);
                 }
@@ -342,6 +354,9 @@ impl Walk<'_> {
                     rounds.push(vec![one]);
                 }
             }
+        }
+        if rounds.is_empty() {
+            rounds.push(Vec::new());
         }
         rounds
     }
