@@ -16,9 +16,6 @@ use crate::points::Points;
 use crate::qdq::Rounding;
 use crate::{Encoding, Granularity, NumericError, lpbq};
 
-/// How often all blocks are gone through: the first time takes most of what there is.
-const PASSES: usize = 1;
-
 /// Errors of outputs that are held at once, of all candidates together.
 const ROWS: usize = 2048;
 
@@ -125,35 +122,29 @@ fn descend(
         points.iter().for_each(|points| judged.error(outputs.clone(), points, &mut errors));
         let size_of_all = outputs.len() * depth;
         let mut pulls = Vec::new();
-        for _ in 0..PASSES {
-            let mut moved = false;
-            for (at, from) in (0..depth).step_by(judged.block).enumerate() {
-                let size = judged.block.min(depth - from);
-                cross.pulls(&outputs, &error, from..from + size, &mut pulls);
-                for (row, output) in outputs.clone().enumerate() {
-                    let unit = output * blocks + at;
-                    let pull = &pulls[row * size..][..size];
-                    let choice = &mut choices[row * blocks + at];
-                    let before = *choice;
-                    let of = |candidate: usize| {
-                        &errors[candidate * size_of_all + row * depth + from..][..size]
-                    };
-                    let loss = |at: usize| alone[at][unit] + 2.0 * dot(of(at), pull);
-                    let mut least = loss(before);
-                    for candidate in 0..points.len() {
-                        let loss = loss(candidate);
-                        if loss < least {
-                            (least, *choice) = (loss, candidate);
-                        }
-                    }
-                    if *choice != before {
-                        error[row * depth + from..][..size].copy_from_slice(of(*choice));
-                        moved = true;
+        // Once: every further time takes as long.
+        for (at, from) in (0..depth).step_by(judged.block).enumerate() {
+            let size = judged.block.min(depth - from);
+            cross.pulls(&outputs, &error, from..from + size, &mut pulls);
+            for (row, output) in outputs.clone().enumerate() {
+                let unit = output * blocks + at;
+                let pull = &pulls[row * size..][..size];
+                let choice = &mut choices[row * blocks + at];
+                let before = *choice;
+                let of = |candidate: usize| {
+                    &errors[candidate * size_of_all + row * depth + from..][..size]
+                };
+                let loss = |at: usize| alone[at][unit] + 2.0 * dot(of(at), pull);
+                let mut least = loss(before);
+                for candidate in 0..points.len() {
+                    let loss = loss(candidate);
+                    if loss < least {
+                        (least, *choice) = (loss, candidate);
                     }
                 }
-            }
-            if !moved {
-                break;
+                if *choice != before {
+                    error[row * depth + from..][..size].copy_from_slice(of(*choice));
+                }
             }
         }
         choices
