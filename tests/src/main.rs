@@ -10,6 +10,7 @@ mod editors;
 mod engine;
 mod fuzz;
 mod golden;
+mod inlined;
 mod json_schema;
 mod layers;
 mod matching;

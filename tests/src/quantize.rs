@@ -149,7 +149,7 @@ fn decibels(reference: &[f32], found: &[f32]) -> f64 {
     10.0 * (signal / noise.max(1e-30)).log10()
 }
 
-fn outputs(model: &Model, sample: &[Tensor]) -> Vec<Tensor> {
+pub(crate) fn outputs(model: &Model, sample: &[Tensor]) -> Vec<Tensor> {
     let graph = &model.graph;
     let engine = Embedded::new(&Options::default());
     let mut program = engine.compile(graph, &graph.inputs, &graph.outputs).unwrap();
@@ -203,20 +203,33 @@ fn quantized_cases_compute_nearly_the_same() {
     });
 }
 
+/// The samples of a case.
+pub(crate) fn samples(case: &str) -> Vec<Vec<Tensor>> {
+    let sections = sections(case).into_iter();
+    sections.filter(|(name, _)| *name == "sample").map(|(_, src)| sample(src)).collect()
+}
+
+/// The model of a case, quantized for a target.
+pub(crate) fn for_target(case: &str, target: &str) -> Model {
+    let standard = Standard::of_target(target, "out.onnx").unwrap();
+    // Sixteen bits where there are, because what is wrong is to be seen, not what is coarse.
+    let wide = Policy::open(target).unwrap().activations.contains(&DType::UInt16);
+    let activations = if wide { DType::UInt16 } else { standard.activations };
+    let standard = Standard { equalize: false, activations, ..standard };
+    let state = run_by(case, &standard.recipe().to_ron())
+        .unwrap_or_else(|error| panic!("{target}: {error}"));
+    let content = state.outputs.into_iter().map(|output| output.content).next();
+    match content {
+        Some(Content::Model(quantized)) => *quantized,
+        _ => panic!("the standard pipeline exports a model"),
+    }
+}
+
 #[test]
 fn every_target_quantizes_every_case() {
     each_case(|name, case, float| {
         for target in Policy::presets() {
-            let standard = Standard::of_target(target, "out.onnx").unwrap();
-            // Sixteen bits where there are, because what is wrong is to be seen, not what is coarse.
-            let wide = Policy::open(target).unwrap().activations.contains(&DType::UInt16);
-            let activations = if wide { DType::UInt16 } else { standard.activations };
-            let standard = Standard { equalize: false, activations, ..standard };
-            let state = run_by(case, &standard.recipe().to_ron())
-                .unwrap_or_else(|error| panic!("{name} for {target}: {error}"));
-            let Content::Model(quantized) = &state.outputs[0].content else {
-                panic!("the standard pipeline exports a model")
-            };
+            let quantized = &for_target(case, target);
             let (mut reference, mut found) = (Vec::new(), Vec::new());
             for (_, src) in sections(case).into_iter().filter(|(name, _)| *name == "sample") {
                 let sample = sample(src);

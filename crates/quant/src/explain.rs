@@ -8,9 +8,11 @@ use marquetry_matcher::PlaceId;
 use serde::Serialize;
 
 use crate::effective::Path;
+use crate::flat::Flat;
+use crate::inside;
 use crate::kernel::{BIAS, WEIGHT, label};
 use crate::pass::State;
-use crate::plan::{Reason, Role};
+use crate::plan::{Quantizer, Reason, Role};
 use crate::policy::Placement;
 use crate::report::Site;
 use crate::seal::source;
@@ -79,10 +81,13 @@ impl Explained {
         }
         Explained {
             value: graph.value(value).name().to_owned(),
-            origin: origin(graph, value),
+            origin: origin(state, value),
             quantizer: Site::of(state, value),
             fixed_range: site.and_then(|site| site.fixed_range),
-            readers: graph.uses(value).into_iter().map(reader).collect(),
+            readers: match state.plan.spot(value) {
+                None => graph.uses(value).into_iter().map(reader).collect(),
+                Some(spot) => inner_readers(graph, spot, on, grid_of.is_some()),
+            },
             grid_of: grid_of.map(|source| graph.value(source).name().to_owned()),
             output: graph.is_output(value),
             output_quantized: match on {
@@ -94,7 +99,35 @@ impl Explained {
     }
 }
 
-fn origin(graph: &Graph, value: ValueId) -> String {
+/// Who reads a value of a body, in the bodies.
+fn inner_readers(
+    graph: &Graph,
+    spot: &inside::Spot,
+    on: Option<&Quantizer>,
+    moved: bool,
+) -> Vec<Reader> {
+    let readers = inside::readers(graph, &spot.way, spot.value).unwrap_or_default();
+    let reader = |one: inside::Inside| Reader {
+        node: inside::label(graph, &one.way, one.reader.node),
+        input: match one.reader.slot {
+            Slot::Input(slot) => Some(slot),
+            Slot::Output(_) | Slot::Capture => None,
+        },
+        quantized: on.map_or(moved, |site| site.inside.contains(&one)),
+    };
+    readers.into_iter().map(reader).collect()
+}
+
+fn origin(state: &State, value: ValueId) -> String {
+    let graph = &state.model.graph;
+    if let Some(spot) = state.plan.spot(value)
+        && let Some(body) = inside::body(graph, &spot.way)
+    {
+        return match body.producer(spot.value) {
+            Some((node, _)) => format!("output of {}", inside::label(graph, &spot.way, node)),
+            None => "handed to a body".to_owned(),
+        };
+    }
     match (graph.producer(value), graph.value(value).kind) {
         (Some((node, 0)), _) => format!("output of {}", label(graph, node)),
         (Some((node, slot)), _) => format!("output {slot} of {}", label(graph, node)),
@@ -109,8 +142,9 @@ fn origin(graph: &Graph, value: ValueId) -> String {
 fn moved_from(state: &State, types: &Types, value: ValueId) -> Option<ValueId> {
     let rules = state.policy.everywhere()?;
     let graph = &state.model.graph;
-    let units = Units::of(graph, types, &state.groups, &rules.groups).ok()?;
-    let path = Path::back(graph, types, &units, &state.plan, value)?;
+    let flat = Flat::of(graph, types, &state.groups, &state.plan).ok()?;
+    let units = Units::of(&flat.graph, &flat.types, &flat.groups, &rules.groups).ok()?;
+    let path = Path::back(&flat.graph, &flat.types, &units, &state.plan, value)?;
     (path.source != value).then_some(path.source)
 }
 

@@ -202,7 +202,8 @@ fn gram(state: &State, weights: &[ValueId], whole: bool) -> u64 {
         .filter(|layer| weights.contains(&layer.weight))
         .collect();
     let Ok(order) = graph.order() else { return 0 };
-    let depths = levels::depths(graph, &order, &layers);
+    let nodes: Vec<_> = layers.iter().map(|layer| layer.node).collect();
+    let depths = levels::depths(graph, &order, &nodes);
     let mut of_level: Vec<u64> = vec![0; depths.iter().max().map_or(0, |last| last + 1)];
     for (layer, depth) in layers.iter().zip(depths) {
         let granularity = state.plan.get(layer.weight).map(|site| site.spec.granularity);

@@ -17,6 +17,7 @@ pub mod encodings;
 mod error;
 pub mod explain;
 pub mod export;
+mod flat;
 mod flow;
 pub mod forecast;
 pub mod grid;

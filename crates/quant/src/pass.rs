@@ -49,6 +49,7 @@ pub use observe::{NanPolicy, Observe, Samples};
 pub use only::Only;
 pub use override_::{Change, Override};
 pub use place::{Place, WeightGranularity, WeightSpec};
+pub(crate) use probe::shows;
 pub use propagate::Propagate;
 pub use quantize_bias::QuantizeBias;
 pub use rewrite::{Rewrite, RewriteUntil};

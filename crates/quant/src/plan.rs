@@ -1,12 +1,12 @@
 //! The plan: which values carry a quantizer, what it is, and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use marquetry_ir::{Graph, Slot, Use, ValueId};
 use serde::{Deserialize, Serialize};
 
-use crate::inside::{Inside, Origin, Spot};
+use crate::inside::{self, Inside, Origin, Spot};
 use crate::{Encoding, FixedRange, Spec};
 
 /// A line of the story of a site: who decided, and what.
@@ -135,6 +135,8 @@ pub struct Plan {
     sites: BTreeMap<ValueId, Quantizer>,
     left_alone: BTreeMap<ValueId, Vec<Reason>>,
     spots: BTreeMap<ValueId, Spot>,
+    /// Constants that moved out of bodies and have another name now.
+    renamed: BTreeSet<ValueId>,
     ties: u32,
 }
 
@@ -188,6 +190,22 @@ impl Plan {
         &self.spots
     }
 
+    /// Notes that a constant that moved out of a body has another name there.
+    pub(crate) fn rename(&mut self, value: ValueId) {
+        self.renamed.insert(value);
+    }
+
+    /// Whether a value is called as in the model before anything was placed.
+    pub(crate) fn has_own_name(&self, graph: &Graph, value: ValueId) -> bool {
+        match self.spots.get(&value) {
+            Some(spot) => inside::body(graph, &spot.way).is_some_and(|body| {
+                body.has_value(spot.value)
+                    && body.value(spot.value).name() == graph.value(value).name()
+            }),
+            None => !self.renamed.contains(&value),
+        }
+    }
+
     /// The value of the main graph that has the quantizer of one that is defined at the end of a way.
     pub(crate) fn stand_ins(&self) -> BTreeMap<Origin, ValueId> {
         let spots = self.spots.iter();
@@ -201,6 +219,12 @@ impl Plan {
         graph.inputs.extend(self.spots.keys());
         graph.drop_unused();
         graph.inputs.truncate(inputs);
+    }
+
+    /// Forgets what was decided about values that `keep` does not want.
+    pub(crate) fn retain(&mut self, keep: impl Fn(ValueId) -> bool) {
+        self.sites.retain(|&value, _| keep(value));
+        self.left_alone.retain(|&value, _| keep(value));
     }
 
     /// Notes why a value has no quantizer.

@@ -11,7 +11,8 @@ use super::{Document, Element, EncodingsError, Entry, Layout, Section, Version};
 use crate::plan::{Plan, Quantizer, Role};
 use crate::{Encoding, Granularity, NumericError, lpbq};
 
-/// What a file of this version says of a plan: tensors in the order of the graph, inputs first.
+/// What a file of this version says of a plan: tensors in the order of the graph, inputs first, and those
+/// of bodies last. Where several graphs of a model have a name, only the outermost value is told of.
 ///
 /// 2.0.0 lists parameters first, then activations, then entries that follow from others; biases are
 /// in no other version. Activations are unsigned there, as its readers expect.
@@ -32,7 +33,11 @@ pub fn of_plan(
         }
     }
     let (mut activations, mut params, mut derived) = (Vec::new(), Vec::new(), Vec::new());
-    let order = in_graph_order(graph);
+    let mut order = in_graph_order(graph);
+    let outside: BTreeSet<ValueId> = order.iter().copied().collect();
+    // What is in bodies comes last, as far as its name says which value of the model is meant.
+    let inner = known.keys().filter(|&value| !outside.contains(value));
+    order.extend(inner.copied().filter(|&value| plan.has_own_name(graph, value)));
     let moved = match version {
         Version::V2_0_0 => derive::follow(graph, types, plan, &mut known),
         _ => Vec::new(),

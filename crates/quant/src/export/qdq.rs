@@ -166,43 +166,48 @@ impl Lowering<'_> {
         let spot = self.plan.spot(value);
         self.way = spot.map(|spot| spot.way.clone()).unwrap_or_default();
         let parameters = self.parameters(value, &name, encoding, &[])?;
+        let float = spot.map_or(value, |spot| spot.value);
         if site.output
-            && let Some((producer, slot)) = self.model.graph.producer(value)
+            && let Some(producer) = self.within(|graph| graph.producer(float))
         {
-            return self.output((value, &name), (producer, slot), site, encoding, parameters);
+            return self.output((value, &name), (float, producer), site, encoding, parameters);
         }
         let quantized = self.add_value(&format!("{name}_quantized"))?;
         let node = self.operator("QuantizeLinear", &name, encoding);
-        let float = spot.map_or(value, |spot| spot.value);
         self.add_node(node, &[float, parameters.0, parameters.1], quantized)?;
         self.quantize += 1;
         self.dequantize_readers((value, &name), quantized, parameters, site, encoding)
     }
 
-    /// Quantizes an output of the graph: the node that made it makes another value, and the output
-    /// is what comes back from integers. Readers get that as well.
+    /// Quantizes an output of the graph, or of a body: the node that made it makes another value, and
+    /// the output is what comes back from integers. Readers get that as well.
     fn output(
         &mut self,
         (value, name): (ValueId, &str),
-        (producer, slot): (NodeId, usize),
+        (back, (producer, slot)): (ValueId, (NodeId, usize)),
         site: &Quantizer,
         encoding: &Encoding,
         parameters: (ValueId, ValueId),
     ) -> Result<(), PassError> {
         let float = self.add_value(&format!("{name}_float"))?;
         let quantized = self.add_value(&format!("{name}_quantized"))?;
-        self.graph().set_output(producer, slot, Some(float));
-        for reader in self.model.graph.uses(value) {
-            if let Slot::Input(at) = reader.slot
-                && !site.readers.contains(&reader)
-            {
-                self.graph().set_input(reader.node, at as usize, Some(float));
+        let way = self.way.clone();
+        self.within(|graph| {
+            graph.set_output(producer, slot, Some(float));
+            for reader in graph.uses(back) {
+                let quantized = match way.is_empty() {
+                    true => site.readers.contains(&reader),
+                    false => site.inside.contains(&Inside { way: way.clone(), reader }),
+                };
+                if let (Slot::Input(at), false) = (reader.slot, quantized) {
+                    graph.set_input(reader.node, at as usize, Some(float));
+                }
             }
-        }
+        });
         let node = self.operator("QuantizeLinear", name, encoding);
         self.add_node(node, &[float, parameters.0, parameters.1], quantized)?;
         let node = self.operator("DequantizeLinear", name, encoding);
-        self.add_node(node, &[quantized, parameters.0, parameters.1], value)?;
+        self.add_node(node, &[quantized, parameters.0, parameters.1], back)?;
         self.quantize += 1;
         self.dequantize += 1;
         self.dequantize_readers((value, name), quantized, parameters, site, encoding)

@@ -55,16 +55,27 @@ impl Layer {
         plan: &Plan,
         node: NodeId,
     ) -> Option<Result<Layer, String>> {
+        let reader = Use { node, slot: Slot::Input(u32::try_from(WEIGHT).ok()?) };
+        let site = graph.input(node, WEIGHT).and_then(|weight| plan.get(weight))?;
+        if !site.readers.contains(&reader) {
+            return None;
+        }
+        Layer::at(graph, types, plan, node)
+    }
+
+    /// The same for a node that the plan may not know to be a reader of the weight.
+    pub(crate) fn at(
+        graph: &Graph,
+        types: &Types,
+        plan: &Plan,
+        node: NodeId,
+    ) -> Option<Result<Layer, String>> {
         let content = graph.node(node);
         if !["Conv", "Gemm", "MatMul"].iter().any(|op| content.is_onnx(op)) {
             return None;
         }
         let weight = graph.input(node, WEIGHT)?;
         let site = plan.get(weight).filter(|site| site.enabled && site.role == Role::Weight)?;
-        let reader = Use { node, slot: Slot::Input(u32::try_from(WEIGHT).ok()?) };
-        if !site.readers.contains(&reader) {
-            return None;
-        }
         let input = graph.input(node, DATA)?;
         let dims = types.constant(weight)?.dims().to_vec();
         let output_axis = output_axis(content);

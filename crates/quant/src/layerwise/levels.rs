@@ -6,14 +6,13 @@ use std::ops::Range;
 
 use marquetry_ir::{Graph, NodeId, Tensor, ValueId};
 
-use super::Layer;
 use super::frontier::Frontier;
 use super::room::Room;
 use crate::pass::{Context, PassError};
 
 /// How many layers lie before each one, on the longest way from the inputs.
-pub(crate) fn depths(graph: &Graph, order: &[NodeId], layers: &[Layer]) -> Vec<usize> {
-    let is_layer: BTreeSet<NodeId> = layers.iter().map(|layer| layer.node).collect();
+pub(crate) fn depths(graph: &Graph, order: &[NodeId], layers: &[NodeId]) -> Vec<usize> {
+    let is_layer: BTreeSet<NodeId> = layers.iter().copied().collect();
     let mut before: BTreeMap<ValueId, usize> = BTreeMap::new();
     let mut of: BTreeMap<NodeId, usize> = BTreeMap::new();
     for &node in order {
@@ -25,7 +24,7 @@ pub(crate) fn depths(graph: &Graph, order: &[NodeId], layers: &[Layer]) -> Vec<u
             before.insert(output, behind);
         }
     }
-    layers.iter().map(|layer| of.get(&layer.node).copied().unwrap_or(0)).collect()
+    layers.iter().map(|layer| of.get(layer).copied().unwrap_or(0)).collect()
 }
 
 /// Runs samples from one level to the next. What later levels need is kept, for every sample;

@@ -6,6 +6,7 @@ use marquetry_ir::infer::Types;
 use super::weights::{name, read};
 use super::{PassError, State};
 use crate::effective::Path;
+use crate::flat::Flat;
 use crate::kernel;
 use crate::plan::{Plan, Reason, Role};
 use crate::units::{Unit, Units};
@@ -28,14 +29,17 @@ pub(super) fn weights(
 ) -> Result<Vec<String>, PassError> {
     let graph = &state.model.graph;
     let rules = state.policy.everywhere().map_or(&[] as &[_], |rules| &rules.groups);
-    let units = Units::of(graph, types, &state.groups, rules)
+    let flat = Flat::of(graph, types, &state.groups, &state.plan)
+        .map_err(|error| PassError::Graph { message: error.to_string() })?;
+    let (within, types) = (&*flat.graph, &*flat.types);
+    let units = Units::of(within, types, &flat.groups, rules)
         .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
     let mut lines = Vec::new();
     for unit in units.list.iter().filter(|unit| kernel::SUMS.contains(&unit.operator)) {
         let Some(weight) = unit.params.iter().find(|param| param.kind == "weight") else {
             continue;
         };
-        let Some(sum) = Sum::of(graph, types, &units, &state.plan, unit)? else { continue };
+        let Some(sum) = Sum::of(within, types, &units, &state.plan, unit)? else { continue };
         let site = state.plan.get_mut(weight.value);
         let Some(site) =
             site.filter(|site| site.enabled && !site.frozen && site.role == Role::Weight)

@@ -1,5 +1,7 @@
 //! BiasCorrection: what rounding weights adds to the mean of every output channel is taken out again.
 
+mod inner;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use marquetry_ir::infer::{self, Types};
@@ -9,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::watch::Watch;
 use super::weights::{like, name, numeric, quantized_weight, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
-use crate::kernel::{self, BIAS, DATA, WEIGHT, label};
+use crate::inside::{self, Way};
+use crate::kernel::{self, BIAS, DATA, WEIGHT};
 use crate::observer::{Moments, Observer, View};
 use crate::plan::{Plan, Reason};
 use crate::qdq::{Rounding, fake_quantize};
@@ -87,16 +90,38 @@ impl Pass for BiasCorrection {
                 continue;
             };
             match place(graph, &types, &state.plan, node) {
-                Ok(place) => kernels.push(Kernel { node, weight, error, place }),
-                Err(why) => left.push((node, weight, why)),
+                Ok(place) => {
+                    let (way, row) = (Way::new(), Vec::new());
+                    kernels.push(Kernel { way, node, weight, error, place, row });
+                }
+                Err(why) => left.push((inside::label(graph, &[], node), weight, why)),
+            }
+        }
+        for (weight, one) in super::layers::inner_readers(state) {
+            let encoded = state.plan.get(weight).is_some_and(|site| site.encoding.is_some());
+            let wanted = selection.as_ref().is_none_or(|selection| selection.has(weight, None));
+            if !encoded || !wanted {
+                continue;
+            }
+            selected += 1;
+            let Some(error) = rounding_error(graph, &types, float, &state.plan, weight)? else {
+                exact += 1;
+                continue;
+            };
+            let node = one.reader.node;
+            match inner::place_of(state, &types, &one) {
+                Ok((place, row)) => {
+                    kernels.push(Kernel { way: one.way, node, weight, error, place, row });
+                }
+                Err(why) => left.push((inside::label(graph, &one.way, node), weight, why)),
             }
         }
         if let Some(selection) = &selection {
             selection.enough(selected).map_err(PassError::Select)?;
         }
-        for &(node, weight, why) in &left {
-            let what = format!("{} is not corrected: {why}", label(graph, node));
-            if let Some(site) = state.plan.get_mut(weight) {
+        for (label, weight, why) in &left {
+            let what = format!("{label} is not corrected: {why}");
+            if let Some(site) = state.plan.get_mut(*weight) {
                 site.because.push(Reason::new(self.name(), what));
             }
         }
@@ -112,10 +137,20 @@ impl Pass for BiasCorrection {
                 means.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |ends, &x| {
                     (ends.0.min(x), ends.1.max(x))
                 });
-            let here = label(&state.model.graph, kernel.node);
-            let bias = correct(&mut state.model.graph, &types, kernel, means)?;
+            let here = inside::label(&state.model.graph, &kernel.way, kernel.node);
+            let graph = &mut state.model.graph;
+            let bias = match kernel.way.is_empty() {
+                true => Some(correct(graph, &types, kernel, means)?),
+                false => inner::correct(graph, &types, kernel, means)?,
+            };
             let what = format!("moved by {least:.3e} to {most:.3e} for the weight of {here}");
-            state.plan.leave_alone(bias, Reason::new(self.name(), what));
+            let reason = Reason::new(self.name(), what);
+            // A bias that only its body has is no value that the plan knows.
+            if let Some(bias) = bias {
+                state.plan.leave_alone(bias, reason);
+            } else if let Some(site) = state.plan.get_mut(kernel.weight) {
+                site.because.push(reason);
+            }
             let reach = most.max(-least);
             if largest.as_ref().is_none_or(|(before, _)| reach > *before) {
                 largest = Some((reach, here));
@@ -145,11 +180,15 @@ impl Pass for BiasCorrection {
 
 /// A kernel whose outputs are off.
 struct Kernel {
+    /// The body it is in, if any.
+    way: Way,
     node: NodeId,
     weight: ValueId,
     /// W − Ŵ.
     error: Tensor,
     place: Place,
+    /// In a body: the lengths of the axes of its outputs that are kept apart.
+    row: Vec<usize>,
 }
 
 /// Where the bias of a kernel is read.
@@ -173,9 +212,13 @@ impl BiasCorrection {
         let mut moments: BTreeMap<ValueId, Moments> = BTreeMap::new();
         let mut observed = Vec::new();
         for kernel in kernels {
-            let output = beside(&mut graph, kernel)
-                .map_err(|error| PassError::Graph { message: error.to_string() })?;
-            let is_matrix = matches!(graph.node(kernel.node).op_type.as_str(), "MatMul" | "Gemm");
+            let body = inside::body(&graph, &kernel.way).expect("kernels are in the model");
+            let is_matrix = matches!(body.node(kernel.node).op_type.as_str(), "MatMul" | "Gemm");
+            let output = match kernel.way.is_empty() {
+                true => with_error(&mut graph, kernel),
+                false => inner::beside(&mut graph, kernel),
+            };
+            let output = output.map_err(|error| PassError::Graph { message: error.to_string() })?;
             let axis = Granularity::PerChannel(if is_matrix { -1 } else { 1 });
             moments.insert(output, Moments::new(axis));
             observed.push(output);
@@ -267,8 +310,9 @@ fn channels(graph: &Graph, types: &Types, node: NodeId) -> Option<usize> {
 }
 
 /// Puts a kernel on W − Ŵ beside one on W; what it computes.
-fn beside(graph: &mut Graph, kernel: &Kernel) -> Result<ValueId, marquetry_ir::GraphError> {
-    let base = name(graph, kernel.weight);
+fn with_error(graph: &mut Graph, kernel: &Kernel) -> Result<ValueId, marquetry_ir::GraphError> {
+    let weight = graph.input(kernel.node, WEIGHT);
+    let base = weight.map_or_else(String::new, |weight| name(graph, weight));
     let fresh = graph.fresh_name(&format!("{base}_error"));
     let error = graph.add_initializer(&fresh, kernel.error.clone())?;
     let fresh = graph.fresh_name(&format!("{base}_error_output"));
@@ -280,16 +324,16 @@ fn beside(graph: &mut Graph, kernel: &Kernel) -> Result<ValueId, marquetry_ir::G
     Ok(output)
 }
 
-/// Adds the means to the bias of a kernel; the value that is the bias then.
-fn correct(
-    graph: &mut Graph,
-    types: &Types,
-    kernel: &Kernel,
+/// The bias of a kernel in `here`, with the means.
+fn corrected(
+    here: &Graph,
+    here_types: &Types,
+    (types, kernel): (&Types, &Kernel),
     means: &[f64],
-) -> Result<ValueId, PassError> {
-    let Place { node, slot, bias } = kernel.place;
-    let (mut dims, old) = match bias {
-        Some(bias) => read(graph, types, bias)?,
+    main: &Graph,
+) -> Result<Tensor, PassError> {
+    let (mut dims, old) = match kernel.place.bias {
+        Some(bias) => read(here, here_types, bias)?,
         None => (vec![means.len()], vec![0.0]),
     };
     match dims.last_mut() {
@@ -299,7 +343,18 @@ fn correct(
     // One element stands for all channels.
     let old = |channel: usize| f64::from(if old.len() == 1 { old[0] } else { old[channel] });
     let new: Vec<f32> = means.iter().zip(0..).map(|(mean, at)| (old(at) + mean) as f32).collect();
-    let new = like(graph, types, kernel.weight, dims, &new)?;
+    like(main, types, kernel.weight, dims, &new)
+}
+
+/// Adds the means to the bias of a kernel; the value that is the bias then.
+fn correct(
+    graph: &mut Graph,
+    types: &Types,
+    kernel: &Kernel,
+    means: &[f64],
+) -> Result<ValueId, PassError> {
+    let Place { node, slot, bias } = kernel.place;
+    let new = corrected(graph, types, (types, kernel), means, graph)?;
     if let Some(bias) = bias
         && graph.use_count(bias) == 1
         && graph.initializer(bias).is_some()

@@ -9,6 +9,7 @@ use super::{Content, Context, Fact, Output, Pass, PassError, State, Summary};
 use crate::effective::with_moved;
 use crate::encodings::{self, EncodingsError, Version};
 use crate::export::qdq;
+use crate::flat::Flat;
 use crate::units::Units;
 
 /// Lowers the plan to files; they are written when all passes are through.
@@ -64,11 +65,13 @@ fn usual() -> String {
 /// When the graph has a cycle.
 pub fn lowered_plan(state: &State) -> Result<crate::Plan, PassError> {
     let Some(rules) = state.policy.everywhere() else { return Ok(state.plan.clone()) };
-    let graph = &state.model.graph;
     let types = infer::run(&state.model);
-    let units = Units::of(graph, &types, &state.groups, &rules.groups)
+    let flat = Flat::of(&state.model.graph, &types, &state.groups, &state.plan)
+        .map_err(|error| PassError::Graph { message: error.to_string() })?;
+    let units = Units::of(&flat.graph, &flat.types, &flat.groups, &rules.groups)
         .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
-    Ok(with_moved(graph, &types, &units, &state.plan))
+    let plan = flat.enter(state.plan.clone());
+    Ok(flat.leave(with_moved(&flat.graph, &flat.types, &units, &plan)))
 }
 
 impl Pass for Export {

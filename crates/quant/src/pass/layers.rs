@@ -1,19 +1,23 @@
 //! What passes that go through a model layer by layer have in common.
 
 mod gathered;
+mod inner;
 mod sweeps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use marquetry_ir::infer::{self, Types};
-use marquetry_ir::{Graph, Tensor, ValueId};
+use marquetry_ir::{Graph, NodeId, Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
 use self::gathered::Gathered;
 pub(super) use self::gathered::{Inputs, Seen, Wants};
+use self::inner::Extended;
 use self::sweeps::Sweeps;
 use super::weights::{finite, like, name, numeric, read};
 use super::{Context, Curve, PassError, Paused, State};
+use crate::flat::Flat;
+use crate::inside::{self, Way};
 use crate::kernel::label;
 use crate::layerwise::room::Room;
 use crate::layerwise::search::SearchError;
@@ -99,6 +103,9 @@ pub(super) struct Walk<'a> {
 pub(super) type Decide<'d> =
     dyn FnMut(&Subject<'_>, &Seen) -> Result<(Decision, Vec<f32>), PassError> + 'd;
 
+/// A node, and the way to its graph.
+type Place = (Way, NodeId);
+
 /// Decisions about a level, each with the weight that later levels are computed with.
 type Decided = Entries<Decision>;
 
@@ -112,13 +119,16 @@ impl Walk<'_> {
         decide: &mut Decide<'_>,
     ) -> Result<Done, PassError> {
         let types = infer::run(&state.model);
-        // Later levels are computed with weights on their grids; the model keeps its own.
-        let mut graph = state.model.graph.clone();
+        let extended = inner::extend(state, &types)?;
         let mut done = Done::default();
-        let layers = self.layers(state, &types, &mut done)?;
-        let order =
-            graph.order().map_err(|error| PassError::Graph { message: error.to_string() })?;
-        let depths = levels::depths(&graph, &order, &layers);
+        let (layers, places) = self.layers(state, &types, extended.as_ref(), &mut done)?;
+        let depths = depths(state, &types, &places)?;
+        let (model, types) = match extended {
+            Some(extended) => (extended.graph, extended.types),
+            None => (state.model.graph.clone(), types),
+        };
+        // Later levels are computed with weights on their grids; the model keeps its own.
+        let mut graph = model.clone();
         let count = depths.iter().max().map_or(0, |last| last + 1);
         if count == 0 {
             return Ok(done);
@@ -166,7 +176,8 @@ impl Walk<'_> {
                             return Err(PassError::Graph { message });
                         }
                         let deciding = (&mut *decide, &mut done);
-                        all.extend(self.decide(state, cx, &types, gathered, deciding)?);
+                        let of = (&model, &types);
+                        all.extend(self.decide(state, cx, of, gathered, deciding)?);
                     }
                     decided = Some(all);
                 }
@@ -188,20 +199,20 @@ impl Walk<'_> {
             wanted.truncate(first + 1);
             let span = shard.span(samples).map_err(PassError::Statistics)?;
             let rounds = self.rounds(state, &levels[first], samples, (first, cx), &room);
-            let (model, again) = (&state.model.graph, rounds.len() > 1);
+            let again = rounds.len() > 1;
             // There may be more parts than samples.
             let mut sweeps = match span.is_empty() {
                 true => None,
                 false => {
-                    let both = (model, &graph);
+                    let both = (&model, &graph);
                     Some(Sweeps::new(self, cx, both, wanted, first, span, &room)?)
                 }
             };
             for (round, mut gathered) in rounds.into_iter().enumerate() {
                 match (&mut sweeps, round) {
                     (None, _) => {}
-                    (Some(sweeps), 0) => sweeps.advance(model, &graph, again, &mut gathered)?,
-                    (Some(sweeps), _) => sweeps.again(model, &mut gathered)?,
+                    (Some(sweeps), 0) => sweeps.advance(&model, &graph, again, &mut gathered)?,
+                    (Some(sweeps), _) => sweeps.again(&model, &mut gathered)?,
                 }
                 let sums: Vec<&mut dyn Shared> =
                     gathered.iter_mut().flat_map(|(_, seen)| seen.sums()).collect();
@@ -215,7 +226,7 @@ impl Walk<'_> {
             state.paused = Some(self.paused(count, count, true));
         }
         if first < count {
-            let both = (&state.model.graph, &graph);
+            let both = (&model, &graph);
             let mut sweeps = Sweeps::new(self, cx, both, wanted, first, 0..samples, &room)?;
             for (level, layers) in levels.iter().enumerate().skip(first) {
                 // As many matrices at once as there is room for.
@@ -223,18 +234,12 @@ impl Walk<'_> {
                 let mut decided = Decided::new();
                 let again = rounds.len() > 1;
                 for (round, mut gathered) in rounds.drain(..).enumerate() {
-                    let model = &state.model.graph;
                     match round {
-                        0 => sweeps.advance(model, &graph, again, &mut gathered)?,
-                        _ => sweeps.again(model, &mut gathered)?,
+                        0 => sweeps.advance(&model, &graph, again, &mut gathered)?,
+                        _ => sweeps.again(&model, &mut gathered)?,
                     }
-                    decided.extend(self.decide(
-                        state,
-                        cx,
-                        &types,
-                        gathered,
-                        (&mut *decide, &mut done),
-                    )?);
+                    let (of, deciding) = ((&model, &types), (&mut *decide, &mut done));
+                    decided.extend(self.decide(state, cx, of, gathered, deciding)?);
                 }
                 if let Some(store) = &store {
                     store.write(level, &decided)?;
@@ -366,7 +371,7 @@ impl Walk<'_> {
         &self,
         state: &State,
         cx: &Context<'_>,
-        types: &Types,
+        (model, types): (&Graph, &Types),
         gathered: Vec<(Vec<&Layer>, Gathered)>,
         (decide, done): (&mut Decide<'_>, &mut Done),
     ) -> Result<Decided, PassError> {
@@ -376,11 +381,11 @@ impl Walk<'_> {
             let seen = gathered.finish();
             for layer in layers {
                 cx.go_on()?;
-                let (dims, weight) = read(&state.model.graph, types, layer.weight)?;
-                finite(&state.model.graph, layer.weight, &weight)?;
+                let (dims, weight) = read(model, types, layer.weight)?;
+                finite(model, layer.weight, &weight)?;
                 let Some(site) = state.plan.get(layer.weight) else { continue };
                 let subject = Subject {
-                    graph: &state.model.graph,
+                    graph: model,
                     types,
                     layer,
                     weight: &weight,
@@ -389,8 +394,8 @@ impl Walk<'_> {
                     frozen: site.frozen,
                 };
                 let (decision, back) = decide(&subject, &seen)?;
-                let called = name(&state.model.graph, layer.weight);
-                let tensor = like(&state.model.graph, types, layer.weight, dims, &back)?;
+                let called = name(model, layer.weight);
+                let tensor = like(model, types, layer.weight, dims, &back)?;
                 decided.push((Entry { weight: called, decision }, tensor));
             }
         }
@@ -426,15 +431,17 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The layers to look at, in the order of the graph.
+    /// The layers to look at, in the order of the graph, those in bodies last; and where they are.
     fn layers(
         &self,
         state: &mut State,
         types: &Types,
+        extended: Option<&Extended>,
         done: &mut Done,
-    ) -> Result<Vec<Layer>, PassError> {
+    ) -> Result<(Vec<Layer>, Vec<Place>), PassError> {
         let graph = &state.model.graph;
         let mut layers = Vec::new();
+        let mut places = Vec::new();
         let mut left = Vec::new();
         let selection = self.select.map(|select| select.of(state)).transpose();
         let selection = selection.map_err(PassError::Select)?;
@@ -470,13 +477,50 @@ impl Walk<'_> {
                 continue;
             }
             if self.replaces
-                && let Some(why) = self.stays(graph, &layer)
+                && let Some(why) = self.stays(&layer, read_once(graph, layer.weight))
             {
                 left.push((Some(layer.weight), format!("{}: {why}", label(graph, node))));
                 continue;
             }
             if self.replaces || !state.plan.get(layer.weight).is_some_and(|site| site.frozen) {
+                places.push((Way::new(), layer.node));
                 layers.push(layer);
+            }
+        }
+        for inner in extended.iter().flat_map(|extended| &extended.layers) {
+            let body = inside::body(graph, &inner.way).expect("its layers were found there");
+            let called = body.node(inner.node).name.as_str();
+            if let Some(name) = self.exclude.iter().find(|name| *name == called) {
+                excluded.insert(name);
+                continue;
+            }
+            if let Some(selection) = &selection {
+                if !selection.has(inner.weight, None) {
+                    continue;
+                }
+                selected += 1;
+            }
+            let layer = match &inner.layer {
+                Ok(layer) => layer,
+                Err(why) => {
+                    left.push((Some(inner.weight), format!("{}: {why}", inner.label)));
+                    continue;
+                }
+            };
+            let alone = inside::readers(graph, &[], layer.weight);
+            let alone = alone.is_some_and(|readers| readers.len() == 1);
+            let why = match (unseen(graph, layer), self.replaces) {
+                (Some(why), _) => Some(why.to_owned()),
+                (None, true) => self.stays(layer, alone && !graph.is_output(layer.weight)),
+                (None, false) => None,
+            };
+            if let Some(why) = why {
+                left.push((Some(layer.weight), format!("{}: {why}", inner.label)));
+                continue;
+            }
+            if self.replaces || !state.plan.get(layer.weight).is_some_and(|site| site.frozen) {
+                places.push((inner.way.clone(), inner.node));
+                layers.push(layer.clone());
             }
         }
         if let Some(selection) = &selection {
@@ -491,8 +535,33 @@ impl Walk<'_> {
             }
             done.left.push(why);
         }
-        Ok(layers)
+        Ok((layers, places))
     }
+}
+
+/// Whether one node reads a weight, and nobody else.
+fn read_once(graph: &Graph, weight: ValueId) -> bool {
+    graph.use_count(weight) == 1 && !graph.is_output(weight)
+}
+
+/// How many layers lie before each one, wherever they are.
+fn depths(state: &State, types: &Types, places: &[Place]) -> Result<Vec<usize>, PassError> {
+    let failed = |message: String| PassError::Graph { message };
+    let flat = Flat::of(&state.model.graph, types, &state.groups, &state.plan)
+        .map_err(|error| failed(error.to_string()))?;
+    let order = flat.graph.order().map_err(|error| failed(error.to_string()))?;
+    // What cannot be written out has its holder for it.
+    let node = |(way, node): &Place| match way.first() {
+        None => *node,
+        Some((holder, _)) => flat.of_body(way, *node).unwrap_or(*holder),
+    };
+    let nodes: Vec<NodeId> = places.iter().map(node).collect();
+    Ok(levels::depths(&flat.graph, &order, &nodes))
+}
+
+/// Who reads weights in bodies, in the order of the nodes.
+pub(super) fn inner_readers(state: &State) -> Vec<(ValueId, inside::Inside)> {
+    inner::readers(state)
 }
 
 /// The weights of kernels that are not excluded, and are selected, in the order of the graph.
@@ -513,17 +582,23 @@ pub(super) fn weights(
         let wanted = selection.as_ref().is_none_or(|select| select.has(weight, Some(node)));
         (site.role == crate::Role::Weight && wanted).then_some(weight)
     });
+    let wanted =
+        |weight: &ValueId| selection.as_ref().is_none_or(|select| select.has(*weight, None));
+    let inner = inner::readers(state).into_iter().filter(|(_, one)| {
+        let body = inside::body(graph, &one.way).expect("its readers were found there");
+        !exclude.contains(&body.node(one.reader.node).name)
+    });
+    let inner: Vec<ValueId> = inner.map(|(weight, _)| weight).filter(wanted).collect();
     let mut seen = BTreeSet::new();
-    weights.filter(|weight| seen.insert(*weight)).collect()
+    weights.chain(inner).filter(|weight| seen.insert(*weight)).collect()
 }
 
 impl Walk<'_> {
     /// Why a weight cannot be replaced.
-    fn stays(&self, graph: &Graph, layer: &Layer) -> Option<String> {
+    fn stays(&self, layer: &Layer, alone: bool) -> Option<String> {
         if layer.depth > MOST_COLUMNS {
             return Some(format!("it sums over more than {MOST_COLUMNS} products"));
         }
-        let alone = graph.use_count(layer.weight) == 1 && !graph.is_output(layer.weight);
         (!alone).then(|| "others read its weight".to_owned())
     }
 }
@@ -536,12 +611,12 @@ pub(super) fn search(subject: &Subject<'_>, error: SearchError) -> PassError {
     }
 }
 
-/// Why samples say nothing about a layer.
+/// Why samples say nothing about a layer; what a body reads is not known to the graph.
 fn unseen(graph: &Graph, layer: &Layer) -> Option<&'static str> {
     if layer.depth == 0 || layer.outputs == 0 {
         return Some("its weight is empty");
     }
-    let constant = graph.value(layer.input).constant.is_some();
+    let constant = graph.has_value(layer.input) && graph.value(layer.input).constant.is_some();
     constant.then_some("it reads a constant, which no sample changes")
 }
 

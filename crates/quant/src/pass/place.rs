@@ -6,6 +6,7 @@ mod everywhere;
 mod exceptions;
 mod inner;
 mod kernels;
+mod opened;
 mod overrides;
 mod sites;
 
@@ -181,14 +182,16 @@ impl Pass for Place {
                 what: "their scales are made for few bits around zero",
             });
         }
-        let bodies = match &state.policy.placement {
+        let (mut bodies, mut opened) = (bodies::Bodies::default(), opened::Opened::default());
+        match &state.policy.placement {
             Placement::Kernels(rules) => {
                 let types = infer::run(&state.model);
                 let dynamic = self.dynamic_products.unwrap_or(rules.dynamic_products);
-                bodies::raise(&mut state.model.graph, &state.groups, &types, rules, dynamic)
+                bodies =
+                    bodies::raise(&mut state.model.graph, &state.groups, &types, rules, dynamic);
             }
-            Placement::Everywhere(_) => bodies::Bodies::default(),
-        };
+            Placement::Everywhere(_) => opened = opened::open(&mut state.model, &mut state.plan),
+        }
         let mut types = infer::run(&state.model);
         let (mut plan, quantized) = match &state.policy.placement {
             Placement::Kernels(rules) => {
@@ -208,6 +211,7 @@ impl Pass for Place {
             let inner = inner::place(self, rules, state, &types, &bodies.raised)?;
             inner_float = inner.float;
             inner.put(&mut state.model.graph, &mut plan);
+            bodies.renamed.iter().for_each(|&value| plan.rename(value));
             types = infer::run(&state.model);
         }
         let graph = &state.model.graph;
@@ -265,7 +269,21 @@ impl Pass for Place {
                 state.policy.name, self.activations, self.weights.dtype
             ));
         }
-        if nested > 0 {
+        if opened.open > 0 {
+            let within =
+                state.plan.enabled().filter(|(value, _)| state.plan.spot(*value).is_some());
+            summary.notes.push(format!(
+                "{} nodes hold bodies, in which {} activations are quantized",
+                opened.open,
+                within.count()
+            ));
+        }
+        summary.notes.extend(opened.closed.iter().map(|holder| {
+            format!(
+                "what the bodies of {holder} compute stays in float: it cannot be observed there"
+            )
+        }));
+        if nested > 0 && state.policy.everywhere().is_none() {
             summary.notes.push(match bodies.raised.len() {
                 0 => format!("{nested} nodes hold bodies, whose insides stay in float"),
                 kernels => format!(

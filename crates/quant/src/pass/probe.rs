@@ -18,7 +18,7 @@ use crate::plan::Plan;
 
 /// Whether what a body computes can be shown: the nodes that hold it are known, and what a scan stacks
 /// has one shape in all turns, which is not said of what branches and loops in it do.
-pub(super) fn shows(graph: &Graph, way: &[(NodeId, usize)]) -> bool {
+pub(crate) fn shows(graph: &Graph, way: &[(NodeId, usize)]) -> bool {
     let holders = (0..way.len()).map(|depth| {
         let around = inside::body(graph, &way[..depth])?;
         let node = around.node(way[depth].0);
@@ -54,19 +54,23 @@ pub(super) fn probed<'g>(
     for (&stand_in, spot) in spots {
         // Its shape is that of the value it stands for.
         graph.value_mut(stand_in).ty = Some(floats());
-        expose(&mut graph, &spot.way, spot.value, Some(stand_in)).map_err(failed)?;
+        expose(&mut graph, &spot.way, spot.value, Some(stand_in), &[]).map_err(failed)?;
     }
     Ok(Cow::Owned(graph))
 }
 
-/// A vector of `float` that holds what a value at the end of a way was.
-fn expose(
+/// A tensor of `float` that holds what a value at the end of a way was, one `row` after the other: a vector
+/// where a row has no axes. In each turn and branch, the elements must fill whole rows.
+pub(super) fn expose(
     graph: &mut Graph,
     way: &[(NodeId, usize)],
     value: ValueId,
     target: Option<ValueId>,
+    row: &[usize],
 ) -> Result<ValueId, GraphError> {
-    let Some((&(holder, wanted), rest)) = way.split_first() else { return flat(graph, value) };
+    let Some((&(holder, wanted), rest)) = way.split_first() else {
+        return flat(graph, value, row);
+    };
     let target = match target {
         Some(target) => target,
         None => new(graph, "probe")?,
@@ -78,8 +82,8 @@ fn expose(
     let (mut failure, mut at, mut last) = (None, 0, 0);
     graph.edit_bodies(holder, |body| {
         let shown = match at == wanted {
-            true => expose(body, rest, value, None),
-            false => nothing(body),
+            true => expose(body, rest, value, None, row),
+            false => nothing(body, row),
         };
         let changed = shown.and_then(|shown| {
             if is_loop {
@@ -96,7 +100,7 @@ fn expose(
         return Err(failure);
     }
     if is_loop {
-        let start = nothing(graph)?;
+        let start = nothing(graph, row)?;
         graph.set_input(holder, 2 + carried, Some(start));
         // Carried values come before what is stacked.
         let mut outputs = graph.outputs(holder);
@@ -117,7 +121,7 @@ fn expose(
                 ints.push(0);
             }
         }
-        in_a_row(graph, stacked, target)?;
+        in_rows(graph, stacked, target, row)?;
     } else {
         graph.set_output(holder, last, Some(target));
     }
@@ -135,27 +139,35 @@ fn grow(body: &mut Graph, shown: ValueId, at: usize) -> Result<(), GraphError> {
     Ok(())
 }
 
-/// The elements of a value in a row.
-fn flat(graph: &mut Graph, value: ValueId) -> Result<ValueId, GraphError> {
+/// The elements of a value in rows.
+fn flat(graph: &mut Graph, value: ValueId, of: &[usize]) -> Result<ValueId, GraphError> {
     let cast = new(graph, "probe_float")?;
     let to = AttributeValue::Int(DType::Float.number().into());
     graph.add_node(Node::new("", "Cast").with("to", to), &[Some(value)], &[Some(cast)])?;
     let row = new(graph, "probe")?;
-    in_a_row(graph, cast, row)?;
+    in_rows(graph, cast, row, of)?;
     Ok(row)
 }
 
-fn in_a_row(graph: &mut Graph, value: ValueId, row: ValueId) -> Result<NodeId, GraphError> {
-    let shape = Tensor::from_i64s([1], &[-1]).expect("a vector of one element holds one");
+fn in_rows(
+    graph: &mut Graph,
+    value: ValueId,
+    rows: ValueId,
+    row: &[usize],
+) -> Result<NodeId, GraphError> {
+    let axes = row.iter().map(|&length| i64::try_from(length).unwrap_or(i64::MAX));
+    let shape: Vec<i64> = [-1].into_iter().chain(axes).collect();
+    let shape = Tensor::from_i64s([shape.len()], &shape).expect("it holds as many as there are");
     let name = graph.fresh_name("probe_shape");
     let shape = graph.add_initializer(&name, shape)?;
-    graph.add_node(Node::new("", "Reshape"), &[Some(value), Some(shape)], &[Some(row)])
+    graph.add_node(Node::new("", "Reshape"), &[Some(value), Some(shape)], &[Some(rows)])
 }
 
-/// A vector without elements.
-fn nothing(graph: &mut Graph) -> Result<ValueId, GraphError> {
+/// No rows.
+fn nothing(graph: &mut Graph, row: &[usize]) -> Result<ValueId, GraphError> {
     let name = graph.fresh_name("probe_nothing");
-    let empty = Tensor::from_f32s([0], &[]).expect("a vector without elements holds none");
+    let dims = [&[0], row].concat();
+    let empty = Tensor::from_f32s(dims, &[]).expect("a tensor without rows holds nothing");
     graph.add_initializer(&name, empty)
 }
 

@@ -8,7 +8,7 @@ use marquetry_ir::{Graph, ValueId};
 
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::effective::{Path, is_float};
-use crate::kernel::label;
+use crate::flat::{Flat, Join, JoinKind};
 use crate::plan::{Plan, Quantizer, Reason};
 use crate::policy::{Everywhere, Movement, keeps_grid};
 use crate::units::{Unit, Units};
@@ -43,19 +43,22 @@ impl Pass for Propagate {
             return Ok(Summary::new(self, what));
         };
         let types = infer::run(&state.model);
-        let graph = &state.model.graph;
-        let units = Units::of(graph, &types, &state.groups, &rules.groups)
+        let flat = Flat::of(&state.model.graph, &types, &state.groups, &state.plan)
+            .map_err(|error| PassError::Graph { message: error.to_string() })?;
+        let (graph, types) = (&*flat.graph, &*flat.types);
+        let units = Units::of(graph, types, &flat.groups, &rules.groups)
             .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
-        let mut ties =
-            Ties { graph, types: &types, units: &units, plan: state.plan.clone(), made: 0 };
+        let plan = flat.enter(state.plan.clone());
+        let mut ties = Ties { flat: &flat, graph, types, units: &units, plan, made: 0 };
         ties.run(rules);
         let (plan, made) = (ties.plan, ties.made);
-        state.plan = plan;
+        state.plan = flat.leave(plan);
         Ok(Summary::new(self, format!("{made} ties")))
     }
 }
 
 struct Ties<'a> {
+    flat: &'a Flat<'a>,
     graph: &'a Graph,
     types: &'a Types,
     units: &'a Units<'a>,
@@ -79,6 +82,9 @@ impl Ties<'_> {
             Movement::Same => self.moved(rules),
         };
         self.switch(&moved, false);
+        for join in &self.flat.joins {
+            self.join(join);
+        }
         for unit in units.list.iter().rev().filter(|unit| facts(unit).tie_backward()) {
             self.backward(unit);
         }
@@ -141,8 +147,9 @@ impl Ties<'_> {
         if let (Some(common), Some(site)) = (common, self.plan.get_mut(output)) {
             site.fixed_range = Some(common);
         }
+        let label = self.label(unit);
         for value in tied {
-            self.tie(output, value, unit, "joins it with others");
+            self.tie(output, value, &label, "joins it with others");
         }
     }
 
@@ -168,7 +175,56 @@ impl Ties<'_> {
                 return;
             }
         }
-        self.tie(path.source, output, unit, "passes it on");
+        let label = self.label(unit);
+        self.tie(path.source, output, &label, "passes it on");
+    }
+
+    /// What is one at the border of a body has one grid, as far as others do not read it too.
+    fn join(&mut self, join: &Join) {
+        let to: Vec<ValueId> = join.to.iter().copied().filter(|&value| self.is_on(value)).collect();
+        let Some(&first) = to.first() else { return };
+        let label = self.flat.label(join.node);
+        let what = match join.kind {
+            JoinKind::Branches => "gives what one of its branches does",
+            JoinKind::Carried => "carries it from turn to turn",
+            JoinKind::Slices => "reads it part by part",
+            JoinKind::Stacked => "gives it of all turns",
+        };
+        for &other in &to[1..] {
+            self.tie(first, other, &label, what);
+        }
+        let sources: Vec<(usize, Source)> = join
+            .from
+            .iter()
+            .enumerate()
+            .filter_map(|(at, &value)| Some((at, self.source(value)?)))
+            .collect();
+        let range = |ties: &Self, value| ties.plan.get(value).and_then(|site| site.fixed_range);
+        let known = sources.first().map(|(_, source)| range(self, source.value));
+        let all = sources.len() == join.from.len();
+        let alike =
+            all && sources.iter().all(|(_, source)| Some(range(self, source.value)) == known);
+        let copied = all && sources.iter().all(|(_, one)| one.value == sources[0].1.value);
+        if let (Some(Some(known)), true, Some(site)) = (known, alike, self.plan.get_mut(first)) {
+            site.fixed_range = Some(known);
+        }
+        for (at, source) in sources {
+            let starts = join.kind == JoinKind::Carried && at == 0;
+            let own = source.value == join.from[at] && !starts;
+            let why = match (range(self, source.value), copied || own || source.alone) {
+                (Some(_), _) if !alike => "whose range is another one",
+                (_, false) => "which others read too",
+                (_, true) => {
+                    self.tie(first, source.value, &label, what);
+                    continue;
+                }
+            };
+            let name = self.graph.value(source.value).name();
+            let what = format!("{label} does not tie it to `{name}`, {why}");
+            if let Some(site) = self.plan.get_mut(first) {
+                site.because.push(Reason::new("Propagate", what));
+            }
+        }
     }
 
     /// The state that a recurrent operator starts from has the grid of the one it ends with.
@@ -179,12 +235,13 @@ impl Ties<'_> {
             _ => return,
         };
         let [node] = unit.nodes.as_slice() else { return };
+        let label = self.label(unit);
         for &(input, output) in states {
             let start = unit.inputs.get(input).copied().flatten();
             let source = start.and_then(|value| self.source(value));
             let end = self.graph.output(*node, output).filter(|&value| self.is_on(value));
             if let (Some(source), Some(end)) = (source, end) {
-                self.tie(end, source.value, unit, "carries its state on");
+                self.tie(end, source.value, &label, "carries its state on");
             }
         }
     }
@@ -197,9 +254,10 @@ impl Ties<'_> {
         else {
             return;
         };
+        let label = self.label(unit);
         for &output in &unit.outputs {
             if moved.contains(&output) {
-                self.tie(source.value, output, unit, "moves it");
+                self.tie(source.value, output, &label, "moves it");
             }
         }
     }
@@ -215,25 +273,25 @@ impl Ties<'_> {
     }
 
     fn label(&self, unit: &Unit<'_>) -> String {
-        unit.nodes.last().map_or_else(String::new, |&node| label(self.graph, node))
+        unit.nodes.last().map_or_else(String::new, |&node| self.flat.label(node))
     }
 
     /// Gives two sites, and all that either is tied to, one encoding within the limits of both; not
     /// those that are known to lie in different ranges.
-    fn tie(&mut self, a: ValueId, b: ValueId, unit: &Unit<'_>, what: &str) {
+    fn tie(&mut self, a: ValueId, b: ValueId, label: &str, what: &str) {
         let (Some(one), Some(other)) = (self.plan.get(a), self.plan.get(b)) else { return };
         if a == b || one.tied.is_some() && one.tied == other.tied {
             return;
         }
         let Some((spec, range)) = merged(one, other) else {
-            let (name, label) = (self.graph.value(a).name(), self.label(unit));
+            let name = self.graph.value(a).name();
             let what = format!("{label} does not tie it to `{name}`, whose range is another one");
             if let Some(site) = self.plan.get_mut(b) {
                 site.because.push(Reason::new("Propagate", what));
             }
             return;
         };
-        let reason = Reason::new("Propagate", format!("{} {what}", self.label(unit)));
+        let reason = Reason::new("Propagate", format!("{label} {what}"));
         self.plan.tie(a, b, &reason);
         self.made += 1;
         let tied: BTreeSet<ValueId> = self.plan.tied_to(a).into_iter().collect();

@@ -8,6 +8,7 @@ use marquetry_ir::{DType as ElementType, Graph, NodeId, Slot, Use, ValueId};
 use super::weights::{name, numeric, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::effective::Path;
+use crate::flat::Flat;
 use crate::inside::{self, Inside, Names, Way};
 use crate::kernel::{self, BIAS, DATA, WEIGHT, has_bias};
 use crate::plan::{Plan, Quantizer, Reason, Role};
@@ -55,7 +56,9 @@ impl Pass for QuantizeBias {
         let types = infer::run(&state.model);
         let (mut quantized, mut left, mut widened) = (0, 0, 0);
         let mut kernels = kernels(state, &types)?;
-        kernels.extend(inner_kernels(state));
+        if state.policy.everywhere().is_none() {
+            kernels.extend(inner_kernels(state));
+        }
         let ways = kernels.iter().map(|kernel| kernel.way.clone());
         let ways: BTreeSet<Way> = ways.filter(|way| !way.is_empty()).collect();
         let mut inner_left = Vec::new();
@@ -115,21 +118,34 @@ enum Outcome {
 }
 
 fn kernels(state: &State, types: &Types) -> Result<Vec<Kernel>, PassError> {
-    let (graph, plan) = (&state.model.graph, &state.plan);
-    let rules = state.policy.everywhere();
-    let groups = rules.map_or(&[] as &[_], |rules| &rules.groups);
-    let units = Units::of(graph, types, &state.groups, groups)
+    let (main, plan) = (&state.model.graph, &state.plan);
+    let Some(rules) = state.policy.everywhere() else {
+        let units = Units::of(main, types, &state.groups, &[])
+            .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
+        let kernel = |unit: &Unit<'_>| of_node(main, plan, *unit.nodes.first()?, &|_| None);
+        return Ok(units.list.iter().filter_map(kernel).collect());
+    };
+    let flat = Flat::of(main, types, &state.groups, plan)
+        .map_err(|error| PassError::Graph { message: error.to_string() })?;
+    let (graph, types, plan) = (&*flat.graph, &*flat.types, &flat.enter(plan.clone()));
+    let units = Units::of(graph, types, &flat.groups, &rules.groups)
         .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
     // Where everything is quantized, what is moved lies on the grid of what was there before.
-    let source = |value| {
-        let path = Path::back(graph, types, &units, plan, value).filter(|_| rules.is_some());
-        path.map(|path| path.source)
-    };
+    let source = |value| Path::back(graph, types, &units, plan, value).map(|path| path.source);
     let kernel = |unit: &Unit<'_>| match unit.group {
         None => of_node(graph, plan, *unit.nodes.first()?, &source),
         Some(_) => of_group(graph, plan, unit, &source),
     };
-    Ok(units.list.iter().filter_map(kernel).collect())
+    let found = units.list.iter().filter_map(kernel).filter_map(|kernel| {
+        let (way, node) = flat.place(kernel.node);
+        if way.is_empty() {
+            return Some(kernel);
+        }
+        // The body has a value of its own for what it reads.
+        let bias = inside::body(main, way)?.input(node, kernel.slot)?;
+        Some(Kernel { way: way.to_vec(), node, bias, ..kernel })
+    });
+    Ok(found.collect())
 }
 
 /// `source` is the value on whose grid another one lies, where that has no quantizer of its own.
@@ -338,6 +354,15 @@ fn widen(
 /// other scales.
 fn own(graph: &mut Graph, kernel: &Kernel, dims: &[usize], bias: &[f32]) -> ValueId {
     let here = inside::body(graph, &kernel.way).expect("kernels are in bodies of the model");
+    // One that moved to the main graph, and that nobody else reads there.
+    let moved = inside::origin(graph, &kernel.way, kernel.bias);
+    let moved = moved.filter(|(way, _)| way.is_empty() && !kernel.way.is_empty());
+    if let Some((way, bias)) = moved
+        && !graph.is_output(bias)
+        && inside::readers(graph, &way, bias).is_some_and(|readers| readers.len() == 1)
+    {
+        return bias;
+    }
     let alone = here.use_count(kernel.bias) == 1 && !here.is_output(kernel.bias);
     let name = here.value(kernel.bias).name();
     let fresh = match (alone, kernel.way.is_empty()) {

@@ -22,6 +22,8 @@ pub(super) struct Bodies {
     pub(super) raised: Vec<Raised>,
     /// The kernels that stay in float, with the reasons.
     pub(super) left: Vec<String>,
+    /// Constants that have another name in the main graph.
+    pub(super) renamed: Vec<ValueId>,
 }
 
 /// A kernel in a body, with its weight in the main graph.
@@ -77,9 +79,10 @@ pub(super) fn raise(
         };
         search.bodies(graph, types, Some(PlaceId::MAIN), holder, &here);
         let Search { raised, constants, .. } = search;
-        for (name, constant) in constants {
+        for (name, constant, renamed) in constants {
             let value = graph.value_named(&name);
             graph.set_initializer(value, constant);
+            bodies.renamed.extend(renamed.then_some(value));
         }
         for mut one in raised {
             one.raised.weight = one
@@ -110,8 +113,8 @@ struct Search<'a> {
     captured: BTreeSet<String>,
     names: &'a mut Names,
     raised: Vec<Named>,
-    /// What the main graph is to hold.
-    constants: Vec<(String, Tensor)>,
+    /// What the main graph is to hold, and whether under another name.
+    constants: Vec<(String, Tensor, bool)>,
     left: &'a mut Vec<String>,
 }
 
@@ -205,7 +208,8 @@ impl Search<'_> {
     ) -> String {
         let name = self.names.lift(body.value(value).name());
         moved.insert(value, name.clone());
-        self.constants.push((name.clone(), constant));
+        let renamed = name != body.value(value).name();
+        self.constants.push((name.clone(), constant, renamed));
         name
     }
 

@@ -11,6 +11,7 @@ use super::chains::chains;
 use super::exceptions::exceptions;
 use super::{Place, apply};
 use crate::FixedRange;
+use crate::flat::Flat;
 use crate::pass::{PassError, State};
 use crate::plan::{Plan, Quantizer, Reason, Role};
 use crate::policy::{Everywhere, Movement, keeps_grid};
@@ -24,17 +25,20 @@ pub(super) fn place(
     state: &State,
     types: &Types,
 ) -> Result<(Plan, usize), PassError> {
-    let graph = &state.model.graph;
-    let units = Units::of(graph, types, &state.groups, &rules.groups)
+    let flat = Flat::of(&state.model.graph, types, &state.groups, &state.plan)
+        .map_err(|error| PassError::Graph { message: error.to_string() })?;
+    let (graph, types) = (&*flat.graph, &*flat.types);
+    let units = Units::of(graph, types, &flat.groups, &rules.groups)
         .map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
     let mut placement = Placement {
         place,
         rules,
         source: format!("policy {}", state.policy.name),
+        flat: &flat,
         graph,
         types,
         units: &units,
-        plan: state.plan.clone(),
+        plan: flat.enter(state.plan.clone()),
         said: BTreeMap::new(),
     };
     placement.sites();
@@ -55,7 +59,7 @@ pub(super) fn place(
         sites.any(|site| site.enabled)
     };
     let quantized = units.list.iter().filter(on).count();
-    Ok((plan, quantized))
+    Ok((flat.leave(plan), quantized))
 }
 
 /// What a rule says of a site.
@@ -82,6 +86,7 @@ pub(super) struct Placement<'a> {
     pub(super) place: &'a Place,
     pub(super) rules: &'a Everywhere,
     source: String,
+    pub(super) flat: &'a Flat<'a>,
     pub(super) graph: &'a Graph,
     pub(super) types: &'a Types,
     pub(super) units: &'a Units<'a>,

@@ -6,7 +6,7 @@ use super::everywhere::Placement;
 use super::{Place, WeightGranularity};
 use crate::effective::is_float;
 use crate::inside;
-use crate::kernel::{self, label};
+use crate::kernel;
 use crate::plan::{Quantizer, Reason, Role};
 use crate::policy::Movement;
 use crate::seal::source;
@@ -110,7 +110,7 @@ impl Placement<'_> {
             ("bias", Some(weight), Some(input)) => Role::Bias { input, weight: weight.value },
             _ => Role::Weight,
         };
-        let what = format!("{} of {}", param.kind, label(self.graph, param.seen_by.0));
+        let what = format!("{} of {}", param.kind, self.flat.label(param.seen_by.0));
         let reason = self.reason(what);
         let clash = self.reason("one scale: its readers have different channels");
         let why = why.map(|why| self.reason(format!("one scale: {why}")));
