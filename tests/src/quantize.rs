@@ -1,7 +1,9 @@
 //! The whole path of quantization on graphs in text form: what is placed, why, and what is written.
 //!
 //! A case has a section `model`, a section `pipeline` with passes in RON (the standard ones where it
-//! is missing), and one section `sample` for each calibration sample: the inputs as constants.
+//! is missing), and one section `sample` for each calibration sample: the inputs as constants. A section
+//! `digits` says how many the numbers of the model are shown with: vectors of processors differ in length,
+//! and with them the last bits of sums that are not exact.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -115,6 +117,22 @@ fn render(state: &State) -> String {
     out
 }
 
+/// The text with its decimal fractions rounded to so many digits.
+fn rounded(text: &str, digits: usize) -> String {
+    let of_number = |c: char| c.is_ascii_digit() || ".-+e".contains(c);
+    let mut out = String::new();
+    for token in text.split_inclusive(|c: char| !of_number(c)) {
+        let number = token.trim_end_matches(|c: char| !of_number(c));
+        match number.parse::<f64>() {
+            Ok(value) if number.contains('.') && number.len() > digits => {
+                write!(out, "{value:.0$e}{1}", digits - 1, &token[number.len()..]).unwrap();
+            }
+            _ => out.push_str(token),
+        }
+    }
+    out
+}
+
 #[test]
 fn cases() {
     insta::glob!("../cases/quantize", "*.case", |path| {
@@ -123,7 +141,11 @@ fn cases() {
         let rendered = match run(&case) {
             Ok(state) => {
                 assert!(!name.starts_with("err-"), "{name} is not refused");
-                render(&state)
+                let digits = sections(&case).into_iter().find(|(name, _)| *name == "digits");
+                match digits {
+                    Some((_, digits)) => rounded(&render(&state), digits.trim().parse().unwrap()),
+                    None => render(&state),
+                }
             }
             Err(error) => {
                 assert!(name.starts_with("err-"), "{name}: {error}");

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! One thread, and rounds that alternate between the two. *Running* is a compiled program over samples
-//! that are in memory; *observing* the same samples inside `Calibrate`, from the end of the first on;
-//! *calibrating* the whole pass: weights, cutting into segments, compiling, reading samples from the
+//! that it reads from their file one by one; *observing* is the same inside `Calibrate`, from the end of
+//! the first on; *calibrating* the whole pass: weights, cutting into segments, compiling, reading samples from the
 //! file, running, observing, choosing ranges. All are seconds on a processor, which other programs do not
 //! add to; JSON also has the seconds that went by while calibrating. The best and the median of the rounds
 //! are printed, and the first, which is what a process that calibrates once sees.
@@ -166,13 +166,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
         let graph = &state.model.graph;
         let files = open()?;
-        let all: Result<Vec<_>, _> = (0..samples).map(|at| files.get(at)).collect();
-        let all: Vec<_> = all?.into_iter().map(|sample| sample.tensors).collect();
         let mut program = engine.compile(graph, &graph.inputs, &graph.outputs)?;
-        program.run(&all[0])?;
+        program.run(&files.get(0)?.tensors)?;
         let start = busy();
-        for run in &all {
-            program.run(run)?;
+        for at in 0..samples {
+            program.run(&files.get(at)?.tensors)?;
         }
         running.0.push(busy() - start);
     }

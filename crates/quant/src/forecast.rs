@@ -77,8 +77,10 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// That of the first pass that was done and failed; `SelectIn` for a selector that selects nothing.
+    /// That of the first pass that was done and failed; `InStep` for parameters that
+    /// make no sense, and for a selector that selects nothing.
     pub fn forecast(&self, model: Model, cx: &Context<'_>) -> Result<Forecast, PassError> {
+        self.check()?;
         let mut state = State::new(model, self.policy().clone());
         let mut left: BTreeSet<Fact> = BTreeSet::new();
         let mut steps = Vec::new();

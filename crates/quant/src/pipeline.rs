@@ -26,7 +26,7 @@ use marquetry_ir::Model;
 use crate::Policy;
 use crate::journal::Digest;
 use crate::pass::{Context, Fact, Pass, PassError, State, Summary};
-use crate::recipe::{Recipe, RecipeError, Registry};
+use crate::recipe::{Recipe, RecipeError, Registry, StepPlaces};
 
 /// Passes in order, and the policy of their target.
 pub struct Pipeline {
@@ -35,8 +35,8 @@ pub struct Pipeline {
     /// What every step is called in a journal: its number and name, and a digest of its text and of those
     /// before it. None where no text is known.
     steps: Vec<Option<String>>,
-    /// Where the selector of every step stands in the text of the pipeline, where there is a text.
-    selectors: Vec<Option<(usize, usize)>>,
+    /// Where every step and its fields stand in the text of the pipeline, where there is a text.
+    places: Vec<StepPlaces>,
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -54,7 +54,8 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// `MissingStep` where a pass requires what no earlier one provides.
+    /// `MissingStep` where a pass requires what no earlier one provides, `LateStep` where an earlier one
+    /// provides what it has to come before.
     pub fn new(policy: Policy, passes: Vec<Box<dyn Pass>>) -> Result<Pipeline, RecipeError> {
         let mut left: BTreeSet<Fact> = BTreeSet::new();
         for (at, pass) in passes.iter().enumerate() {
@@ -69,10 +70,21 @@ impl Pipeline {
                     places: Vec::new(),
                 });
             }
+            let mut before = passes[..at].iter();
+            let late = |fact| pass.precedes().contains(fact);
+            if let Some(earlier) = before.position(|pass| pass.provides().iter().any(late)) {
+                return Err(RecipeError::LateStep {
+                    pass: pass.name().to_owned(),
+                    index: at,
+                    step: passes[earlier].name().to_owned(),
+                    earlier,
+                    places: Vec::new(),
+                });
+            }
             left.extend(pass.provides());
         }
         let steps = vec![None; passes.len()];
-        Ok(Pipeline { policy, passes, steps, selectors: Vec::new() })
+        Ok(Pipeline { policy, passes, steps, places: Vec::new() })
     }
 
     /// With the text of every pass, by which a journal knows it again.
@@ -93,7 +105,7 @@ impl Pipeline {
     /// # Errors
     ///
     /// `Syntax` with the place and a suggestion, `UnknownName` for a target there is not,
-    /// `MissingStep` for an order that cannot work.
+    /// `MissingStep` and `LateStep` for an order that cannot work.
     pub fn parse(text: &str) -> Result<Pipeline, RecipeError> {
         Pipeline::parse_with(text, &Registry::builtin())
     }
@@ -105,16 +117,17 @@ impl Pipeline {
     /// Those of [`Pipeline::parse`].
     pub fn parse_with(text: &str, registry: &Registry) -> Result<Pipeline, RecipeError> {
         let (recipe, places) = Recipe::read(text, registry)?;
-        let pipeline = recipe.pipeline().map_err(|error| error.placed(&places.steps))?;
-        Ok(Pipeline { selectors: places.selectors, ..pipeline })
+        let own = || places.iter().map(|step| step.own).collect();
+        let pipeline = recipe.pipeline().map_err(|error| error.placed(own()))?;
+        Ok(Pipeline { places, ..pipeline })
     }
 
-    /// With the places of selectors in a text in RON that has the same steps, for errors.
+    /// With the places of fields in a text in RON that has the same steps, for errors.
     #[must_use]
     pub fn told_from(self, text: &str) -> Pipeline {
         match Recipe::read(text, &Registry::builtin()) {
             Ok((recipe, places)) if recipe.passes.len() == self.passes.len() => {
-                Pipeline { selectors: places.selectors, ..self }
+                Pipeline { places, ..self }
             }
             _ => self,
         }
@@ -135,15 +148,28 @@ impl Pipeline {
         &self.policy
     }
 
-    /// An error of a pass with the place of its selector, if that is to blame.
-    pub(crate) fn located(&self, at: usize, error: PassError) -> PassError {
-        match error {
-            PassError::Select(source) => {
-                let place = self.selectors.get(at).copied().flatten();
-                PassError::SelectIn { step: at, place, source }
-            }
-            other => other,
+    /// Refuses parameters that make no sense whatever the model; [`Pipeline::run`] and
+    /// [`Pipeline::forecast`] begin with it.
+    ///
+    /// # Errors
+    ///
+    /// `InStep` with the first that is found.
+    pub fn check(&self) -> Result<(), PassError> {
+        let checked = self.passes.iter().enumerate();
+        checked
+            .map(|(at, pass)| (at, pass.check(&self.policy)))
+            .try_for_each(|(at, checked)| checked.map_err(|error| self.located(at, error)))
+    }
+
+    /// An error of a pass with the place of what it was told, if that is to blame.
+    pub(crate) fn located(&self, step: usize, error: PassError) -> PassError {
+        let blamed = error.blames();
+        if blamed.is_empty() {
+            return error;
         }
+        let places = self.places.get(step);
+        let place = places.and_then(|places| places.first(blamed).or(Some(places.own)));
+        PassError::InStep { step, place, source: Box::new(error) }
     }
 
     /// Files that its passes read.
@@ -157,6 +183,7 @@ impl Pipeline {
     ///
     /// That of the first pass that fails.
     pub fn run(&self, model: Model, cx: &Context<'_>) -> Result<State, PassError> {
+        self.check()?;
         let mut state = State::new(model, self.policy.clone());
         for (at, (pass, step)) in self.passes.iter().zip(&self.steps).enumerate() {
             cx.go_on()?;

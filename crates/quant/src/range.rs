@@ -32,6 +32,12 @@ impl FixedRange {
         FixedRange { min: Some(min), max: Some(max) }
     }
 
+    /// Whether its ends are finite and in order.
+    pub fn is_sound(self) -> bool {
+        let ordered = self.known().is_none_or(|(min, max)| min <= max);
+        ordered && [self.min, self.max].into_iter().flatten().all(f64::is_finite)
+    }
+
     /// Both ends, where both are known.
     pub fn known(self) -> Option<(f64, f64)> {
         self.min.zip(self.max)

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 mod error;
 mod json;
+mod places;
 mod read;
 mod registry;
 mod schema;
@@ -11,6 +12,7 @@ mod schema;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::RecipeError;
+pub(crate) use self::places::StepPlaces;
 pub use self::registry::{Custom, Registry};
 pub use self::schema::schema;
 use crate::pass::{
@@ -322,7 +324,7 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// `UnknownName` for a target there is not, `MissingStep` for an order that cannot work.
+    /// `UnknownName` for a target there is not, `MissingStep` and `LateStep` for an order that cannot work.
     pub fn pipeline(self) -> Result<Pipeline, RecipeError> {
         let policy = Policy::open(&self.target)?;
         let texts: Vec<String> = self.passes.iter().map(Step::to_ron).collect();

@@ -36,6 +36,10 @@ impl Pass for WideOutputs {
         &[]
     }
 
+    fn precedes(&self) -> &[Fact] {
+        &[Fact::Encodings]
+    }
+
     fn run(&self, state: &mut State, _: &Context<'_>) -> Result<Summary, PassError> {
         let mut changed = 0;
         for group in state.groups.within(PlaceId::MAIN).filter(|it| it.pattern == self.pattern) {

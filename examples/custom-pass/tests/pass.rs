@@ -79,3 +79,9 @@ fn it_is_written_in_both_forms() {
         json
     );
 }
+
+#[test]
+fn behind_encodings_it_comes_too_late() {
+    let error = run("Calibrate, WideOutputs(pattern: \"LayerNorm\")").unwrap_err();
+    assert_eq!(error.code(), "too_late");
+}

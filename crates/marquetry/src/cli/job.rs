@@ -71,6 +71,7 @@ pub(crate) struct Ran {
 impl Job<'_> {
     pub(crate) fn run(&self, pipeline: &Pipeline, cli: &Cli) -> Result<Answer, Failure> {
         // Whatever can be refused at once is, before anything long runs.
+        pipeline.check().map_err(|error| self.pass_failure(&error))?;
         let reports = self.report.map_or(&[][..], |(paths, _)| paths);
         report::known(reports)?;
         let outputs = self.outputs.iter().copied();
@@ -405,7 +406,7 @@ impl Job<'_> {
     fn pass_failure(&self, error: &PassError) -> Failure {
         let failure = pass_failure(error);
         let failure = match (error, self.pipeline) {
-            (PassError::SelectIn { step, place, .. }, Some(file)) => failure.at(match place {
+            (PassError::InStep { step, place, .. }, Some(file)) => failure.at(match place {
                 Some((line, column)) => format!("{}:{line}:{column}", file.display()),
                 None => format!("{}: passes[{step}]", file.display()),
             }),

@@ -8,6 +8,7 @@ use marquetry_ir::infer::{self, Types};
 use marquetry_ir::{Graph, NodeId, Slot, Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
+use super::parameter::samples;
 use super::watch::Watch;
 use super::weights::{like, name, numeric, quantized_weight, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
@@ -17,7 +18,7 @@ use crate::observer::{Moments, Observer, View};
 use crate::plan::{Plan, Reason};
 use crate::qdq::{Rounding, fake_quantize};
 use crate::select::Selector;
-use crate::{Granularity, element};
+use crate::{Granularity, Policy, element};
 
 /// Adds to the bias of every kernel what rounding its weights takes from the mean of its outputs.
 ///
@@ -55,6 +56,14 @@ impl Pass for BiasCorrection {
 
     fn provides(&self) -> &[Fact] {
         &[]
+    }
+
+    fn precedes(&self) -> &[Fact] {
+        &[Fact::Biases]
+    }
+
+    fn check(&self, _: &Policy) -> Result<(), PassError> {
+        samples("BiasCorrection", self.samples)
     }
 
     fn runs_samples(&self) -> bool {

@@ -8,6 +8,7 @@ use marquetry_ir::{Graph, ValueId};
 use serde::{Deserialize, Serialize};
 
 use super::observe::{self, NanPolicy, Run};
+use super::parameter::samples;
 use super::scheme_name::{SchemeName, checked};
 use super::weights::{self, name, numeric};
 use super::{Context, Fact, Pass, PassError, State, Summary, adjust, probe};
@@ -15,7 +16,7 @@ use crate::observer::{Observer, Statistics};
 use crate::plan::{Reason, Role};
 use crate::qdq::{Rounding, fake_quantize};
 use crate::statistics::{StatisticsError, StatisticsFile, fingerprint};
-use crate::{Compat, Encoding, Granularity, NumericError, Scheme, Spec};
+use crate::{Compat, Encoding, Granularity, NumericError, Policy, Scheme, Spec};
 
 /// Runs the samples, observes what flows, and gives every site its encoding.
 ///
@@ -60,6 +61,16 @@ impl Pass for Calibrate {
         &[Fact::Encodings]
     }
 
+    fn precedes(&self) -> &[Fact] {
+        &[Fact::Biases]
+    }
+
+    fn check(&self, _: &Policy) -> Result<(), PassError> {
+        checked("scheme", self.scheme)?;
+        self.weights.map_or(Ok(()), |name| checked("weights", name).map(|_| ()))?;
+        samples("Calibrate", self.samples)
+    }
+
     fn reads(&self) -> Vec<&Path> {
         self.statistics.as_deref().into_iter().collect()
     }
@@ -74,11 +85,11 @@ impl Pass for Calibrate {
     }
 
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
-        let (scheme, note) = checked(self.scheme)?;
+        let (scheme, note) = checked("scheme", self.scheme)?;
         let mut notes: Vec<String> = note.into_iter().collect();
         let weights = match (self.weights, scheme, self.compat) {
             (Some(name), _, _) => {
-                let (scheme, note) = checked(name)?;
+                let (scheme, note) = checked("weights", name)?;
                 notes.extend(note);
                 scheme
             }

@@ -9,13 +9,14 @@ use marquetry_ir::infer;
 use marquetry_ir::{Graph, NodeId, ValueId};
 use serde::{Deserialize, Serialize};
 
+use super::parameter::{samples, within};
 use super::watch::Watch;
 use super::weights::{like, name, numeric, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
-use crate::DType;
 use crate::grid::Grid;
 use crate::kernel::{WEIGHT, label};
 use crate::plan::Reason;
+use crate::{DType, Policy};
 
 use noise::{Behind, Channel, widen};
 use pairs::Pair;
@@ -104,6 +105,16 @@ impl Pass for Equalize {
         &[]
     }
 
+    fn precedes(&self) -> &[Fact] {
+        &[Fact::Groups, Fact::Sites]
+    }
+
+    fn check(&self, _: &Policy) -> Result<(), PassError> {
+        samples(NAME, Some(self.samples))?;
+        let part = self.migrate.unwrap_or(0.5);
+        within(NAME, "migrate", part, 0.0..=1.0, "a number from 0 to 1, or leave it out")
+    }
+
     fn runs_samples(&self) -> bool {
         true
     }
@@ -114,6 +125,7 @@ impl Pass for Equalize {
     }
 
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
+        self.check(&state.policy)?;
         if !state.groups.groups.is_empty() {
             let message = "`Equalize` changes weights after groups were found".to_owned();
             return Err(PassError::Graph { message });
@@ -220,7 +232,7 @@ impl Equalize {
             return Ok(None);
         }
         let part = match (self.migrate, self.by) {
-            (Some(part), _) => Some(part.clamp(0.0, 1.0)),
+            (Some(part), _) => Some(part),
             (None, EqualizeBy::Weights) => Some(0.5),
             (None, EqualizeBy::Activations) => {
                 let (activations, weights) = (self.activations, self.weights);

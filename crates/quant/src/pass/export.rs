@@ -6,6 +6,7 @@ use marquetry_ir::{ValueId, infer};
 use serde::{Deserialize, Serialize};
 
 use super::{Content, Context, Fact, Output, Pass, PassError, State, Summary};
+use crate::Policy;
 use crate::effective::with_moved;
 use crate::encodings::{self, EncodingsError, Version};
 use crate::export::qdq;
@@ -85,6 +86,10 @@ impl Pass for Export {
 
     fn provides(&self) -> &[Fact] {
         &[]
+    }
+
+    fn check(&self, _: &Policy) -> Result<(), PassError> {
+        self.encodings.as_ref().map_or(Ok(()), |file| file.version().map(|_| ()))
     }
 
     fn writes(&self) -> Vec<&Path> {

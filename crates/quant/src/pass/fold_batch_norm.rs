@@ -34,6 +34,10 @@ impl Pass for FoldBatchNorm {
         &[]
     }
 
+    fn precedes(&self) -> &[Fact] {
+        &[Fact::Groups, Fact::Sites]
+    }
+
     fn run(&self, state: &mut State, _: &Context<'_>) -> Result<Summary, PassError> {
         if !state.groups.groups.is_empty() {
             let message = "`FoldBatchNorm` changes nodes after groups were found".to_owned();

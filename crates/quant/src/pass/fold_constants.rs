@@ -29,6 +29,10 @@ impl Pass for FoldConstants {
         &[]
     }
 
+    fn precedes(&self) -> &[Fact] {
+        &[Fact::Groups, Fact::Sites]
+    }
+
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
         if !state.groups.groups.is_empty() {
             let message = "`FoldConstants` changes nodes after groups were found".to_owned();

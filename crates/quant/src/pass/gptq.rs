@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use self::fit::{Fit, Rounded, Task, Way, choose};
 use self::target::target;
 use super::layers::{self, Candidates, Decision, Seen, Subject, Walk, Wants, whole_range};
+use super::parameter::{samples, within};
 use super::weights::numeric;
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::label;
 use crate::layerwise::search::SearchError;
 use crate::layerwise::{Checkpoints, Layer, Squared, tiles};
 use crate::qdq::{Rounding, fake_quantize};
-use crate::{Compat, Encoding, Granularity, NumericError, Selector};
+use crate::{Compat, Encoding, Granularity, NumericError, Policy, Selector};
 
 /// One sample in so many is kept apart to judge by.
 const APART: usize = 4;
@@ -114,6 +115,29 @@ impl Pass for Gptq {
         &[]
     }
 
+    fn precedes(&self) -> &[Fact] {
+        &[Fact::Biases]
+    }
+
+    fn check(&self, _: &Policy) -> Result<(), PassError> {
+        if !(self.damping.is_finite() && self.damping > 0.0) {
+            return Err(PassError::Parameter {
+                pass: "Gptq",
+                parameter: "damping",
+                value: self.damping.to_string(),
+                allowed: "a number above 0, such as 0.01",
+            });
+        }
+        let few = "a number from 1 to 10000";
+        within("Gptq", "candidates", self.candidates, 1..=10_000, few)?;
+        within("Gptq", "refine", self.refine, 0..=10_000, "a number up to 10000")?;
+        samples("Gptq", self.samples)?;
+        match self.checkpoints.as_ref().and_then(|kept| kept.shard) {
+            Some(shard) => shard.span(1).map(|_| ()).map_err(PassError::Statistics),
+            None => Ok(()),
+        }
+    }
+
     fn runs_samples(&self) -> bool {
         true
     }
@@ -127,22 +151,7 @@ impl Pass for Gptq {
     }
 
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
-        if !(self.damping.is_finite() && self.damping > 0.0) {
-            return Err(PassError::Parameter {
-                pass: "Gptq",
-                parameter: "damping",
-                value: self.damping.to_string(),
-                allowed: "a number above 0, such as 0.01",
-            });
-        }
-        if !(1..=10_000).contains(&self.candidates) {
-            return Err(PassError::Parameter {
-                pass: "Gptq",
-                parameter: "candidates",
-                value: self.candidates.to_string(),
-                allowed: "a number from 1 to 10000",
-            });
-        }
+        self.check(&state.policy)?;
         let walk = Walk {
             pass: self.name(),
             samples: self.samples,

@@ -7,13 +7,14 @@ use marquetry_engine::SampleError;
 use marquetry_ir::{Graph, Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
+use super::parameter::samples;
 use super::watch::{Look, Watch};
 use super::weights::{name, numeric};
 use super::{Content, Context, Fact, Output, Pass, PassError, State, Summary, probe};
 use crate::observer::{Observer, Statistics, View};
 use crate::plan::{Reason, Role};
 use crate::statistics::{Shard, StatisticsFile, fingerprint};
-use crate::{Compat, Granularity, Scheme};
+use crate::{Compat, Granularity, Policy, Scheme};
 
 /// Calibration samples: from files, or wherever a program has them.
 pub trait Samples: Sync {
@@ -77,6 +78,9 @@ pub struct Observe {
     pub nan: NanPolicy,
 }
 
+/// What is run where no part is named.
+const WHOLE: Shard = Shard { index: 1, of: 1 };
+
 impl Pass for Observe {
     fn name(&self) -> &str {
         "Observe"
@@ -88,6 +92,12 @@ impl Pass for Observe {
 
     fn provides(&self) -> &[Fact] {
         &[]
+    }
+
+    fn check(&self, _: &Policy) -> Result<(), PassError> {
+        samples("Observe", self.samples)?;
+        let shard = self.shard.unwrap_or(WHOLE);
+        shard.span(1).map(|_| ()).map_err(PassError::Statistics)
     }
 
     fn writes(&self) -> Vec<&Path> {
@@ -104,7 +114,7 @@ impl Pass for Observe {
 
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
         let total = cx.samples.count().min(self.samples.unwrap_or(usize::MAX));
-        let shard = self.shard.unwrap_or(Shard { index: 1, of: 1 });
+        let shard = self.shard.unwrap_or(WHOLE);
         let span = shard.span(total).map_err(PassError::Statistics)?;
         let wanted = observed(state);
         let each = wanted.iter().map(|&value| (value, value)).collect();

@@ -42,6 +42,10 @@ impl Pass for Only {
         &[]
     }
 
+    fn precedes(&self) -> &[Fact] {
+        &[Fact::Biases]
+    }
+
     fn select(&self) -> Option<&Selector> {
         Some(&self.select)
     }

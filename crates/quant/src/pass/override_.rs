@@ -3,12 +3,13 @@
 use marquetry_ir::{Graph, Slot, ValueId};
 use serde::{Deserialize, Serialize};
 
+use super::parameter::{self, dtype};
 use super::weights::name;
 use super::{Context, Fact, Pass, PassError, State, Summary, WeightGranularity};
 use crate::kernel::{self, SUMS, WEIGHT};
 use crate::plan::{Quantizer, Reason, Role};
 use crate::select::Selector;
-use crate::{DType, FixedRange, Granularity};
+use crate::{DType, FixedRange, Granularity, Policy};
 
 /// Changes what selected sites are asked to be, whatever policy and groups said.
 ///
@@ -65,6 +66,31 @@ impl Pass for Override {
         &[]
     }
 
+    fn precedes(&self) -> &[Fact] {
+        &[Fact::Encodings]
+    }
+
+    fn check(&self, policy: &Policy) -> Result<(), PassError> {
+        let Change { dtype: asked, range, .. } = self.with;
+        if let Some(asked) = asked {
+            // Which of the two a site is, only the model tells.
+            let either = [&*policy.activations, &*policy.weights].concat();
+            dtype(&policy.name, "kernel", asked, &either)?;
+        }
+        if let Some(asked) = self.with.granularity {
+            parameter::granularity("Override", "with.granularity", asked, None, None)?;
+        }
+        match range.filter(|range| !range.is_sound()) {
+            Some(range) => Err(PassError::Parameter {
+                pass: "Override",
+                parameter: "with.range",
+                value: range.to_string(),
+                allowed: "finite ends, the smaller one as `min`",
+            }),
+            None => Ok(()),
+        }
+    }
+
     fn touches(&self, state: &State) -> Vec<ValueId> {
         self.sites(state).unwrap_or_default()
     }
@@ -89,12 +115,9 @@ impl Pass for Override {
                 Role::Weight => &state.policy.weights,
                 _ => &state.policy.activations,
             };
-            if let Some(dtype) = self.with.dtype
-                && !allowed.contains(&dtype)
-            {
+            if let Some(asked) = self.with.dtype {
                 let kind = if site.role == Role::Weight { "weights" } else { "activations" };
-                let (target, allowed) = (state.policy.name.clone(), allowed.clone());
-                return Err(PassError::Type { target, kind, dtype, allowed });
+                dtype(&state.policy.name, kind, asked, allowed)?;
             }
             self.with.apply(graph, value, site)?;
             site.because.push(reason.clone());

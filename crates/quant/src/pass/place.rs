@@ -17,12 +17,13 @@ use marquetry_ir::infer;
 use marquetry_matcher::{Hint, PlaceId};
 use serde::{Deserialize, Serialize};
 
+use super::parameter::{dtype, granularity};
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::element::is_quantizable;
 use crate::plan::{Plan, Reason, Role};
 use crate::policy::{Placement, Precision, SupportedKernel};
 use crate::seal::source;
-use crate::{DType, FixedRange};
+use crate::{DType, FixedRange, Policy};
 
 /// Decides which values carry a quantizer, by the policy of the target and the hints of groups.
 ///
@@ -160,28 +161,20 @@ impl Pass for Place {
         &[Fact::Sites]
     }
 
-    fn run(&self, state: &mut State, _: &Context<'_>) -> Result<Summary, PassError> {
-        let policy = &state.policy;
-        let kinds = [
-            ("activations", self.activations, &policy.activations),
-            ("weights", self.weights.dtype, &policy.weights),
-        ];
-        for (kind, dtype, allowed) in kinds {
-            if !allowed.contains(&dtype) {
-                let (target, allowed) = (policy.name.clone(), allowed.clone());
-                return Err(PassError::Type { target, kind, dtype, allowed });
-            }
-        }
+    fn precedes(&self) -> &[Fact] {
+        &[Fact::Encodings]
+    }
+
+    fn check(&self, policy: &Policy) -> Result<(), PassError> {
         let weights = &self.weights;
-        let narrow =
-            weights.symmetric.unwrap_or(true) && matches!(weights.dtype, DType::Int4 | DType::Int2);
-        if matches!(weights.granularity, WeightGranularity::Lpbq(_)) && !narrow {
-            return Err(PassError::Granularity {
-                granularity: "in low-power blocks".to_owned(),
-                dtype: weights.dtype,
-                what: "their scales are made for few bits around zero",
-            });
-        }
+        dtype(&policy.name, "activations", self.activations, &policy.activations)?;
+        dtype(&policy.name, "weights", weights.dtype, &policy.weights)?;
+        let (asked, dtype) = (weights.granularity, Some(weights.dtype));
+        granularity("Place", "weights.granularity", asked, dtype, weights.symmetric)
+    }
+
+    fn run(&self, state: &mut State, _: &Context<'_>) -> Result<Summary, PassError> {
+        self.check(&state.policy)?;
         let (mut bodies, mut opened) = (bodies::Bodies::default(), opened::Opened::default());
         match &state.policy.placement {
             Placement::Kernels(rules) => {

@@ -37,6 +37,10 @@ impl Pass for Propagate {
         &[]
     }
 
+    fn precedes(&self) -> &[Fact] {
+        &[Fact::Encodings]
+    }
+
     fn run(&self, state: &mut State, _: &Context<'_>) -> Result<Summary, PassError> {
         let Some(rules) = state.policy.everywhere() else {
             let what = format!("`{}` ties where integers flow", state.policy.name);

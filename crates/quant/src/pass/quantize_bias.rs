@@ -37,7 +37,7 @@ impl Pass for QuantizeBias {
     }
 
     fn provides(&self) -> &[Fact] {
-        &[]
+        &[Fact::Biases]
     }
 
     fn touches(&self, state: &State) -> Vec<ValueId> {

@@ -43,6 +43,10 @@ impl Pass for Rewrite {
         &[]
     }
 
+    fn precedes(&self) -> &[Fact] {
+        &[Fact::Groups, Fact::Sites]
+    }
+
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
         if !state.groups.groups.is_empty() || state.plan.sites().next().is_some() {
             let message = "`Rewrite` changes nodes after groups were found".to_owned();

@@ -68,16 +68,20 @@ impl SchemeName {
     }
 }
 
-/// The scheme that a name means, with a note where the name is an older one.
+/// The scheme that a name means, with a note where the name is an older one; `parameter` is the field
+/// it stands in.
 ///
 /// # Errors
 ///
 /// `bad_scheme` for a percentage that makes no sense.
-pub(super) fn checked(name: SchemeName) -> Result<(Scheme, Option<String>), PassError> {
+pub(super) fn checked(
+    parameter: &'static str,
+    name: SchemeName,
+) -> Result<(Scheme, Option<String>), PassError> {
     let (scheme, note) = name.resolve();
     match scheme {
         Scheme::Percentile(percentage) if !(percentage > 50.0 && percentage <= 100.0) => {
-            Err(PassError::Scheme { scheme: scheme.to_string() })
+            Err(PassError::Scheme { parameter, scheme: scheme.to_string() })
         }
         _ => Ok((scheme, note)),
     }

@@ -4,13 +4,14 @@ use marquetry_ir::ValueId;
 use serde::{Deserialize, Serialize};
 
 use super::layers::{self, Decision, Inputs, Seen, Subject, Walk, Wants, whole_range};
+use super::parameter::{samples, within};
 use super::weights::{numeric, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::kernel::BIAS;
 use crate::layerwise::search::{Chosen, Cost, Outputs, Search, search};
 use crate::layerwise::{Checkpoints, Cross, Direct, Loss, Squared, levels};
 use crate::qdq::{Rounding, fake_quantize};
-use crate::{Compat, Selector};
+use crate::{Compat, Policy, Selector};
 
 /// What elements cost that no sample reads, as a share of the mean of the others: too little to change
 /// what samples say.
@@ -95,6 +96,30 @@ impl Pass for SeqMse {
         &[]
     }
 
+    fn precedes(&self) -> &[Fact] {
+        &[Fact::Biases]
+    }
+
+    fn check(&self, _: &Policy) -> Result<(), PassError> {
+        let few = "a number from 1 to 10000";
+        within("SeqMse", "candidates", self.candidates, 1..=10_000, few)?;
+        within("SeqMse", "refine", self.refine, 0..=10_000, "a number up to 10000")?;
+        samples("SeqMse", self.samples)?;
+        let shard = self.checkpoints.as_ref().and_then(|kept| kept.shard);
+        if let Some(shard) = shard {
+            shard.span(1).map_err(PassError::Statistics)?;
+        }
+        if self.loss != Loss::Mse && shard.is_some() {
+            return Err(PassError::Parameter {
+                pass: "SeqMse",
+                parameter: "loss",
+                value: format!("{:?}", self.loss),
+                allowed: "`Mse` where samples are looked at in parts: no other adds up",
+            });
+        }
+        Ok(())
+    }
+
     fn runs_samples(&self) -> bool {
         true
     }
@@ -108,22 +133,7 @@ impl Pass for SeqMse {
     }
 
     fn run(&self, state: &mut State, cx: &Context<'_>) -> Result<Summary, PassError> {
-        if !(1..=10_000).contains(&self.candidates) {
-            return Err(PassError::Parameter {
-                pass: "SeqMse",
-                parameter: "candidates",
-                value: self.candidates.to_string(),
-                allowed: "a number from 1 to 10000",
-            });
-        }
-        if self.refine > 10_000 {
-            return Err(PassError::Parameter {
-                pass: "SeqMse",
-                parameter: "refine",
-                value: self.refine.to_string(),
-                allowed: "a number up to 10000",
-            });
-        }
+        self.check(&state.policy)?;
         let wants = match self.loss {
             Loss::Mse => Wants::Cheaper {
                 candidates: self.candidates.saturating_add(self.refine),
@@ -131,15 +141,6 @@ impl Pass for SeqMse {
             },
             Loss::L1 | Loss::Sqnr => Wants::Rows,
         };
-        if self.loss != Loss::Mse && self.checkpoints.as_ref().is_some_and(|it| it.shard.is_some())
-        {
-            return Err(PassError::Parameter {
-                pass: "SeqMse",
-                parameter: "loss",
-                value: format!("{:?}", self.loss),
-                allowed: "`Mse` where samples are looked at in parts: no other adds up",
-            });
-        }
         let walk = Walk {
             pass: self.name(),
             samples: self.samples,

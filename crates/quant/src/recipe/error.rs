@@ -68,6 +68,20 @@ pub enum RecipeError {
         /// Where the passes stand in the text: lines and columns from 1; none where there is no text.
         places: Vec<(usize, usize)>,
     },
+    /// A pass behind one that it has to come before.
+    #[error("{}`{pass}` comes too late behind `{step}`", prefix(places, *index))]
+    LateStep {
+        /// The pass.
+        pass: String,
+        /// Its number among the passes, from 0.
+        index: usize,
+        /// The pass that it has to come before.
+        step: String,
+        /// The number of that.
+        earlier: usize,
+        /// Where the passes stand in the text: lines and columns from 1; none where there is no text.
+        places: Vec<(usize, usize)>,
+    },
 }
 
 /// `3:5: `, where that is known.
@@ -80,7 +94,8 @@ impl RecipeError {
     fn is_placed(&self) -> bool {
         match self {
             RecipeError::Syntax { .. } => true,
-            RecipeError::MissingStep { index, places, .. } => places.len() > *index,
+            RecipeError::MissingStep { index, places, .. }
+            | RecipeError::LateStep { index, places, .. } => places.len() > *index,
             _ => false,
         }
     }
@@ -94,6 +109,7 @@ impl RecipeError {
             RecipeError::Unreadable { .. } => "policy_unreadable",
             RecipeError::InFile { error, .. } => error.code(),
             RecipeError::MissingStep { .. } => "missing_step",
+            RecipeError::LateStep { .. } => "too_late",
         }
     }
 
@@ -108,6 +124,10 @@ impl RecipeError {
                 Policy::presets().collect::<Vec<_>>().join("`, `")
             )),
             RecipeError::InFile { error, .. } => error.hint(),
+            RecipeError::LateStep { pass, step, earlier, places, .. } => {
+                let line = places.get(*earlier).map(|(line, _)| format!(" of line {line}"));
+                Some(format!("move `{pass}` before the `{step}`{}", line.unwrap_or_default()))
+            }
             RecipeError::MissingStep { step, index, later, places, .. } => {
                 let here = match places.get(*index) {
                     Some((line, column)) => format!("at line {line}, column {column}"),
@@ -131,13 +151,13 @@ impl RecipeError {
     }
 
     /// The same with the places of the passes in the text.
-    pub(crate) fn placed(self, at: &[(usize, usize)]) -> RecipeError {
-        match self {
-            RecipeError::MissingStep { pass, index, step, later, .. } => {
-                RecipeError::MissingStep { pass, index, step, later, places: at.to_vec() }
-            }
-            other => other,
+    pub(crate) fn placed(mut self, at: Vec<(usize, usize)>) -> RecipeError {
+        if let RecipeError::MissingStep { places, .. } | RecipeError::LateStep { places, .. } =
+            &mut self
+        {
+            *places = at;
         }
+        self
     }
 
     /// Says where a text is that an error is about.

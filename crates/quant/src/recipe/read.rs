@@ -5,6 +5,7 @@ use std::ops::Range;
 use ron::error::SpannedError;
 use serde::Deserialize;
 
+use super::places::StepPlaces;
 use super::{EngineName, Recipe, RecipeError, Registry, Step, default_target, options};
 use crate::suggest;
 
@@ -27,22 +28,17 @@ struct Frame {
 /// Line and column, from 1.
 pub(crate) type Place = (usize, usize);
 
-/// Where the steps of a recipe stand in its text; nothing where that is not known.
-#[derive(Debug, Default)]
-pub(crate) struct Places {
-    pub(crate) steps: Vec<Place>,
-    /// Of each step, its selector, if it has one.
-    pub(crate) selectors: Vec<Option<Place>>,
-}
-
 impl Recipe {
-    /// Reads a recipe, and where its steps stand.
-    pub(crate) fn read(text: &str, registry: &Registry) -> Result<(Recipe, Places), RecipeError> {
+    /// Reads a recipe, and where its steps stand; nothing where that is not known.
+    pub(crate) fn read(
+        text: &str,
+        registry: &Registry,
+    ) -> Result<(Recipe, Vec<StepPlaces>), RecipeError> {
         let frame = |text: &str| options().from_str::<Frame>(text).map_err(RecipeError::from_ron);
         let Some((list, steps)) = steps(text) else {
             // Where the list of steps cannot even be found, the reader of RON says what is wrong.
             let Frame { target, engine, patterns, passes } = frame(text)?;
-            return Ok((Recipe { target, engine, patterns, passes }, Places::default()));
+            return Ok((Recipe { target, engine, patterns, passes }, Vec::new()));
         };
         if let Some(span) = steps.get(MOST_STEPS) {
             let (line, column) = place(text, span.start);
@@ -63,10 +59,7 @@ impl Recipe {
         for span in &steps {
             passes.push(step(text, span, registry)?);
         }
-        let places = Places {
-            steps: steps.iter().map(|span| place(text, span.start)).collect(),
-            selectors: steps.iter().map(|span| selector_place(text, span)).collect(),
-        };
+        let places = steps.iter().map(|span| StepPlaces::of(text, span)).collect();
         Ok((Recipe { target, engine, patterns, passes }, places))
     }
 }
@@ -131,33 +124,10 @@ fn blanked(text: &str, kept: impl Fn(usize) -> bool) -> String {
 }
 
 /// Line and column of a position, from 1.
-fn place(text: &str, at: usize) -> Place {
+pub(super) fn place(text: &str, at: usize) -> Place {
     let before = &text[..at];
     let start = before.rfind('\n').map_or(0, |end| end + 1);
     (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
-}
-
-/// Where the selector of a step stands: what its field `select` is.
-fn selector_place(text: &str, step: &Range<usize>) -> Option<Place> {
-    let mut tokens = Tokens { text: &text[..step.end], at: step.start };
-    let (mut depth, mut expected) = (0_usize, false);
-    loop {
-        let (_, token) = tokens.next()?;
-        match token {
-            "(" | "[" | "{" => {
-                depth += 1;
-                expected = depth == 1;
-            }
-            ")" | "]" | "}" => depth = depth.checked_sub(1)?,
-            "," => expected = depth == 1,
-            "select" if expected => {
-                let (_, colon) = tokens.next()?;
-                let (content, _) = tokens.next().filter(|_| colon == ":")?;
-                return Some(place(text, content.start));
-            }
-            _ => expected = false,
-        }
-    }
 }
 
 /// Line and column of a key of the outermost struct, from 1.
@@ -230,14 +200,14 @@ fn elements(tokens: &mut Tokens<'_>) -> Option<Vec<Range<usize>>> {
 }
 
 /// The tokens of RON, as far as brackets are concerned: what is in strings and comments is none.
-struct Tokens<'t> {
-    text: &'t str,
-    at: usize,
+pub(super) struct Tokens<'t> {
+    pub(super) text: &'t str,
+    pub(super) at: usize,
 }
 
 impl<'t> Tokens<'t> {
     /// The next token; none at the end, or in a string or comment that does not end.
-    fn next(&mut self) -> Option<(Range<usize>, &'t str)> {
+    pub(super) fn next(&mut self) -> Option<(Range<usize>, &'t str)> {
         loop {
             let rest = &self.text[self.at..];
             let skipped = rest.len() - rest.trim_start().len();
@@ -366,7 +336,8 @@ mod tests {
         let text = "(passes: [Group, Only(select: \"op:Conv\"),\n  Override(with: (select: 1),\n    \
                     select : r#\"op:Gemm\"#), Gptq(exclude: [select])])";
         let (_, steps) = steps(text).unwrap();
-        let places: Vec<_> = steps.iter().map(|span| selector_place(text, span)).collect();
+        let select = |span| StepPlaces::of(text, span).first(&["select"]);
+        let places: Vec<_> = steps.iter().map(select).collect();
         assert_eq!(places, [None, Some((1, 31)), Some((3, 14)), None]);
     }
 

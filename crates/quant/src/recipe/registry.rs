@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{options, pretty};
 use crate::pass::{Context, Fact, Pass, PassError, State, Summary};
+use crate::{Policy, Selector};
 
 /// What a recipe may name: the built-in passes, and those that a program adds.
 ///
@@ -172,6 +173,14 @@ impl Pass for Custom {
         self.pass.provides()
     }
 
+    fn precedes(&self) -> &[Fact] {
+        self.pass.precedes()
+    }
+
+    fn check(&self, policy: &Policy) -> Result<(), PassError> {
+        self.pass.check(policy)
+    }
+
     fn reads(&self) -> Vec<&std::path::Path> {
         self.pass.reads()
     }
@@ -182,6 +191,10 @@ impl Pass for Custom {
 
     fn runs_samples(&self) -> bool {
         self.pass.runs_samples()
+    }
+
+    fn select(&self) -> Option<&Selector> {
+        self.pass.select()
     }
 
     fn touches(&self, state: &State) -> Vec<ValueId> {
