@@ -1,24 +1,28 @@
 #!/usr/bin/env python3
 """Accuracy of quantized models side by side: this project, ONNX Runtime's quantizer, AIMET.
 
-    python3 scripts/compare-accuracy.py MARQUETRY ZOO [--only NAME,..] [--out TABLE.md]
+    python3 scripts/compare-accuracy.py MARQUETRY ZOO [--aimet RESULTS.json] [--only NAME,..] [--out TABLE.md]
 
 Every trained model of the zoo (opset 17) and MiniLM are quantized with the same calibration samples to
 8 or 4 bit weights and 8 or 16 bit activations, per channel and, at 4 bits, for every 32 elements, each
-tool with its defaults otherwise, and judged with ONNX Runtime. AIMET is not run: its figures are those
-recorded in `baseline.json` of the zoo, measured on the same samples: the best of min_max and tf_enhanced,
-and the better of sequential MSE and AdaRound. An empty cell was not recorded, or the tool has no such
-type; with blocks, the others' figures are those with a scale per channel.
+tool with its defaults otherwise, and judged with ONNX Runtime. AIMET's figures are those that
+`scripts/peers/aimet_accuracy.py` has put into a file, or else those recorded in `baseline.json` of the zoo,
+measured on the same samples: the best of min_max and tf_enhanced, and the better of sequential MSE and
+AdaRound. An empty cell was not measured, or the tool has no such type; with blocks, the others' figures are
+those with a scale per channel.
 
-Behind the figures of the first two, in decibels, is how far logits are from those of the float model on the
-test samples (for MiniLM, token embeddings). One label in 3,000 is 0.0003: models that agree with the float model
-on all but some labels differ by chance in the last two digits, but not in decibels.
+Behind a figure, in decibels, is how far logits are from those of the float model on the test samples (for
+MiniLM, token embeddings). One label in 3,000 is 0.0003: models that agree with the float model on all but some
+labels differ by chance in the last two digits, but not in decibels. Where a peer has more right labels, the exact
+test of McNemar says how likely a difference as large is if both are equally good: only labels that one of
+the two has right count.
 
 Needs numpy, onnx and onnxruntime.
 """
 
 import argparse
 import json
+import math
 import pathlib
 import subprocess
 import tempfile
@@ -82,23 +86,54 @@ def ours(binary, model, calib, weights, activations, block, out):
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
 
 
+def chance(mine, theirs, wanted):
+    """How likely two equally good classifiers differ as much: labels they gave, and those that are right."""
+    better, worse = ((a == wanted) & (b != wanted) for a, b in ((mine, theirs), (theirs, mine)))
+    count, least = int(better.sum() + worse.sum()), int(min(better.sum(), worse.sum()))
+    return min(1.0, 2 * sum(math.comb(count, k) for k in range(least + 1)) / 2**count)
+
+
+class Figure:
+    """What a tool reached: its score, decibels, and labels for classifiers; what is not known is None."""
+
+    def __init__(self, score, db=None, labels=None):
+        self.score, self.db, self.labels = score, db, labels
+
+    def __str__(self):
+        return f"{self.score:.4f}" + ("" if self.db is None else f" ({self.db:.1f} dB)")
+
+
+def simulated(results, name, label, seqmse):
+    """The best figure of AIMET in a file of results."""
+    rows = results.get(name, {}).items()
+    kinds = ("seq_mse", "adaround") if seqmse else ("plain",)
+    rows = [row for key, row in rows if key.startswith(f"{label} ") and key.endswith(kinds) and "score" in row]
+    best = max(rows, key=lambda row: (row["score"], row["db"]), default=None)
+    if best is None:
+        return None
+    return Figure(best["score"], best["db"], np.array(best["labels"]) if "labels" in best else None)
+
+
 def recorded(baseline, name, label, kinds):
     found = [
         row.get("accuracy", row.get("cos_mean"))
         for kind, row in baseline.get("aimet_onnx", {}).get(name, {}).items()
         if kind in [f"{kind}_{label}" for kind in kinds]
     ]
-    return max((value for value in found if value is not None), default=None)
+    best = max((value for value in found if value is not None), default=None)
+    return None if best is None else Figure(best)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("marquetry", type=pathlib.Path)
     parser.add_argument("zoo", type=pathlib.Path)
+    parser.add_argument("--aimet", type=pathlib.Path)
     parser.add_argument("--only", type=lambda names: names.split(","), default=[])
     parser.add_argument("--out", type=pathlib.Path)
     args = parser.parse_args()
     baseline = json.loads((args.zoo / "open" / "baseline.json").read_text())
+    results = json.loads(args.aimet.read_text()) if args.aimet else None
     trained = args.zoo / "open" / "trained"
     models = sorted(trained.glob("*.ts17.onnx")) + sorted((args.zoo / "minilm").glob("*.onnx"))
     lines = [
@@ -140,28 +175,33 @@ def main():
                             ours(args.marquetry, model, calib, weights, activations, block, out)
                         else:
                             runtime(model, arrays, weights, activations, out)
-                        row.append((judge(out), distance(outputs(out, test), wanted)))
+                        found = outputs(out, test)
+                        row.append(Figure(judge(out), distance(found, wanted), None if tokens else found.argmax(1)))
                     except Exception as error:  # a tool that cannot is a row of the table
                         print(f"{model.name} {label} {tool}: {str(error).splitlines()[0][:160]}", flush=True)
                         row.append(None)
                 others[label] = row[1]
-                row.append(recorded(baseline, model.name, label, ("minmax", "tfe")))
-                row.append(recorded(baseline, model.name, label, ("seqmse", "adaround")))
+                if results is None:
+                    row.append(recorded(baseline, model.name, label, ("minmax", "tfe")))
+                    row.append(recorded(baseline, model.name, label, ("seqmse", "adaround")))
+                else:
+                    row.extend(simulated(results, model.name, label, seqmse) for seqmse in (False, True))
                 shown = f"{label}, block {block}" if block else label
-                cell = lambda value: "" if value is None else f"{value:.4f}"
-                both = lambda pair: "" if pair is None else f"{pair[0]:.4f} ({pair[1]:.1f} dB)"
-                cells = [*map(both, row[:2]), *map(cell, row[2:])]
+                cells = ["" if figure is None else str(figure) for figure in row]
                 line = f"| {family} | {before:.4f} | {shown} | " + " | ".join(cells) + " |"
                 print(line, flush=True)
                 lines.append(line)
-                first = lambda value: value[0] if isinstance(value, tuple) else value
-                mine, *peers = [first(value) for value in row]
-                peers = [value for value in peers if value is not None]
-                if mine is None or (peers and mine < max(peers)):
-                    below.append(f"{family} {shown}")
+                mine, *peers = row
+                for tool, peer in zip(("ONNX Runtime", "AIMET", "AIMET SeqMSE, AdaRound"), peers):
+                    if peer is None or (mine is not None and mine.score >= peer.score):
+                        continue
+                    told = f"{family} {shown}: {mine} and {tool} {peer}"
+                    if mine is not None and mine.labels is not None and peer.labels is not None:
+                        told += f", by chance with p = {chance(mine.labels, peer.labels, data['test_y']):.2f}"
+                    below.append(told)
     if args.out:
         args.out.write_text("\n".join(lines) + "\n")
-    print("below a peer: " + (", ".join(below) or "nowhere"))
+    print("below a peer:\n" + ("\n".join(below) or "nowhere"))
 
 
 if __name__ == "__main__":
