@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use marquetry::quant::Policy;
 use marquetry_engine::Native;
 use marquetry_engine::{
     Embedded, Engine, EngineError, Flow, LibraryError, Numerics, OnnxRuntime, Options, Sweep,
@@ -451,4 +452,40 @@ fn patterns_are_verified_by_its_operators() {
         let verdict = verify(pattern, &engine, &options);
         assert_eq!(verdict.status, Status::Verified, "{name}");
     }
+}
+
+/// What targets put into bodies, ONNX Runtime computes as we do, and loads where it optimizes as deployed.
+#[test]
+fn quantized_bodies_give_what_ours_do() {
+    let (Some(reference), Some(deployed)) = (engine(), engine_of(Numerics::Deployed, 2)) else {
+        return;
+    };
+    let embedded = Embedded::default();
+    let seen = std::cell::Cell::new(0);
+    crate::quantize::each_case(|name, case, _| {
+        if !name.starts_with("bodies") {
+            return;
+        }
+        for target in Policy::presets() {
+            let model = crate::quantize::for_target(case, target);
+            let graph = &model.graph;
+            for sample in crate::quantize::samples(case) {
+                let outputs = |engine: &dyn Engine| {
+                    let mut program = engine
+                        .compile(graph, &graph.inputs, &graph.outputs)
+                        .unwrap_or_else(|error| panic!("{name} for {target}: {error}"));
+                    program.run(&sample).unwrap()
+                };
+                let ours = outputs(&embedded);
+                for (ours, theirs) in ours.iter().zip(outputs(&reference)) {
+                    let off = distance(&theirs, ours);
+                    assert!(off < 1e-5, "{name} for {target}: {off}");
+                }
+                // Its kernels on integers may round and saturate in other places: it has to load and run.
+                assert_eq!(outputs(&deployed).len(), ours.len());
+            }
+            seen.set(seen.get() + 1);
+        }
+    });
+    assert!(seen.get() > 30, "{} models", seen.get());
 }

@@ -42,7 +42,12 @@ pub struct Lowered {
 /// `BadEncoding` for sites without an encoding and for encodings that ONNX cannot express.
 pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
     let types = infer::run(model);
+    // ONNX Runtime has kernels on integers for 8 bits.
+    let narrow = |site: &Quantizer| {
+        site.encoding.as_ref().is_some_and(|encoding| encoding.dtype.bits() <= 8)
+    };
     let activations = plan.enabled().filter(|(_, site)| site.role == Role::Activation);
+    let activations = activations.filter(|(_, site)| narrow(site));
     let mut lowering = Lowering {
         types: &types,
         before: &model.graph,
@@ -119,7 +124,7 @@ pub(super) struct Lowering<'a> {
     pub(super) plan: &'a Plan,
     /// The body that things are added to.
     pub(super) way: Way,
-    /// Who reads activations in integers in bodies.
+    /// Who reads activations in integers of 8 bits in bodies.
     pub(super) inside_integers: BTreeSet<&'a Inside>,
     /// The graph as it was.
     pub(super) before: &'a Graph,

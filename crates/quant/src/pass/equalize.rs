@@ -14,7 +14,7 @@ use super::watch::Watch;
 use super::weights::{like, name, numeric, read};
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::grid::Grid;
-use crate::kernel::{WEIGHT, label};
+use crate::kernel::{SUMS, WEIGHT, label};
 use crate::plan::Reason;
 use crate::{DType, Policy};
 
@@ -133,8 +133,14 @@ impl Pass for Equalize {
         let types = infer::run(&state.model);
         let graph = &mut state.model.graph;
         let pairs = pairs::find(graph, &types);
+        let inner: usize = graph.nodes().map(|node| layers_in_bodies(graph, node)).sum();
+        let notes: Vec<String> = (inner > 0)
+            .then(|| format!("layers in bodies are not equalized: {inner}"))
+            .into_iter()
+            .collect();
         if pairs.is_empty() {
-            return Ok(Summary::new(self, "no two layers to equalize"));
+            let summary = Summary::new(self, "no two layers to equalize");
+            return Ok(Summary { notes, ..summary });
         }
         let (ranges, samples) = self.ranges(graph, &pairs, cx)?;
         let mut constants = Constants { graph, types: &types, changed: BTreeMap::new() };
@@ -157,8 +163,21 @@ impl Pass for Equalize {
         constants.write();
         graph.drop_unused();
         let done = format!("{equalized} of {} pairs of layers on {samples} samples", pairs.len());
-        Ok(Summary::new(self, done))
+        Ok(Summary { notes, ..Summary::new(self, done) })
     }
+}
+
+/// How many layers the bodies of a node hold, at any depth.
+fn layers_in_bodies(graph: &Graph, node: NodeId) -> usize {
+    let of_body = |body: &Graph| -> usize {
+        let own = body.nodes().filter(|&inner| {
+            let content = body.node(inner);
+            SUMS.iter().any(|op| content.is_onnx(op))
+        });
+        let deeper: usize = body.nodes().map(|inner| layers_in_bodies(body, inner)).sum();
+        own.count() + deeper
+    };
+    graph.node(node).bodies().map(of_body).sum()
 }
 
 impl Equalize {
