@@ -20,8 +20,8 @@ Ours is the whole pass `Calibrate`: encodings of weights, compiling, reading the
 running, observing, choosing ranges. AIMET's is `compute_encodings` alone: its model was built and its
 session created before (`building`), and its samples are in memory. Times are seconds on a processor, of all
 threads of the process, which other programs do not add to; medians of the rounds are printed. `ratio` is
-what observing costs over running in our engine, the best of five times in each process. `process` is all
-of `marquetry quantize`, in seconds that went by.
+what observing costs over running in our engine, both of which read the samples from the file, the best of
+five times in each process. `process` is all of `marquetry quantize`, in seconds that went by.
 
 Needs numpy here; onnx, onnxruntime and aimet_onnx there.
 """
