@@ -16,6 +16,7 @@ pub mod inline;
 mod model;
 pub mod onnx;
 pub mod opset;
+pub mod replace;
 pub mod schema;
 mod tensor;
 pub mod text;

@@ -101,12 +101,19 @@ fn choice_of_colour(words: &[OsString]) -> ColorChoice {
 
 /// Prints help where that was asked for, and what is wrong with a command line elsewhere.
 fn not_understood(error: &clap::Error, words: &[OsString]) -> ExitCode {
-    let _ = error.print();
+    let own = Failure::of_value(error);
+    match &own {
+        Some(failure) => tell(&format!("{failure}\n")),
+        None => {
+            let _ = error.print();
+        }
+    }
     if !error.use_stderr() {
         return ExitCode::SUCCESS;
     }
     if options(words).any(|word| word == "--json") {
-        let _ = print(pretty(&Failure::usage(&error.render().to_string()).json()).as_bytes());
+        let failure = own.unwrap_or_else(|| Failure::usage(&error.render().to_string()));
+        let _ = print(pretty(&failure.json()).as_bytes());
     }
     ExitCode::from(failure::Exit::Usage as u8)
 }

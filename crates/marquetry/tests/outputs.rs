@@ -162,3 +162,68 @@ fn pipelines_do_not_follow_links() {
     assert_eq!(run("own.ron", "named").0, Some(0));
     assert!(inside.join("seen.stats").is_file());
 }
+
+/// A folder of a model, samples, and a pipeline that is given.
+fn with_pipeline(pipeline: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let digits = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/digits");
+    for file in ["cnn.onnx", "calib.npz"] {
+        std::fs::copy(format!("{digits}/{file}"), folder.path().join(file)).unwrap();
+    }
+    std::fs::write(folder.path().join("p.ron"), pipeline).unwrap();
+    folder
+}
+
+/// What a shell says that runs a script in a folder, with the command as `$0`; one that hangs is stopped.
+fn sh(folder: &std::path::Path, script: &str) -> (Option<i32>, String) {
+    let output = Command::new("timeout")
+        .args(["60", "bash", "-c", script, env!("CARGO_BIN_EXE_marquetry")])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn pipes_that_a_pipeline_names_are_refused_and_those_of_the_command_line_read() {
+    let pipeline = "Pipeline(passes: [Group, Place, Calibrate(statistics: \"seen\")])";
+    let folder = with_pipeline(pipeline);
+    let (code, said) = sh(folder.path(), "mkfifo seen && \"$0\" run p.ron cnn.onnx");
+    assert!(code == Some(6) && said.contains("p.ron:1:55"), "{code:?}: {said}");
+    assert!(said.contains("not_a_file"), "{said}");
+    let (code, said) = sh(
+        folder.path(),
+        "mv seen seen.pat && echo 'Pipeline(patterns: [\"seen.pat\"], passes: [Group])' > q.ron && \"$0\" plan \
+         q.ron cnn.onnx",
+    );
+    assert!(code == Some(6) && said.contains("q.ron:1:21"), "{code:?}: {said}");
+    // What the user names may come from anywhere.
+    let (code, said) = sh(
+        folder.path(),
+        "echo 'pattern Wide(x, const w, b?) => (y) { y = Conv(x, w, b?) }' > wide.pat && \"$0\" run <(echo \
+         'Pipeline(passes: [Group(patterns: [\"Wide\"]), Place, Calibrate(samples: 2), Export(qdq: \
+         \"q.onnx\")])') cnn.onnx -p <(cat wide.pat) --calib calib.npz",
+    );
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = sh(folder.path(), "\"$0\" match cnn.onnx -p /dev/stdin < wide.pat");
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn links_of_a_pipelines_folder_do_not_lead_out() {
+    let folder = with_pipeline("Pipeline(patterns: [\"a.pat\"], passes: [Group])");
+    let script = "mkdir in && mv p.ron in && echo 'pattern P(x) => (y) { y = Relu(x) }' > out.pat && cp out.pat \
+                  in/own.pat && ";
+    let runs = |link: &str| {
+        sh(folder.path(), &format!("{link} && \"$0\" plan in/p.ron cnn.onnx; rm -f in/a.pat"))
+    };
+    let (_, said) = runs(&format!("{script} ln -s ../out.pat in/a.pat"));
+    assert!(said.contains("path_leads_out"), "{said}");
+    assert!(said.contains("in/p.ron:1:21") && said.contains("leads out"), "{said}");
+    let (_, said) = runs("ln -s own.pat in/a.pat");
+    assert!(!said.contains("error"), "{said}");
+    // A link to what is hidden is hidden.
+    let (_, said) = runs("mkdir in/.git && cp out.pat in/.git/x.pat && ln -s .git/x.pat in/a.pat");
+    assert!(said.contains("path_leads_out"), "{said}");
+}

@@ -291,6 +291,70 @@ fn an_interrupted_run_says_how_to_go_on() {
     }
 }
 
+/// What is damaged in a journal is told apart from what was taken.
+#[test]
+fn a_resumed_run_says_what_it_took_and_what_was_damaged() {
+    let folder = prepared();
+    let folder = folder.path();
+    assert!(ran(folder, &["--keep-journal"]).status.success());
+    let expected = outputs(folder);
+    let journal = folder.join("out.onnx.journal");
+    let inside = |part: &str| {
+        let entries = fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap().path());
+        let mut entries =
+            entries.filter(|path| path.file_name().unwrap().to_string_lossy().contains(part));
+        entries.next().unwrap()
+    };
+    let cut = |path: &Path| {
+        let bytes = fs::read(path).unwrap();
+        fs::write(path, &bytes[..bytes.len() - 1]).unwrap();
+    };
+    cut(&inside("-Calibrate-"));
+    cut(&inside("-Gptq-").join("Gptq.level-001.onnx"));
+    cut(&inside("-SeqMse-").join("SeqMse.level-003.onnx"));
+    let resumed = ran(folder, &["--resume"]);
+    let said = told(&resumed);
+    assert!(resumed.status.success(), "{said}");
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains("journal had")).collect();
+    let [taken, again] = lines[..] else { panic!("{said}") };
+    assert!(taken.contains("`03-Equalize`, `06-SeqMse` (2 of "), "{taken}");
+    assert!(!taken.contains("Gptq") && !taken.contains("Calibrate"), "{taken}");
+    assert!(again.contains("damaged"), "{again}");
+    assert!(again.ends_with("`06-SeqMse`, `07-Gptq`, `08-Calibrate`"), "{again}");
+    assert_eq!(outputs(folder), expected);
+}
+
+/// What a killed process was writing is gone when the next one has written there.
+#[test]
+fn nothing_is_left_beside_what_was_written() {
+    let folder = prepared();
+    let folder = folder.path();
+    let unfinished = || {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        entries.filter(|name| name.to_string_lossy().starts_with('.')).count()
+    };
+    let draw = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_marquetry"));
+        command.args(["draw", "cnn.onnx", "-o", "out.svg", "-q"]).current_dir(folder);
+        command
+    };
+    // Kills until one comes in the middle of writing.
+    let mut left = 0;
+    for round in 0..400 {
+        let mut child = draw().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while unfinished() <= left && child.try_wait().unwrap().is_none() {}
+        child.kill().unwrap();
+        child.wait().unwrap();
+        left = unfinished();
+        if left > 0 || round == 399 {
+            break;
+        }
+    }
+    assert!(left > 0, "no kill came in the middle of writing");
+    assert!(draw().status().unwrap().success());
+    assert_eq!(unfinished(), 0);
+}
+
 /// Who was started to ignore a signal goes on ignoring it, as in the background of a script.
 #[test]
 #[cfg(target_os = "linux")]

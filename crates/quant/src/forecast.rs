@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::export::raise::foreseen;
 use crate::layerwise::{Drift, Gram, Layer, levels};
 use crate::pass::{Context, Fact, PassError, State};
+use crate::select::known_nodes;
 use crate::{Granularity, Pipeline};
 
 /// What a pipeline would do to a model.
@@ -112,6 +113,8 @@ impl Pipeline {
                 left.extend(pass.provides());
             } else {
                 let touched = pass.touches(&state);
+                known_nodes(&state.model.graph, pass.exclude())
+                    .map_err(|error| self.located(at, PassError::Select(error)))?;
                 if let Some(select) = pass.select().filter(|_| left.contains(&Fact::Sites)) {
                     let selected =
                         select.of(&state).and_then(|selection| selection.enough(touched.len()));

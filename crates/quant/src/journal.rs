@@ -32,8 +32,33 @@ pub trait Journal: Sync {
     /// A folder for a pass that keeps files of its own: under this name, whether it is there yet or not.
     fn folder(&self, step: &str, name: &str) -> Option<PathBuf>;
 
+    /// Hears what of such a folder was taken: so many of the levels, and whether something there was damaged.
+    fn taken(&self, _step: &str, _levels: (usize, usize), _damaged: bool) {}
+
     /// Whether enough time has passed to save what is not finished yet.
     fn due(&self) -> bool;
+}
+
+/// What a step found in a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// What the journal calls the step.
+    pub step: String,
+    /// How much it took.
+    pub how_much: HowMuch,
+    /// Whether something was damaged, which it finds again.
+    pub damaged: bool,
+}
+
+/// How much a step took from a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HowMuch {
+    /// Nothing that could be used was there.
+    Nothing,
+    /// An entry.
+    Entry,
+    /// So many levels of layers, of so many.
+    Levels(usize, usize),
 }
 
 /// Keeps nothing.

@@ -223,6 +223,13 @@ impl<'a> Context<'a> {
         self.journal.folder(self.step?, name)
     }
 
+    /// Says what of the levels in such a folder was taken, of how many, and whether something was damaged.
+    pub(crate) fn taken(&self, levels: (usize, usize), damaged: bool) {
+        if let Some(step) = self.step {
+            self.journal.taken(step, levels, damaged);
+        }
+    }
+
     /// Whether it is time to save what is not finished yet: [`Journal::due`], or the last moment to do so.
     pub fn due(&self) -> bool {
         self.step.is_some() && (self.journal.due() || (self.stop)())
@@ -385,6 +392,11 @@ pub trait Pass: Send + Sync {
     /// what the pass [touches](Pass::touches).
     fn select(&self) -> Option<&Selector> {
         None
+    }
+
+    /// The names of nodes that it leaves out, if it has any: a forecast refuses one that is not there.
+    fn exclude(&self) -> &[String] {
+        &[]
     }
 
     /// The sites and other values that it is going to work on, as far as the state before it tells, for

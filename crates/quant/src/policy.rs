@@ -152,6 +152,12 @@ impl Policy {
         }
     }
 
+    /// Whether a target names a file, and not a shipped policy.
+    pub fn is_file(target: &str) -> bool {
+        let extension = Path::new(target).extension().and_then(|extension| extension.to_str());
+        matches!(extension, Some("ron" | "json"))
+    }
+
     /// The policy that a target names: a shipped one, or a file that ends in `.ron` or `.json`.
     ///
     /// # Errors
@@ -159,11 +165,11 @@ impl Policy {
     /// `UnknownName` for a name that is none, `Unreadable` for a file that cannot be read, and what
     /// reading its text gives.
     pub fn open(target: &str) -> Result<Policy, RecipeError> {
-        let path = Path::new(target);
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        if !matches!(extension, Some("ron" | "json")) {
+        if !Policy::is_file(target) {
             return Policy::preset(target);
         }
+        let path = Path::new(target);
+        let extension = path.extension().and_then(|extension| extension.to_str());
         let text = std::fs::read_to_string(path).map_err(|error| RecipeError::Unreadable {
             path: target.to_owned(),
             reason: error.to_string(),

@@ -8,6 +8,7 @@ mod places;
 mod read;
 mod registry;
 mod schema;
+mod text;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,7 @@ pub use self::error::RecipeError;
 pub(crate) use self::places::StepPlaces;
 pub use self::registry::{Custom, Registry};
 pub use self::schema::schema;
+pub use self::text::Part;
 use crate::pass::{
     BiasCorrection, Calibrate, Check, EncodingsFile, Equalize, EqualizeBy, Export, FoldBatchNorm,
     FoldConstants, Gptq, Group, Observe, Only, Override, Pass, Place, Propagate, QuantizeBias,
@@ -315,9 +317,19 @@ impl Recipe {
         text + "    ],\n)\n"
     }
 
-    /// Where a key of a recipe stands in its text in RON: line and column, from 1.
-    pub fn key_place(text: &str, key: &str) -> Option<(usize, usize)> {
-        read::key_place(text, key)
+    /// Where the value at the end of a way stands in the text of a recipe, RON or JSON: line and column, from
+    /// 1.
+    ///
+    /// ```
+    /// use marquetry_quant::Recipe;
+    /// use marquetry_quant::recipe::Part::{At, Field};
+    ///
+    /// let text = "Pipeline(\n    passes: [Group, Export(qdq: \"out.onnx\")],\n)";
+    /// let way = [Field("passes"), At(1), Field("qdq")];
+    /// assert_eq!(Recipe::place(text, &way), Some((2, 33)));
+    /// ```
+    pub fn place(text: &str, way: &[Part<'_>]) -> Option<(usize, usize)> {
+        text::of(text, way)
     }
 
     /// The pipeline to run.
@@ -330,6 +342,22 @@ impl Recipe {
         let texts: Vec<String> = self.passes.iter().map(Step::to_ron).collect();
         let passes = self.passes.into_iter().map(Step::into_pass).collect();
         Ok(Pipeline::new(policy, passes)?.with_texts(&texts))
+    }
+}
+
+impl Recipe {
+    /// The pipeline to run; errors have the places of its steps in a text in RON or JSON, if that has the same
+    /// steps.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Recipe::pipeline`].
+    pub fn pipeline_of(self, text: &str) -> Result<Pipeline, RecipeError> {
+        let steps = text::steps(text).map_or(Vec::new(), |(_, steps)| steps);
+        let same = steps.len() == self.passes.len();
+        let places = steps.iter().filter(|_| same).map(|span| text::place(text, span.start));
+        let places = places.collect();
+        self.pipeline().map_err(|error| error.placed(places))
     }
 }
 

@@ -40,7 +40,10 @@ use regex_lite::Regex;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub(crate) use selection::known_nodes;
 pub use selection::{SelectError, Selection};
+
+use crate::suggest;
 
 /// Which values and nodes are meant.
 #[derive(Clone, Debug)]
@@ -194,8 +197,10 @@ impl Serialize for Selector {
 impl<'de> Deserialize<'de> for Selector {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Selector, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Selector::parse(&text)
-            .map_err(|error| D::Error::custom(format!("in `{text}`, {error}; {}", error.hint)))
+        Selector::parse(&text).map_err(|error| {
+            let text = suggest::shown(&text);
+            D::Error::custom(format!("in `{text}`, {error}; {}", error.hint))
+        })
     }
 }
 

@@ -3,10 +3,19 @@
 /// The closest of `known` to `name`, if it is close enough to be meant.
 pub(crate) fn closest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let wanted = name.to_lowercase();
-    let distances =
-        known.iter().map(|known| (strsim::levenshtein(&wanted, &known.to_lowercase()), *known));
-    let (distance, known) = distances.min_by_key(|(distance, _)| *distance)?;
+    let distances = known.iter().map(|known| {
+        let lower = known.to_lowercase();
+        // Two letters that are swapped are one slip.
+        (strsim::osa_distance(&wanted, &lower), apart(&wanted, &lower), *known)
+    });
+    let (distance, _, known) = distances.min_by_key(|(distance, apart, _)| (*distance, *apart))?;
     (distance <= wanted.chars().count() / 3).then_some(known)
+}
+
+/// How far characters at the same places are apart: `UInt9` is meant to be `UInt8` rather than `UInt2`.
+fn apart(one: &str, other: &str) -> u32 {
+    let pairs = one.chars().zip(other.chars());
+    pairs.map(|(one, other)| u32::from(one).abs_diff(u32::from(other))).sum()
 }
 
 /// The closest of `known` to `name`, or the longest that it begins with, or the shortest that begins
@@ -64,6 +73,19 @@ pub(crate) fn hint_names(asked: &str, known: &[&str], most: usize) -> String {
     }
 }
 
+/// The most characters of a text of others that a message repeats.
+const SHOWN: usize = 80;
+
+/// A text of others as a message repeats it: on one line, and not much of it.
+pub(crate) fn shown(text: &str) -> String {
+    let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut shown: String = chars.by_ref().take(SHOWN).collect();
+    if chars.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +93,9 @@ mod tests {
     #[test]
     fn near_names_are_suggested_and_far_ones_listed() {
         assert_eq!(closest("QuantiseBias", &["Check", "QuantizeBias"]), Some("QuantizeBias"));
+        assert_eq!(closest("Gropu", &["Export", "Group"]), Some("Group"));
+        assert_eq!(closest("UInt9", &["UInt2", "UInt4", "UInt8", "UInt16"]), Some("UInt8"));
+        assert_eq!(closest("Int7", &["UInt8", "Int2", "Int8", "Int16"]), Some("Int8"));
         let known = ["Norm", "LayerNorm", "ConvBnRelu", "ConvBn"];
         assert_eq!(near("LayerNormalization", &known), Some("LayerNorm"));
         assert_eq!(near("conv", &known), Some("ConvBn"));

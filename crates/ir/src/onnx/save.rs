@@ -9,13 +9,12 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
-
 use super::model::Writer;
 use super::sidecar::{self, INLINE_LIMIT, Sidecar};
 use super::{model, stream};
 use crate::Model;
 use crate::onnx::{MOST_BYTES, WriteError, Written};
+use crate::replace::Beside;
 
 /// Writes a model and its sidecars.
 pub(super) fn save(model: &Model, path: &Path) -> Result<Written, WriteError> {
@@ -34,13 +33,13 @@ pub(super) fn save(model: &Model, path: &Path) -> Result<Written, WriteError> {
     if size > MOST_BYTES {
         return Err(WriteError::TooLarge { size });
     }
-    let written = write_beside(path, &folder, |out| stream::write(wire, out))?;
+    let mut written = write_beside(path, |out| stream::write(wire, out))?;
     if let Some(previous) = previous {
         // Renaming replaces the file, not what the user has allowed others to do with it.
-        let kept = written.as_file().set_permissions(previous.permissions());
+        let kept = written.file().set_permissions(previous.permissions());
         kept.map_err(|source| io_error(path, source))?;
     }
-    written.persist(path).map_err(|error| io_error(path, error.error))?;
+    written.replace(path).map_err(|error| io_error(path, error))?;
     made.keep();
     sync_folder(&folder);
     Ok(Written { model: path.to_owned(), sidecars: paths })
@@ -87,9 +86,9 @@ fn take_place(
     match fs::symlink_metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let folder = folder_of(&path);
-            let written = write_beside(&path, &folder, |out| sidecar.write(out))?;
+            let written = write_beside(&path, |out| sidecar.write(out))?;
             // Refuses to replace a file, or a link, that has appeared in the meantime.
-            written.persist_noclobber(&path).map_err(|error| failed(error.error))?;
+            written.settle(&path).map_err(failed)?;
             sync_folder(&folder);
             made.0.push(path.clone());
             Ok(Some(path))
@@ -130,28 +129,19 @@ fn make_folders(folder: &Path, location: &str) -> Result<PathBuf, WriteError> {
     Ok(path)
 }
 
-/// Writes a file of no name beside the one it is going to be, down to the disk.
+/// Writes a file beside the one it is going to be, down to the disk.
 fn write_beside(
     path: &Path,
-    folder: &Path,
     content: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
-) -> Result<NamedTempFile, WriteError> {
+) -> Result<Beside, WriteError> {
     let failed = |source| io_error(path, source);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".marquetry-").suffix(".tmp");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // As any new file of the user: the umask takes away what it takes away.
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let mut temporary = builder.tempfile_in(folder).map_err(failed)?;
-    let mut out = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
+    let mut new = Beside::new(path).map_err(failed)?;
+    let mut out = BufWriter::with_capacity(1 << 16, new.file());
     content(&mut out).map_err(failed)?;
     out.flush().map_err(failed)?;
     drop(out);
-    temporary.as_file().sync_all().map_err(failed)?;
-    Ok(temporary)
+    new.file().sync_all().map_err(failed)?;
+    Ok(new)
 }
 
 /// What is at the output path already, if that can be replaced.

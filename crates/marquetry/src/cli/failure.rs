@@ -80,6 +80,37 @@ impl Failure {
         }
     }
 
+    /// A value that an option does not take, in words of ours; nothing for other mistakes.
+    pub(crate) fn of_value(error: &clap::Error) -> Option<Self> {
+        use clap::error::{ContextKind, ContextValue, ErrorKind};
+        let told = |kind| match error.get(kind) {
+            Some(ContextValue::String(text)) => Some(text.clone()),
+            _ => None,
+        };
+        let option = told(ContextKind::InvalidArg)?;
+        let value = told(ContextKind::InvalidValue).filter(|value| !value.is_empty())?;
+        let hint = match error.kind() {
+            ErrorKind::ValueValidation => {
+                let reason = std::error::Error::source(error)?.to_string();
+                format!("give {}", wanted(&reason))
+            }
+            ErrorKind::InvalidValue => match (told(ContextKind::SuggestedValue), error) {
+                (Some(near), _) => format!("did you mean `{near}`?"),
+                (None, error) => match error.get(ContextKind::ValidValue) {
+                    Some(ContextValue::Strings(known)) if !known.is_empty() => {
+                        format!("give one of `{}`", known.join("`, `"))
+                    }
+                    _ => return None,
+                },
+            },
+            _ => return None,
+        };
+        let option = option.split_whitespace().next().unwrap_or_default().to_owned();
+        let option = option.split('=').next().unwrap_or_default();
+        let message = format!("`{}` is no value for `{option}`", short(&value));
+        Some(Self::new(Exit::Usage, "usage", message).hint(hint))
+    }
+
     pub(crate) fn at(mut self, place: impl fmt::Display) -> Self {
         self.place = place.to_string();
         self
@@ -126,8 +157,40 @@ impl Failure {
     }
 }
 
+/// What a reader of numbers wants, by what it says against a value.
+fn wanted(reason: &str) -> String {
+    if let Some((_, range)) = reason.split_once(" is not in ") {
+        let (from, to) = range.split_once("..").unwrap_or((range, ""));
+        let to = to.trim_start_matches('=');
+        // What a type cannot hold is no limit that anybody has to know.
+        return match to.parse::<i128>() {
+            Ok(to) if to < i128::from(u32::MAX) => format!("a whole number from {from} to {to}"),
+            _ => format!("a whole number from {from}"),
+        };
+    }
+    match reason {
+        "invalid digit found in string" => "a whole number".to_owned(),
+        _ if reason.starts_with("cannot parse integer") => "a whole number".to_owned(),
+        _ if reason.starts_with("number too ") => "a whole number that is not so large".to_owned(),
+        _ => reason.to_owned(),
+    }
+}
+
+/// The most characters of a text of others that a message repeats.
+const SHOWN: usize = 80;
+
+/// A text of others as a message repeats it: on one line, and not much of it.
+pub(crate) fn short(text: &str) -> String {
+    let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut shown: String = chars.by_ref().take(SHOWN).collect();
+    if chars.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// What went wrong, without the number that the system gives it.
-fn plain(error: &io::Error) -> String {
+pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     text.to_lowercase()

@@ -8,9 +8,9 @@ use marquetry_matcher::rewrite::{RewriteOptions, Rewritten, Step, Until, Way, re
 use marquetry_matcher::{Groups, Options};
 use marquetry_pattern::Library;
 use marquetry_pattern::core::Pattern;
-use marquetry_pattern::similar::closest;
 use marquetry_quant::pass::FindGroups;
 
+use super::failure::Failure;
 use super::load;
 
 /// Finds groups, and rewrites, with the patterns that were loaded.
@@ -41,9 +41,10 @@ impl FindGroups for Finder<'_> {
         let mut steps: Vec<Step<'_>> = Vec::new();
         for name in rules {
             let found = self.rules(name);
-            if found.is_empty() {
-                return Err(self.unknown(name));
-            }
+            self.rule(name).map_err(|failure| match failure.hint {
+                Some(hint) => format!("{}: {hint}", failure.message),
+                None => failure.message,
+            })?;
             for pattern in found {
                 // A rule that is named and is in a file that is named is one.
                 if !steps.iter().any(|step| std::ptr::eq(step.pattern, pattern)) {
@@ -74,15 +75,24 @@ impl Finder<'_> {
         Path::new(&self.0.sources().get(rule.span.source).path).file_stem()?.to_str()
     }
 
-    fn unknown(&self, name: &str) -> String {
+    /// Refuses the name of a pattern that there is not.
+    pub(crate) fn pattern(&self, name: &str) -> Result<(), Failure> {
+        if self.knows(name) {
+            return Ok(());
+        }
+        Err(load::unknown("pattern", name, self.names().into_iter()))
+    }
+
+    /// Refuses the name of a rule, or of a file of rules, that there is not.
+    pub(crate) fn rule(&self, name: &str) -> Result<(), Failure> {
+        if !self.rules(name).is_empty() {
+            return Ok(());
+        }
         let rules = self.0.rules();
         let known = rules.iter().map(|rule| rule.name.as_str());
         let files = rules.iter().filter_map(|rule| self.file(rule));
-        match closest(name, known.chain(files)) {
-            Some(near) => {
-                format!("there is no rule and no file of rules `{name}`; did you mean `{near}`?")
-            }
-            None => format!("there is no rule and no file of rules `{name}`"),
-        }
+        let mut known: Vec<&str> = known.chain(files).collect();
+        known.dedup();
+        Err(load::unknown("rule", name, known.into_iter()))
     }
 }

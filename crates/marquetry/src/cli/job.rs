@@ -1,12 +1,12 @@
 //! Runs a pipeline over a model: reads what it needs, shows progress, writes what it made.
 
-use std::cell::RefCell;
+mod bars;
+mod failures;
+
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use marquetry_engine::{Engine, EngineError, Input, SampleError, SampleOptions, Samples};
+use marquetry_engine::{Engine, EngineError, Input, SampleOptions, Samples};
 use marquetry_ir::{Model, inline};
 use marquetry_pattern::Library;
 use marquetry_quant::forecast::Forecast;
@@ -16,11 +16,14 @@ use marquetry_quant::report::{Decisions, Distance, File, Measured};
 use marquetry_quant::{PassError, Pipeline, Report, State};
 use serde_json::{Value, json};
 
+pub(crate) use self::bars::Bars;
+pub(crate) use self::failures::{engine_failure, pass_failure, sample_failure};
 use super::answer::{Answer, bytes};
 use super::args::{self, Cli};
 use super::failure::{Exit, Failure};
 use super::finder::Finder;
 use super::interrupt::{INTERRUPTED, Stop};
+use super::pipeline::Told;
 use super::{compare, engine, journal, load, outputs, report};
 
 /// Samples on which the quantized model is compared with the float one.
@@ -35,8 +38,8 @@ pub(crate) struct Job<'a> {
     pub(crate) samples_needed: bool,
     /// Pattern files instead of the shipped library.
     pub(crate) patterns: &'a [PathBuf],
-    /// The file of the pipeline, where there is one.
-    pub(crate) pipeline: Option<&'a Path>,
+    /// The pipeline as its file has it, where there is one.
+    pub(crate) pipeline: Option<&'a Told<'a>>,
     /// Further files that are read, such as the pipeline.
     pub(crate) reads: Vec<&'a Path>,
     /// Files that will be written, as far as they are known before the run.
@@ -147,12 +150,31 @@ impl Job<'_> {
     pub(crate) fn forecast(&self, pipeline: &Pipeline, cli: &Cli) -> Result<Forecast, Failure> {
         let mut model = load::model(self.model, cli)?;
         inline::functions(&mut model);
-        let library = load::library(self.patterns, cli)?;
+        let library = self.library(cli)?;
         let engine = engine::reference(cli, self.engine)?;
-        let finder = Finder(&library);
+        self.forecast_of(model, pipeline, &library, &*engine)
+    }
+
+    fn forecast_of(
+        &self,
+        model: Model,
+        pipeline: &Pipeline,
+        library: &Library,
+        engine: &dyn Engine,
+    ) -> Result<Forecast, Failure> {
+        let finder = Finder(library);
         let none: Vec<Vec<marquetry_ir::Tensor>> = Vec::new();
-        let context = Context::new(&*engine, &none, &finder, &|_| {});
+        let context = Context::new(engine, &none, &finder, &|_| {});
         pipeline.forecast(model, &context).map_err(|error| self.pass_failure(&error))
+    }
+
+    /// The patterns, among which are those that the pipeline names.
+    fn library(&self, cli: &Cli) -> Result<Library, Failure> {
+        let library = load::library(self.patterns, cli)?;
+        if let Some(told) = self.pipeline {
+            told.names(&library)?;
+        }
+        Ok(library)
     }
 
     /// Runs the pipeline, unless one of the outputs is something that it reads.
@@ -174,8 +196,12 @@ impl Job<'_> {
         }
         let inputs = self.inputs(&model);
         outputs::apart(outputs, &inputs)?;
-        let library = load::library(self.patterns, cli)?;
+        let library = self.library(cli)?;
         let engine = engine::reference(cli, self.engine)?;
+        if self.pipeline.is_some() && self.samples_needed {
+            // What samples do not tell is known before any is run.
+            self.forecast_of(model.clone(), pipeline, &library, &*engine)?;
+        }
         let samples = match self.samples_needed || self.samples.calib.is_some() {
             true => Some(samples(self.samples, &model)?),
             false => None,
@@ -213,7 +239,7 @@ impl Job<'_> {
             Err(failure) if failure.is_interruption() => return Err(self.interrupted(journal)),
             Err(failure) => return Err(abandoned(failure, journal)),
         };
-        let mut notes: Vec<String> = journal.iter().filter_map(journal::taken).collect();
+        let mut notes: Vec<String> = journal.iter().flat_map(journal::taken).collect();
         if inlined.calls > 0 {
             notes.push(format!("{} calls of functions became their bodies", inlined.calls));
         }
@@ -384,100 +410,17 @@ pub(crate) fn refusals(engine: &dyn Engine, model: &Model, path: &Path) -> Resul
     Err(engine_failure(&EngineError::Refused(refusals)).at(path.display()))
 }
 
-pub(crate) fn sample_failure(error: &SampleError) -> Failure {
-    Failure::new(Exit::Samples, error.code(), error).hint(error.hint())
-}
-
-pub(crate) fn engine_failure(error: &EngineError) -> Failure {
-    let exit = match error {
-        EngineError::Refused(_) | EngineError::Load { .. } => Exit::Unsupported,
-        EngineError::Inputs { .. } | EngineError::Type { .. } => Exit::Samples,
-        _ => Exit::Invalid,
-    };
-    let failure = Failure::new(exit, error.code(), error);
-    match error.hint() {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
-}
-
 impl Job<'_> {
     /// Why a pass failed, at the model unless the samples are to blame.
     fn pass_failure(&self, error: &PassError) -> Failure {
         let failure = pass_failure(error);
         let failure = match (error, self.pipeline) {
-            (PassError::InStep { step, place, .. }, Some(file)) => failure.at(match place {
-                Some((line, column)) => format!("{}:{line}:{column}", file.display()),
-                None => format!("{}: passes[{step}]", file.display()),
-            }),
+            (PassError::InStep { step, place, source }, Some(told)) => {
+                failure.at(told.blamed(*step, *place, source))
+            }
             _ => failure,
         };
         if failure.exit == Exit::Samples { failure } else { failure.at_default(self.model) }
-    }
-}
-
-/// Why a pass failed.
-pub(crate) fn pass_failure(error: &PassError) -> Failure {
-    let exit = match error.code() {
-        code if code.starts_with("samples_") => Exit::Samples,
-        "no_samples" | "bad_sample" | "nan_in_calibration" => Exit::Samples,
-        "statistics_unreadable" | "spill_failed" | "journal_failed" | "checkpoint_failed" => {
-            Exit::Io
-        }
-        code if code.starts_with("statistics_") => Exit::Samples,
-        code if code.starts_with("engine_") => Exit::Unsupported,
-        "encodings_version" | "encodings_cannot_hold" | "not_in_onnx" => Exit::Unsupported,
-        _ => Exit::Invalid,
-    };
-    let failure = Failure::new(exit, error.code(), error);
-    match error.hint() {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
-}
-
-/// A bar for each pass that says how far it is; nothing where standard error is no terminal. Or a line of
-/// JSON for each step.
-pub(crate) struct Bars {
-    shown: bool,
-    lines: bool,
-    current: RefCell<Option<(String, ProgressBar)>>,
-}
-
-impl Bars {
-    pub(crate) fn new(cli: &Cli) -> Self {
-        let bars = cli.progress == args::Progress::Auto && !cli.quiet;
-        let lines = cli.progress == args::Progress::Json;
-        Self { shown: bars && io::stderr().is_terminal(), lines, current: RefCell::new(None) }
-    }
-
-    pub(crate) fn show(&self, progress: Progress<'_>) {
-        if self.lines {
-            let Progress { pass, done, total } = progress;
-            let event = json!({ "event": "progress", "pass": pass, "done": done, "total": total });
-            super::tell(&format!("{event}\n"));
-        }
-        let Some(total) = progress.total.filter(|_| self.shown) else { return };
-        let mut current = self.current.borrow_mut();
-        if current.as_ref().is_none_or(|(pass, _)| pass != progress.pass) {
-            let style =
-                ProgressStyle::with_template("{prefix:>12} {bar:40} {pos}/{len} {eta} left")
-                    .expect("the template is correct");
-            let bar =
-                ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr())
-                    .with_style(style);
-            bar.set_prefix(progress.pass.to_owned());
-            *current = Some((progress.pass.to_owned(), bar));
-        }
-        if let Some((_, bar)) = &*current {
-            bar.set_position(progress.done as u64);
-        }
-    }
-
-    pub(crate) fn finish(&self) {
-        if let Some((_, bar)) = self.current.borrow_mut().take() {
-            bar.finish_and_clear();
-        }
     }
 }
 

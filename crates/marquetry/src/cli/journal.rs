@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use marquetry_engine::Engine;
 use marquetry_quant::Pipeline;
-use marquetry_quant::journal::{Folder, Identity, JournalError};
+use marquetry_quant::journal::{Folder, HowMuch, Identity, JournalError, Taken};
 
 use super::args::Samples;
 use super::failure::{Exit, Failure};
@@ -66,16 +66,38 @@ pub(crate) fn beside(output: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// What was taken from a journal, for people.
-pub(crate) fn taken(folder: &Folder) -> Option<String> {
+/// What was taken from a journal, and what was not, for people.
+pub(crate) fn taken(folder: &Folder) -> Vec<String> {
     let used = folder.used();
-    let steps: Vec<&str> = used
-        .iter()
-        .map(|entry| entry.split('.').next().unwrap_or(entry))
-        .map(|step| step.rsplit_once('-').map_or(step, |(step, _)| step))
-        .collect();
-    let told = steps.join("`, `");
-    (!steps.is_empty()).then(|| format!("the journal had what these steps found: `{told}`"))
+    let name = |taken: &Taken| {
+        let step = &taken.step;
+        format!("`{}`", step.rsplit_once('-').map_or(step.as_str(), |(step, _)| step))
+    };
+    let once = |mut names: Vec<String>| {
+        names.dedup();
+        names.join(", ")
+    };
+    let found = used.iter().filter_map(|taken| match taken.how_much {
+        HowMuch::Nothing | HowMuch::Levels(0, _) => None,
+        HowMuch::Entry => Some(name(taken)),
+        HowMuch::Levels(levels, of) if levels < of => {
+            Some(format!("{} ({levels} of {of} levels)", name(taken)))
+        }
+        HowMuch::Levels(..) => Some(name(taken)),
+    });
+    let found = once(found.collect());
+    let damaged = once(used.iter().filter(|taken| taken.damaged).map(name).collect());
+    let mut told = Vec::new();
+    if !found.is_empty() {
+        told.push(format!("the journal had what these steps found: {found}"));
+    }
+    if !damaged.is_empty() {
+        told.push(format!(
+            "what the journal had of these steps was damaged, in part at least, and was computed again: \
+             {damaged}"
+        ));
+    }
+    told
 }
 
 pub(crate) fn failure(error: &JournalError) -> Failure {

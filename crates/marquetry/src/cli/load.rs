@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::answer::plural;
 use super::args::Cli;
-use super::failure::{Exit, Failure, Texts};
+use super::failure::{Exit, Failure, Texts, short};
 use super::outputs::is_standard;
 use super::{Stream, in_colour};
 
@@ -129,6 +129,7 @@ pub(crate) fn library(files: &[PathBuf], cli: &Cli) -> Result<Library, Failure> 
     let mut folders = Vec::new();
     let mut roots: Vec<String> = Vec::new();
     let mut given: Vec<(&str, String)> = Vec::new();
+    let mut pipes: Vec<(String, String)> = Vec::new();
     for path in files {
         if is_standard(path) {
             given.push((STDIN, text(path)?));
@@ -143,15 +144,23 @@ pub(crate) fn library(files: &[PathBuf], cli: &Cli) -> Result<Library, Failure> 
             folders.push(path.clone());
             roots.extend(found);
         } else {
-            fs::metadata(path).map_err(|error| Failure::reading(path, &error))?;
+            let about = fs::metadata(path).map_err(|error| Failure::reading(path, &error))?;
+            if !about.is_file() {
+                // What comes from a pipe stands in no folder.
+                pipes.push((path.display().to_string(), text(path)?));
+                continue;
+            }
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             folders.push(folder.unwrap_or(Path::new(".")).to_owned());
             let name = path.file_name().expect("a path that is no folder ends in a name");
             roots.push(name.to_string_lossy().into_owned());
         }
     }
+    roots.extend(pipes.iter().map(|(name, _)| name.clone()));
     let roots: Vec<_> = roots.iter().map(String::as_str).collect();
-    let given: Vec<(&str, &str)> = given.iter().map(|(name, text)| (*name, &**text)).collect();
+    let given = given.iter().map(|(name, text)| (*name, &**text));
+    let given: Vec<(&str, &str)> =
+        given.chain(pipes.iter().map(|(name, text)| (&**name, &**text))).collect();
     // What comes from nowhere uses what is in the folder of whoever gives it.
     folders.extend((!given.is_empty()).then(|| PathBuf::from(".")));
     library::load_with(folders, &given, &roots).map_err(|errors| pattern_failure(&errors, cli))
@@ -270,6 +279,7 @@ const TOLD: usize = 8;
 /// Nothing of the pattern files has this name.
 pub(crate) fn unknown<'a>(noun: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Failure {
     let known: Vec<&str> = known.collect();
+    let name = &*short(name);
     let hint = match closest(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => "the pattern files declare none".to_owned(),

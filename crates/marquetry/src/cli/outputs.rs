@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use marquetry_ir::replace::Beside;
 use marquetry_ir::{Graph, Model, Storage, onnx};
 use marquetry_quant::pass::{Content, Output};
 
@@ -60,7 +61,7 @@ pub(crate) fn sidecars(path: &Path, model: &Model) -> Vec<PathBuf> {
 }
 
 /// A path without links and dots, as far as it exists.
-fn settled(path: &Path) -> PathBuf {
+pub(crate) fn settled(path: &Path) -> PathBuf {
     if let Ok(settled) = fs::canonicalize(path) {
         return settled;
     }
@@ -121,7 +122,7 @@ pub(crate) fn writable(path: &Path) -> Result<(), Failure> {
             .hint("give the path of a file"));
     }
     // Creating a file is the one test that knows permissions, quotas and read-only mounts.
-    match tempfile::NamedTempFile::new_in(folder) {
+    match Beside::new(path) {
         Ok(_) => Ok(()),
         Err(error) => Err(Failure::writing(path, &error)),
     }
@@ -176,18 +177,8 @@ fn bytes(model: &Model, path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Replaces a file as a whole or not at all.
 pub(crate) fn write_text(path: &Path, text: &str) -> io::Result<()> {
-    let folder =
-        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        // As any new file: the mask of the process decides who may read it.
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    let mut new = Beside::new(path)?;
+    new.file().write_all(text.as_bytes())?;
+    new.file().sync_all()?;
+    new.replace(path)
 }

@@ -6,16 +6,20 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use marquetry_pattern::Library;
 use marquetry_quant::forecast::Forecast;
 use marquetry_quant::pass::{Content, Output};
-use marquetry_quant::recipe;
-use marquetry_quant::{Pipeline, Recipe, RecipeError, Registry};
+use marquetry_quant::recipe::Part::{self, At, Field};
+use marquetry_quant::recipe::{self, Step};
+use marquetry_quant::select::SelectError;
+use marquetry_quant::{PassError, Pipeline, Recipe, RecipeError, Registry};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, bytes, plural};
 use super::args::{Cli, Config, Destination, PatternFiles, Plan, Run};
 use super::engine::{self, Named};
 use super::failure::{Exit, Failure};
+use super::finder::Finder;
 use super::job::Job;
 use super::journal::Place;
 use super::quantize::refused;
@@ -30,10 +34,10 @@ pub(crate) fn run(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
         return foreseen(pipeline, model, patterns, destination, report, cli);
     }
     let source = Source::read(&args.pipeline)?;
-    let Read { recipe, pipeline, files } = source.pipeline(&args.destination)?;
+    let Read { recipe, pipeline, patterns, files } = source.pipeline(&args.destination)?;
     let text = recipe.to_ron();
     let engine = source.engine(&recipe);
-    let patterns = patterns(&args.patterns.files, &recipe, &args.pipeline);
+    let patterns = given_or(&args.patterns.files, patterns);
     files.written.iter().try_for_each(|path| outputs::not_a_terminal(path))?;
     // A journal knows the model by its file.
     if args.journal.is_some() || args.resume || args.keep_journal {
@@ -48,7 +52,9 @@ pub(crate) fn run(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
         every: Duration::from_secs(args.save_every),
     });
     let reports: Vec<PathBuf> = args.report.iter().chain(&files.reports).cloned().collect();
-    Job {
+    let nothing = (files.is_nothing() && reports.is_empty()).then_some(NOTHING);
+    let told = Told { source: &source, recipe: &recipe };
+    let answer = Job {
         model: &args.model,
         samples: &args.samples,
         samples_needed: pipeline.passes().any(|pass| pass.runs_samples()),
@@ -57,11 +63,21 @@ pub(crate) fn run(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
         outputs: files.written.iter().map(PathBuf::as_path).collect(),
         report: (!reports.is_empty()).then_some((&*reports, &*text)),
         journal: place.as_ref(),
-        pipeline: Some(source.path),
+        pipeline: Some(&told),
         engine: engine.as_ref(),
         checkpoints: None,
     }
-    .run(&pipeline, cli)
+    .run(&pipeline, cli)?;
+    Ok(noted(answer, nothing))
+}
+
+/// Where no step writes anything.
+const NOTHING: &str =
+    "no step writes a file, so that nothing is left: add `Export(qdq: \"out.onnx\")` in the end";
+
+fn noted(mut answer: Answer, note: Option<&str>) -> Answer {
+    note.into_iter().for_each(|note| answer.note(note));
+    answer
 }
 
 /// Says what a pipeline would do.
@@ -80,9 +96,10 @@ fn foreseen(
     cli: &Cli,
 ) -> Result<Answer, Failure> {
     let source = Source::read(file)?;
-    let Read { recipe, pipeline, files } = source.pipeline(destination)?;
+    let Read { recipe, pipeline, patterns, files } = source.pipeline(destination)?;
     let engine = source.engine(&recipe);
-    let patterns = patterns(&given.files, &recipe, file);
+    let patterns = given_or(&given.files, patterns);
+    let told = Told { source: &source, recipe: &recipe };
     let samples = super::args::Samples { calib: None, samples: None, batch: 1, map: Vec::new() };
     let job = Job {
         model,
@@ -93,7 +110,7 @@ fn foreseen(
         outputs: Vec::new(),
         report: None,
         journal: None,
-        pipeline: Some(source.path),
+        pipeline: Some(&told),
         engine: engine.as_ref(),
         checkpoints: None,
     };
@@ -102,7 +119,8 @@ fn foreseen(
     let written: Vec<&Path> = written.collect();
     let journal = files.journal().filter(|_| !outputs::is_standard(model));
     let engine = engine::name(cli, engine.as_ref());
-    Ok(foretold(&forecast, engine, &written, journal.as_deref()))
+    let nothing = (files.is_nothing() && further.is_empty()).then_some(NOTHING);
+    Ok(noted(foretold(&forecast, engine, &written, journal.as_deref()), nothing))
 }
 
 /// What a pipeline would do, as an answer.
@@ -226,9 +244,72 @@ fn is_json(path: &Path) -> Result<bool, Failure> {
 struct Read {
     /// As the file has it.
     recipe: Recipe,
-    /// With its files where they go.
+    /// With its files where they are.
     pipeline: Pipeline,
+    /// Its pattern files, where they are.
+    patterns: Vec<PathBuf>,
     files: Files,
+}
+
+/// A pipeline as its file has it, for errors and for what is known of it before it runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<'a> {
+    source: &'a Source<'a>,
+    recipe: &'a Recipe,
+}
+
+impl Told<'_> {
+    /// The place of something in the file: `p.ron:3:5`.
+    pub(crate) fn place(&self, way: &[Part<'_>]) -> String {
+        self.source.place(way)
+    }
+
+    /// The place of what an error of a step is about, which is known in RON; in JSON it is looked up.
+    pub(crate) fn blamed(
+        &self,
+        step: usize,
+        place: Option<(usize, usize)>,
+        error: &PassError,
+    ) -> String {
+        let own = [Field("passes"), At(step)];
+        if let PassError::Select(SelectError::NoNode { at, .. }) = error {
+            return self.place(&[own[0], own[1], Field("exclude"), At(*at)]);
+        }
+        let found = place.or_else(|| {
+            error.blames().iter().find_map(|field| {
+                let keys = field.split('.').filter(|key| !key.is_empty()).map(Field);
+                let way: Vec<Part<'_>> = own.into_iter().chain(keys).collect();
+                Recipe::place(&self.source.text, &way)
+            })
+        });
+        match found {
+            Some((line, column)) => format!("{}:{line}:{column}", self.source.path.display()),
+            None => self.place(&own),
+        }
+    }
+
+    /// Refuses patterns and rules that no pattern file declares.
+    pub(crate) fn names(&self, library: &Library) -> Result<(), Failure> {
+        let finder = Finder(library);
+        for (at, step) in self.recipe.passes.iter().enumerate() {
+            let (field, names) = match step {
+                Step::Group(group) => ("patterns", &group.patterns),
+                Step::Rewrite(rewrite) => ("rules", &rewrite.rules),
+                _ => continue,
+            };
+            for (number, name) in names.iter().enumerate() {
+                let known = match step {
+                    Step::Group(_) => finder.pattern(name),
+                    _ => finder.rule(name),
+                };
+                known.map_err(|failure| {
+                    let way = [Field("passes"), At(at), Field(field), At(number)];
+                    Failure { exit: Exit::Invalid, ..failure }.at(self.place(&way))
+                })?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The text of a pipeline, and where it stands.
@@ -257,21 +338,35 @@ impl<'a> Source<'a> {
         recipe.map_err(|error| self.located(error))
     }
 
-    /// The recipe, and its pipeline with the files where they go.
+    /// The recipe, and its pipeline with the files where they are.
     fn pipeline(&self, destination: &Destination) -> Result<Read, Failure> {
         let recipe = self.recipe()?;
         let mut placed = recipe.clone();
-        let files = Files::place(&mut placed, destination, self.path, &self.text)?;
-        let pipeline = match (placed.pipeline(), self.json) {
-            (Ok(pipeline), true) => pipeline,
-            (Ok(pipeline), false) => pipeline.told_from(&self.text),
-            (Err(error), true) => return Err(self.located(error)),
-            // The reader of RON knows the places of steps.
-            (Err(error), false) => {
-                return Err(self.located(Pipeline::parse(&self.text).err().unwrap_or(error)));
-            }
-        };
-        Ok(Read { recipe, pipeline, files })
+        let files = Files::place(&mut placed, destination, self)?;
+        let patterns = placed.patterns.iter().map(PathBuf::from).collect();
+        let pipeline = placed.pipeline_of(&self.text).map_err(|error| match error {
+            // What is wrong in another file has its place there.
+            error @ RecipeError::InFile { .. } => refused(Exit::Invalid, &error),
+            error => self.located(error),
+        })?;
+        let pipeline = if self.json { pipeline } else { pipeline.told_from(&self.text) };
+        Ok(Read { recipe, pipeline, patterns, files })
+    }
+
+    /// The folder below which the files are that the pipeline reads.
+    fn reads_below(&self, destination: &Destination) -> PathBuf {
+        // What comes from a pipe is in no folder.
+        let beside = || self.path.is_file().then(|| self.path.parent()).flatten();
+        let given = destination.input_dir.as_deref().or_else(beside);
+        given.unwrap_or(Path::new("")).to_owned()
+    }
+
+    /// The place of something in the file: `p.ron:3:5`; where that is not known, the file.
+    fn place(&self, way: &[Part<'_>]) -> String {
+        match Recipe::place(&self.text, way) {
+            Some((line, column)) => format!("{}:{line}:{column}", self.path.display()),
+            None => self.path.display().to_string(),
+        }
     }
 
     /// An error with its file, line and column.
@@ -285,23 +380,12 @@ impl<'a> Source<'a> {
     /// The engine that the recipe names, with its place in the file.
     fn engine(&self, recipe: &Recipe) -> Option<Named> {
         let engine = recipe.engine?;
-        let place = match Recipe::key_place(&self.text, "engine") {
-            Some((line, column)) => format!("{}:{line}:{column}", self.path.display()),
-            None => self.path.display().to_string(),
-        };
+        let place = self.place(&[Field("engine")]);
         Some(Named { engine, place })
     }
 }
 
-/// The pattern files: those of the command line, or those of the recipe, beside its file.
-fn patterns(given: &[PathBuf], recipe: &Recipe, file: &Path) -> Vec<PathBuf> {
-    if !given.is_empty() {
-        return given.to_vec();
-    }
-    let folder = file.parent().unwrap_or(Path::new(""));
-    let place = |path: &String| match path.as_str() {
-        "std" => PathBuf::from(path),
-        _ => folder.join(path),
-    };
-    recipe.patterns.iter().map(place).collect()
+/// The pattern files: those of the command line, or those of the pipeline.
+fn given_or(given: &[PathBuf], own: Vec<PathBuf>) -> Vec<PathBuf> {
+    if given.is_empty() { own } else { given.to_vec() }
 }

@@ -4,11 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Journal, JournalError};
+use super::{HowMuch, Journal, JournalError, Taken};
 
 const FORMAT: &str = "marquetry journal";
 /// Changes with the meaning of what is written.
@@ -112,7 +112,14 @@ impl Digest {
             self.add(name.as_os_str().as_encoded_bytes());
             self.add(&[0]);
         }
-        if fs::metadata(path).map_err(failed)?.is_dir() {
+        let about = fs::metadata(path).map_err(failed)?;
+        if !about.is_file() && !about.is_dir() {
+            // What comes from a pipe is read once, and nobody knows it again.
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            self.add(format!("{} {now:?}", std::process::id()).as_bytes());
+            return Ok(());
+        }
+        if about.is_dir() {
             let entries = fs::read_dir(path).map_err(failed)?;
             let entries: Result<Vec<_>, _> =
                 entries.map(|entry| entry.map(|entry| entry.path())).collect();
@@ -145,7 +152,7 @@ pub struct Folder {
     /// Holds the lock; the system takes it back from a process that was killed.
     _lock: File,
     saved: Mutex<Instant>,
-    used: Mutex<Vec<String>>,
+    used: Mutex<Vec<Taken>>,
 }
 
 impl Folder {
@@ -180,15 +187,19 @@ impl Folder {
                     name == LOCK || name.to_string_lossy() == format!("{HEADER}{UNFINISHED}")
                 };
                 let mut entries = entries.filter_map(Result::ok).map(|entry| entry.file_name());
-                match (header.is_file(), entries.all(|name| ours(&name))) {
+                match (is_plain(&header), entries.all(|name| ours(&name))) {
                     (true, _) => false,
                     (false, true) => true,
                     (false, false) => return Err(JournalError::Foreign { path: shown() }),
                 }
             }
         };
-        let lock =
-            OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK));
+        // A link would lead elsewhere, and a pipe never end.
+        let lock_path = path.join(LOCK);
+        if fs::symlink_metadata(&lock_path).is_ok_and(|found| !found.is_file()) {
+            return Err(JournalError::Foreign { path: shown() });
+        }
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
         let lock = lock.map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -215,8 +226,8 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), every, _lock: lock, saved, used })
     }
 
-    /// The names of entries that were taken from it, in order.
-    pub fn used(&self) -> Vec<String> {
+    /// What steps took from it, in order; nothing of those that found nothing there.
+    pub fn used(&self) -> Vec<Taken> {
         self.used.lock().map(|used| used.clone()).unwrap_or_default()
     }
 
@@ -259,6 +270,12 @@ impl Folder {
         }
     }
 
+    fn took(&self, taken: Taken) {
+        if let Ok(mut used) = self.used.lock() {
+            used.push(taken);
+        }
+    }
+
     fn entry(&self, step: &str, name: &str) -> PathBuf {
         self.path.join(format!("{step}.{name}{ENTRY}"))
     }
@@ -266,19 +283,16 @@ impl Folder {
 
 impl Journal for Folder {
     fn load(&self, step: &str, name: &str) -> Option<Vec<u8>> {
-        let bytes = fs::read(self.entry(step, name)).ok()?;
-        let end = bytes.iter().position(|&byte| byte == b'\n')?;
-        let (line, content) = (&bytes[..end], &bytes[end + 1..]);
-        let mut digest = Digest::new();
-        digest.add(content);
+        let path = self.entry(step, name);
+        fs::symlink_metadata(&path).ok()?;
+        let content = if is_plain(&path) { whole(&path) } else { None };
         // What a disk has damaged is found again the long way.
-        if line != digest.finish().as_bytes() {
-            return None;
-        }
-        if let Ok(mut used) = self.used.lock() {
-            used.push(format!("{step}.{name}"));
-        }
-        Some(content.to_vec())
+        let (how_much, damaged) = match content {
+            Some(_) => (HowMuch::Entry, false),
+            None => (HowMuch::Nothing, true),
+        };
+        self.took(Taken { step: step.to_owned(), how_much, damaged });
+        content
     }
 
     fn save(&self, step: &str, name: &str, content: &[u8]) -> Result<(), JournalError> {
@@ -300,17 +314,36 @@ impl Journal for Folder {
 
     fn folder(&self, step: &str, name: &str) -> Option<PathBuf> {
         let path = self.path.join(format!("{step}.{name}{ENTRIES}"));
-        if has_files(&path)
-            && let Ok(mut used) = self.used.lock()
-        {
-            used.push(format!("{step}.{name}"));
+        // Not where somebody has put something else in its place.
+        let free = fs::symlink_metadata(&path).map_or(true, |found| found.is_dir());
+        free.then_some(path)
+    }
+
+    fn taken(&self, step: &str, (taken, of): (usize, usize), damaged: bool) {
+        if taken > 0 || damaged {
+            let how_much = HowMuch::Levels(taken, of);
+            self.took(Taken { step: step.to_owned(), how_much, damaged });
         }
-        Some(path)
     }
 
     fn due(&self) -> bool {
         self.saved.lock().is_ok_and(|saved| saved.elapsed() >= self.every)
     }
+}
+
+/// What an entry holds, if it is whole.
+fn whole(path: &Path) -> Option<Vec<u8>> {
+    let bytes = fs::read(path).ok()?;
+    let end = bytes.iter().position(|&byte| byte == b'\n')?;
+    let (line, content) = (&bytes[..end], &bytes[end + 1..]);
+    let mut digest = Digest::new();
+    digest.add(content);
+    (line == digest.finish().as_bytes()).then(|| content.to_vec())
+}
+
+/// Whether a file is there, which is no link, no pipe and no folder: those are not ours, and some never end.
+fn is_plain(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
 }
 
 /// Whether a folder is there and has something.
@@ -319,11 +352,15 @@ fn has_files(path: &Path) -> bool {
 }
 
 /// Replaces a file as a whole or not at all. Nobody else writes here, so that the name of the new one
-/// may be fixed.
+/// may be fixed; what has it is what a run left that was killed, or what somebody put there.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(UNFINISHED);
-    let mut file = File::create(&new)?;
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::create_new(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)
@@ -367,7 +404,8 @@ mod tests {
         let journal = open(&path, "m", true).unwrap();
         assert_eq!(journal.load("01-A", "x").unwrap(), b"2\n3");
         assert_eq!(journal.load("02-A", "x"), None);
-        assert_eq!(journal.used(), ["01-A.x"]);
+        let taken = Taken { step: "01-A".to_owned(), how_much: HowMuch::Entry, damaged: false };
+        assert_eq!(journal.used(), [taken]);
         assert!(!journal.is_empty());
         journal.remove().unwrap();
         assert!(!path.exists());
@@ -406,7 +444,49 @@ mod tests {
         assert_eq!(journal.load("01-A", "x"), None);
         fs::write(&entry, b"").unwrap();
         assert_eq!(journal.load("01-A", "x"), None);
+        let damaged = journal.used().iter().filter(|taken| taken.damaged).count();
+        assert_eq!((damaged, journal.used().len()), (2, 2));
         journal.remove().unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn pipes_and_links_are_no_entries() {
+        let path = place("pipes");
+        let pipe = |name: &Path| {
+            assert!(std::process::Command::new("mkfifo").arg(name).status().unwrap().success());
+        };
+        let journal = open(&path, "m", false).unwrap();
+        let entry = journal.entry("01-A", "x");
+        pipe(&entry);
+        // Whoever opened one of these would wait for ever, or write somewhere else.
+        assert_eq!(journal.load("01-A", "x"), None);
+        let aside = path.join("aside");
+        fs::write(&aside, "mine").unwrap();
+        let mut new = entry.clone().into_os_string();
+        new.push(UNFINISHED);
+        std::os::unix::fs::symlink(&aside, &new).unwrap();
+        journal.save("01-A", "x", b"1").unwrap();
+        assert_eq!(journal.load("01-A", "x").unwrap(), b"1");
+        assert_eq!(fs::read(&aside).unwrap(), b"mine");
+        pipe(Path::new(&new));
+        journal.save("01-A", "x", b"2").unwrap();
+        assert_eq!(journal.load("01-A", "x").unwrap(), b"2");
+        fs::remove_file(&entry).unwrap();
+        std::os::unix::fs::symlink(&aside, &entry).unwrap();
+        assert_eq!(journal.load("01-A", "x"), None);
+        std::os::unix::fs::symlink(&path, path.join("01-A.y.entries")).unwrap();
+        assert_eq!(journal.folder("01-A", "y"), None);
+        drop(journal);
+        for name in [HEADER, LOCK] {
+            fs::remove_file(path.join(name)).unwrap();
+            pipe(&path.join(name));
+            assert_eq!(open(&path, "m", true).unwrap_err().code(), "not_a_journal", "{name}");
+            fs::remove_file(path.join(name)).unwrap();
+            let text = serde_json::to_string(&identity("m")).unwrap();
+            fs::write(path.join(name), text).unwrap();
+        }
+        fs::remove_dir_all(&path).unwrap();
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //!
 //! Files are ONNX models of initializers and one metadata entry, so that any tool can look into them.
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use marquetry_ir::{DType, Graph, Model, Opsets, Tensor, onnx};
@@ -47,6 +49,8 @@ pub(crate) struct Store<'a> {
     run: String,
     /// Whether a file that is damaged is as good as none.
     forgiving: bool,
+    /// Whether there was one.
+    damaged: Cell<bool>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,7 +82,7 @@ struct Rows {
 impl<'a> Store<'a> {
     /// Opens the folder, or makes it.
     pub(crate) fn open(folder: &'a Path, pass: &'a str, run: String) -> Result<Self, PassError> {
-        let store = Store { folder, pass, run, forgiving: false };
+        let store = Store { folder, pass, run, forgiving: false, damaged: Cell::new(false) };
         fs::create_dir_all(folder).map_err(|error| PassError::Unkept {
             reason: format!("cannot make the folder `{}`: {error}", folder.display()),
         })?;
@@ -118,9 +122,17 @@ impl<'a> Store<'a> {
         level: usize,
     ) -> Result<Option<Entries<T>>, PassError> {
         match self.whole(&self.decisions(level)) {
-            Err(PassError::Checkpoint { .. }) if self.forgiving => Ok(None),
+            Err(PassError::Checkpoint { .. }) if self.forgiving => {
+                self.damaged.set(true);
+                Ok(None)
+            }
             read => read,
         }
+    }
+
+    /// Whether a file was found that is damaged, and was taken for none.
+    pub(crate) fn had_damage(&self) -> bool {
+        self.damaged.get()
     }
 
     fn whole<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<Entries<T>>, PassError> {
@@ -240,8 +252,11 @@ impl<'a> Store<'a> {
     }
 
     fn load<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<(T, Graph)>, PassError> {
-        if !path.exists() {
-            return Ok(None);
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // Reading a pipe would never end, and a link leads elsewhere.
+            Ok(found) if !found.is_file() => return Err(self.fails(path, "it is no file")),
+            _ => {}
         }
         let model = onnx::read(path).map_err(|error| self.fails(path, error))?;
         let text = model.metadata.iter().find(|(key, _)| key == KEY).map(|(_, text)| text);

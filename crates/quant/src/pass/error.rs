@@ -138,14 +138,6 @@ pub enum PassError {
         /// What it may be.
         allowed: &'static str,
     },
-    /// A node that a pass was told about, and that there is not.
-    #[error("`{pass}` is to exclude `{node}`, and there is no such node")]
-    NoNode {
-        /// The pass.
-        pass: String,
-        /// The name it was given.
-        node: String,
-    },
     /// What a layer reads does not fit its weight.
     #[error("`{value}`, which {node} reads, has no rows for its weight: {what}")]
     BadInput {
@@ -233,7 +225,6 @@ impl PassError {
             PassError::Opset { .. } => "opset_too_old",
             PassError::Contradiction { .. } => "policy_contradiction",
             PassError::Parameter { .. } => "bad_parameter",
-            PassError::NoNode { .. } => "unknown_node",
             PassError::BadInput { .. } => "bad_layer_input",
             PassError::Statistics(source) => source.code(),
             PassError::Encodings(source) => source.code(),
@@ -252,7 +243,7 @@ impl PassError {
     /// The fields of its pass that may be to blame, the likeliest first: keys from the pass on, with dots
     /// between them, and an empty one for the pass as a whole. None where it is the model, the samples or
     /// the machine.
-    pub(crate) fn blames(&self) -> &[&'static str] {
+    pub fn blames(&self) -> &[&'static str] {
         match self {
             PassError::Parameter { parameter, .. } | PassError::Scheme { parameter, .. } => {
                 std::slice::from_ref(parameter)
@@ -262,7 +253,7 @@ impl PassError {
             PassError::Granularity { .. } => {
                 &["weights.granularity", "with.granularity", "weights", "with"]
             }
-            PassError::NoNode { .. } => &["exclude"],
+            PassError::Select(SelectError::NoNode { .. }) => &["exclude"],
             PassError::Select(_) => &["select"],
             PassError::Statistics(StatisticsError::Shard(_)) => &["shard", "checkpoints.shard"],
             PassError::Statistics(_) => &["statistics"],
@@ -303,9 +294,6 @@ impl PassError {
             }
             PassError::Parameter { parameter, allowed, .. } => {
                 Some(format!("give `{parameter}` {allowed}"))
-            }
-            PassError::NoNode { .. } => {
-                Some("`marquetry print MODEL` shows the names of all nodes".into())
             }
             PassError::BadInput { .. } => Some("exclude this node".into()),
             PassError::BadEncoding { .. } => {

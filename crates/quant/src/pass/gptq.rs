@@ -146,6 +146,10 @@ impl Pass for Gptq {
         self.select.as_ref()
     }
 
+    fn exclude(&self) -> &[String] {
+        &self.exclude
+    }
+
     fn touches(&self, state: &State) -> Vec<ValueId> {
         layers::weights(state, &self.exclude, self.select.as_ref())
     }

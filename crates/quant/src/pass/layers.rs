@@ -24,7 +24,7 @@ use crate::layerwise::search::SearchError;
 use crate::layerwise::tiles::Shared;
 use crate::layerwise::{Checkpoints, Entries, Entry, Layer, MOST_COLUMNS, Store, levels, search};
 use crate::plan::{Reason, Role};
-use crate::select::Selector;
+use crate::select::{Selector, known_nodes};
 use crate::{Compat, Encoding, Granularity, Scheme, Spec, statistics};
 
 /// How many samples are looked at to tell them from others.
@@ -188,6 +188,9 @@ impl Walk<'_> {
             }
             self.take(state, &mut graph, decided, &mut done)?;
             first += 1;
+        }
+        if let (Some(store), None) = (&store, self.checkpoints) {
+            cx.taken((first, count), store.had_damage());
         }
 
         let wanted = levels.iter().map(|layers| layers.iter().map(|layer| layer.input).collect());
@@ -446,11 +449,10 @@ impl Walk<'_> {
         let selection = self.select.map(|select| select.of(state)).transpose();
         let selection = selection.map_err(PassError::Select)?;
         let mut selected = 0;
-        let mut excluded: BTreeSet<&str> = BTreeSet::new();
+        known_nodes(graph, self.exclude).map_err(PassError::Select)?;
         for node in graph.nodes() {
             let called = graph.node(node).name.as_str();
-            if let Some(name) = self.exclude.iter().find(|name| *name == called) {
-                excluded.insert(name);
+            if self.exclude.iter().any(|name| *name == called) {
                 continue;
             }
             let Some(layer) = Layer::of(graph, types, &state.plan, node) else { continue };
@@ -525,9 +527,6 @@ impl Walk<'_> {
         }
         if let Some(selection) = &selection {
             selection.enough(selected).map_err(PassError::Select)?;
-        }
-        if let Some(name) = self.exclude.iter().find(|name| !excluded.contains(name.as_str())) {
-            return Err(PassError::NoNode { pass: self.pass.to_owned(), node: name.clone() });
         }
         for (weight, why) in left {
             if let Some(site) = weight.and_then(|weight| state.plan.get_mut(weight)) {

@@ -165,29 +165,108 @@ impl RecipeError {
         RecipeError::InFile { path: path.to_owned(), error: Box::new(self) }
     }
 
+    /// What the reader of RON found.
     pub(crate) fn from_ron(error: ron::error::SpannedError) -> RecipeError {
-        use ron::Error;
-        let (message, hint) = match &error.code {
-            Error::NoSuchStructField { expected, found, outer } => {
-                let place = outer.as_ref().map(|outer| format!(" of `{outer}`"));
-                (
-                    format!("there is no field `{found}`{}", place.unwrap_or_default()),
-                    Some(suggest::hint(found, expected)),
-                )
-            }
-            Error::NoSuchEnumVariant { expected, found, .. } => {
-                (format!("there is no `{found}` here"), Some(suggest::hint(found, expected)))
-            }
-            Error::ExpectedDifferentStructName { found, .. } if found == "Policy" => (
-                "this is a policy, and no pipeline".to_owned(),
-                Some("a pipeline names the file of a policy as its `target`".to_owned()),
-            ),
-            other => {
-                let text = other.to_string();
-                (text.trim_end_matches('.').to_owned(), None)
-            }
-        };
+        let (message, hint) = told(&error.code);
         let at = error.span.start;
         RecipeError::Syntax { line: at.line, column: at.col, message, hint }
     }
 }
+
+/// What the reader of RON found, in the words of who writes recipes, and what to do about it.
+fn told(error: &ron::Error) -> (String, Option<String>) {
+    use ron::Error;
+    let plain = |message: &str| (message.to_owned(), None);
+    let with = |message: String, hint: &str| (message, Some(hint.to_owned()));
+    match error {
+        Error::NoSuchStructField { expected, found, outer } => {
+            let place = outer.as_ref().map(|outer| format!(" of `{outer}`"));
+            let found = suggest::shown(found);
+            (
+                format!("there is no field `{found}`{}", place.unwrap_or_default()),
+                Some(suggest::hint(&found, expected)),
+            )
+        }
+        Error::NoSuchEnumVariant { expected, found, .. } => {
+            let found = suggest::shown(found);
+            (format!("there is no `{found}` here"), Some(suggest::hint(&found, expected)))
+        }
+        Error::ExpectedDifferentStructName { found, .. } if found == "Policy" => with(
+            "this is a policy, and no pipeline".to_owned(),
+            "a pipeline names the file of a policy as its `target`",
+        ),
+        Error::ExpectedDifferentStructName { expected, found } => with(
+            format!("`{expected}(…)` belongs here, and not `{}`", suggest::shown(found)),
+            &format!("write `{expected}(…)`"),
+        ),
+        Error::ExpectedNamedStructLike(name) if !name.is_empty() => {
+            with(format!("`{name}(…)` belongs here"), &format!("write `{name}(…)`"))
+        }
+        Error::ExpectedNamedStructLike(_) | Error::ExpectedStructLike | Error::ExpectedUnit => {
+            plain("something in brackets, `(…)`, belongs here")
+        }
+        Error::Eof => with("the text ends too early".to_owned(), CLOSE),
+        Error::ExpectedArray => plain("a list in brackets, `[…]`, belongs here"),
+        Error::ExpectedArrayEnd => {
+            with("a comma or the end of a list, `]`, is missing".to_owned(), CLOSE)
+        }
+        Error::ExpectedOptionEnd | Error::ExpectedStructLikeEnd => {
+            with("a comma or a closing bracket, `)`, is missing".to_owned(), CLOSE)
+        }
+        Error::ExpectedMapEnd => {
+            with("a comma or a closing bracket, `}`, is missing".to_owned(), CLOSE)
+        }
+        Error::ExpectedStringEnd => with("a quotation mark is not closed".to_owned(), CLOSE),
+        Error::UnclosedBlockComment => plain("a comment is not closed"),
+        Error::ExpectedComma => plain("a comma or a closing bracket is missing"),
+        Error::ExpectedMapColon => plain("a colon is missing behind the name of a field"),
+        Error::ExpectedMap => plain("fields in brackets, `{…}`, belong here"),
+        Error::ExpectedBoolean => plain("`true` or `false` belongs here"),
+        Error::ExpectedInteger => plain("a whole number belongs here"),
+        Error::ExpectedFloat | Error::FloatUnderscore | Error::UnderscoreAtBeginning => {
+            plain("a number belongs here")
+        }
+        Error::InvalidIntegerDigit { digit, .. } => {
+            (format!("a number has no `{digit}` in it"), None)
+        }
+        Error::IntegerOutOfBounds => plain("this number is negative or too large"),
+        Error::ExpectedString | Error::ExpectedByteString | Error::ExpectedChar => {
+            with("a text belongs here".to_owned(), "put it in quotation marks")
+        }
+        Error::ExpectedOption => plain("a value belongs here"),
+        Error::ExpectedIdentifier => plain("a name belongs here"),
+        Error::InvalidIdentifier(found) | Error::SuggestRawIdentifier(found) => {
+            (format!("`{}` is no name", suggest::shown(found)), None)
+        }
+        Error::UnexpectedChar(found) => (format!("`{found}` does not belong here"), None),
+        Error::TrailingCharacters => with(
+            "something follows where all is said".to_owned(),
+            "a comma is missing before it, or a bracket is closed too early",
+        ),
+        Error::MissingStructField { field, .. } => {
+            with(format!("the field `{field}` is missing"), &format!("write `{field}: …`"))
+        }
+        Error::DuplicateStructField { field, .. } => {
+            with(format!("the field `{field}` is there twice"), "leave one of them out")
+        }
+        Error::InvalidValueForType { expected, found } => {
+            (format!("{} belongs here, and not {}", expected, suggest::shown(found)), None)
+        }
+        Error::ExpectedDifferentLength { expected, found } => {
+            (format!("{expected} belongs here, and there are {found}"), None)
+        }
+        Error::ExceededRecursionLimit => plain("this lies too deep in brackets"),
+        Error::NoSuchExtension(name) => {
+            (format!("there is no extension `{}`", suggest::shown(name)), None)
+        }
+        // A message of ours.
+        Error::Message(text) => plain(text),
+        other => {
+            let text = other.to_string();
+            plain(text.trim_end_matches('.'))
+        }
+    }
+}
+
+/// What to do where something is left open.
+const CLOSE: &str = "each bracket and each quotation mark needs the one that closes it";

@@ -48,7 +48,8 @@ impl Recipe {
         }
         fields.remove("$schema");
         if let Some(key) = fields.keys().next() {
-            let hint = suggest::hint(key, &["engine", "passes", "patterns", "target"]);
+            let key = suggest::shown(key);
+            let hint = suggest::hint(&key, &["engine", "passes", "patterns", "target"]);
             return Err(bad("the recipe", format!("there is no field `{key}`"), &hint));
         }
         let passes = passes.into_iter().enumerate();
@@ -107,15 +108,41 @@ fn read<T: for<'de> Deserialize<'de>>(place: &str, value: Value) -> Result<T, Re
     T::deserialize(value).map_err(|error| wrong(place, &error))
 }
 
-/// What the reader of JSON says, with a suggestion where it lists what there is.
+/// What the reader of JSON says, in the words of who writes recipes, with a suggestion where it lists what
+/// there is.
 fn wrong(place: &str, error: &serde_json::Error) -> RecipeError {
-    let what = error.to_string();
-    let mut names = quoted(&what);
-    let hint = match (what.starts_with("unknown "), names.next()) {
-        (true, Some(found)) => suggest::hint(found, &names.collect::<Vec<_>>()),
+    let said = error.to_string();
+    let (found, expected) = said.split_once(", expected ").unwrap_or((&said, ""));
+    let mut names = quoted(&said);
+    let hint = match (found.starts_with("unknown "), names.next()) {
+        (true, Some(found)) => suggest::hint(&suggest::shown(found), &names.collect::<Vec<_>>()),
         _ => "`marquetry config schema` says what there is".to_owned(),
     };
-    bad(place, what.split(", expected ").next().unwrap_or(&what).to_owned(), &hint)
+    let starts = |start: &str| found.strip_prefix(start).map(suggest::shown);
+    let what = if let Some(name) = starts("unknown field ") {
+        format!("there is no field {name}")
+    } else if let Some(name) = starts("unknown variant ") {
+        format!("there is no {name} here")
+    } else if let Some(name) = starts("missing field ") {
+        format!("the field {name} is missing")
+    } else if let Some(name) = starts("duplicate field ") {
+        format!("the field {name} is there twice")
+    } else if let Some(found) = starts("invalid type: ").or_else(|| starts("invalid value: ")) {
+        let expected = match expected {
+            "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0",
+            "i8" | "i16" | "i32" | "i64" => "a whole number",
+            "f32" | "f64" => "a number",
+            "a string" | "path string" => "a text",
+            "a boolean" => "`true` or `false`",
+            "a sequence" => "a list",
+            "a map" => "an object",
+            other => other,
+        };
+        format!("{expected} belongs here, and not {found}")
+    } else {
+        found.to_owned()
+    };
+    bad(place, what, &hint)
 }
 
 /// What stands in backquotes.
@@ -149,6 +176,7 @@ fn step(place: &str, value: Value, registry: &Registry) -> Result<Step, RecipeEr
                 .map_err(|error| wrong(&format!("{place}.{name}"), &error));
         }
         let known: Vec<&str> = quoted(&told).skip(1).chain(registry.names()).collect();
+        let name = suggest::shown(&name);
         let hint = suggest::hint(&name, &known);
         return Err(bad(place, format!("there is no pass `{name}`"), &hint));
     }
@@ -195,8 +223,11 @@ mod tests {
         assert_eq!(message, "passes[1]: there is no pass `Grup`");
         assert_eq!(hint, "did you mean `Group`?");
         let (message, hint) = error(r#"{"passes": [{"Place": {"activation": "UInt8"}}]}"#);
-        assert_eq!(message, "passes[0].Place: unknown field `activation`");
+        assert_eq!(message, "passes[0].Place: there is no field `activation`");
         assert_eq!(hint, "did you mean `activations`?");
+        let (message, _) = error(r#"{"passes": [{"Calibrate": {"samples": "8"}}]}"#);
+        let wanted = "a whole number from 0 belongs here, and not string \"8\"";
+        assert_eq!(message, format!("passes[0].Calibrate: {wanted}"));
         let (message, hint) = error(r#"{"pases": [], "passes": []}"#);
         assert_eq!(
             (&*message, &*hint),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::read::{Place, Tokens, place};
+use super::text::{Place, Tokens, place};
 
 /// Where a step stands, and its fields.
 #[derive(Debug)]

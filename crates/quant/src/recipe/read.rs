@@ -6,6 +6,7 @@ use ron::error::SpannedError;
 use serde::Deserialize;
 
 use super::places::StepPlaces;
+use super::text::{place, steps};
 use super::{EngineName, Recipe, RecipeError, Registry, Step, default_target, options};
 use crate::suggest;
 
@@ -24,9 +25,6 @@ struct Frame {
     patterns: Vec<String>,
     passes: Vec<Step>,
 }
-
-/// Line and column, from 1.
-pub(crate) type Place = (usize, usize);
 
 impl Recipe {
     /// Reads a recipe, and where its steps stand; nothing where that is not known.
@@ -88,8 +86,9 @@ fn step(text: &str, span: &Range<usize>, registry: &Registry) -> Result<Step, Re
         }
         let (line, column) = place(text, span.start);
         let known: Vec<&str> = known.iter().copied().chain(registry.names()).collect();
+        let name = suggest::shown(name);
         let (message, hint) =
-            (format!("there is no pass `{name}`"), Some(suggest::hint(name, &known)));
+            (format!("there is no pass `{name}`"), Some(suggest::hint(&name, &known)));
         return Err(RecipeError::Syntax { line, column, message, hint });
     }
     let other = if rest_blank {
@@ -123,191 +122,9 @@ fn blanked(text: &str, kept: impl Fn(usize) -> bool) -> String {
     text.char_indices().map(blank).collect()
 }
 
-/// Line and column of a position, from 1.
-pub(super) fn place(text: &str, at: usize) -> Place {
-    let before = &text[..at];
-    let start = before.rfind('\n').map_or(0, |end| end + 1);
-    (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
-}
-
-/// Line and column of a key of the outermost struct, from 1.
-pub(super) fn key_place(text: &str, key: &str) -> Option<Place> {
-    let mut tokens = Tokens { text, at: 0 };
-    let (mut depth, mut expected) = (0_usize, false);
-    loop {
-        let (span, token) = tokens.next()?;
-        match token {
-            "(" | "[" | "{" => {
-                depth += 1;
-                expected = depth == 1;
-            }
-            ")" | "]" | "}" => depth = depth.checked_sub(1)?,
-            "," => expected = depth == 1,
-            _ if expected && token == key => return Some(place(text, span.start)),
-            _ => expected = false,
-        }
-    }
-}
-
-/// Where the list `passes` of the outermost struct stands, without its brackets, and its elements. None
-/// where the text is not made like that.
-fn steps(text: &str) -> Option<(Range<usize>, Vec<Range<usize>>)> {
-    let mut tokens = Tokens { text, at: 0 };
-    let mut depth = 0_usize;
-    let mut key = "";
-    loop {
-        let (span, token) = tokens.next()?;
-        match token {
-            "(" | "{" => depth += 1,
-            "[" if depth == 1 && key == "passes" => {
-                let elements = elements(&mut tokens)?;
-                return Some((span.end..tokens.at - 1, elements));
-            }
-            "[" => depth += 1,
-            ")" | "}" | "]" => depth = depth.checked_sub(1)?,
-            ":" => {}
-            "," => key = "",
-            _ if depth == 1 && key.is_empty() => key = &text[span],
-            _ => {}
-        }
-    }
-}
-
-/// The elements of a list whose bracket has been read, up to the one that closes it.
-fn elements(tokens: &mut Tokens<'_>) -> Option<Vec<Range<usize>>> {
-    let mut found: Vec<Range<usize>> = Vec::new();
-    let mut current: Option<Range<usize>> = None;
-    let mut depth = 0_usize;
-    loop {
-        let (span, token) = tokens.next()?;
-        match token {
-            "]" if depth == 0 => {
-                found.extend(current);
-                return Some(found);
-            }
-            // A comma without an element is an error, which the reader of RON knows to tell.
-            "," if depth == 0 => {
-                found.push(current.take()?);
-                continue;
-            }
-            "(" | "[" | "{" => depth += 1,
-            ")" | "]" | "}" => depth = depth.checked_sub(1)?,
-            _ => {}
-        }
-        let start = current.map_or(span.start, |current| current.start);
-        current = Some(start..span.end);
-    }
-}
-
-/// The tokens of RON, as far as brackets are concerned: what is in strings and comments is none.
-pub(super) struct Tokens<'t> {
-    pub(super) text: &'t str,
-    pub(super) at: usize,
-}
-
-impl<'t> Tokens<'t> {
-    /// The next token; none at the end, or in a string or comment that does not end.
-    pub(super) fn next(&mut self) -> Option<(Range<usize>, &'t str)> {
-        loop {
-            let rest = &self.text[self.at..];
-            let skipped = rest.len() - rest.trim_start().len();
-            if skipped > 0 {
-                self.at += skipped;
-            } else if rest.starts_with("//") {
-                self.at += rest.find('\n').unwrap_or(rest.len());
-            } else if rest.starts_with("/*") {
-                self.at += comment(rest)?;
-            } else {
-                break;
-            }
-        }
-        let rest = &self.text[self.at..];
-        let first = rest.chars().next()?;
-        let raw = rest.strip_prefix('r').map(|rest| rest.trim_start_matches('#'));
-        let length = if first == '"' {
-            string(rest)?
-        } else if raw.is_some_and(|raw| raw.starts_with('"')) {
-            let hashes = rest[1..].find('"')?;
-            let end = format!("\"{}", "#".repeat(hashes));
-            2 + hashes + rest[2 + hashes..].find(&end)? + end.len()
-        } else if first == '\'' {
-            let body = &rest[1..];
-            let skip = if body.starts_with('\\') { 2 } else { body.chars().next()?.len_utf8() };
-            1 + skip + body.get(skip..)?.find('\'')? + 1
-        } else if "()[]{},:".contains(first) {
-            1
-        } else {
-            let ends = |c: char| c.is_whitespace() || "()[]{},:\"'/".contains(c);
-            match rest.find(ends) {
-                None => rest.len(),
-                Some(0) => first.len_utf8(),
-                Some(end) => end,
-            }
-        };
-        let span = self.at..self.at + length;
-        self.at = span.end;
-        Some((span.clone(), &self.text[span]))
-    }
-}
-
-/// How long a comment is that may hold others.
-fn comment(text: &str) -> Option<usize> {
-    let (mut depth, mut at) = (0_usize, 0);
-    loop {
-        let rest = text.get(at..)?;
-        let step = rest.chars().next()?.len_utf8();
-        at += match rest {
-            _ if rest.starts_with("/*") => {
-                depth += 1;
-                2
-            }
-            _ if rest.starts_with("*/") => {
-                depth -= 1;
-                2
-            }
-            _ => step,
-        };
-        if depth == 0 {
-            return Some(at);
-        }
-    }
-}
-
-/// How long a string is that begins with a quotation mark.
-fn string(text: &str) -> Option<usize> {
-    let mut chars = text.char_indices().skip(1);
-    loop {
-        match chars.next()? {
-            (_, '\\') => {
-                chars.next()?;
-            }
-            (at, '"') => return Some(at + 1),
-            _ => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn found(text: &str) -> Option<Vec<&str>> {
-        Some(steps(text)?.1.into_iter().map(|span| &text[span]).collect())
-    }
-
-    #[test]
-    fn steps_are_found_in_any_text() {
-        let text = r##"// passes: [No]
-            Pipeline(target: "passes: [No]", patterns: ["a]", 'x'.pat, r#"b"]"#],
-              /* passes: [No /* twice */] */
-              passes: [A, B (x: ["],", 'é'], y: {1: 2}) , // C,
-                D /* ] */ (),])"##;
-        assert_eq!(found(text).unwrap(), ["A", "B (x: [\"],\", 'é'], y: {1: 2})", "D /* ] */ ()"]);
-        assert_eq!(found("(passes: [])").unwrap(), Vec::<&str>::new());
-        for broken in ["", "Pipeline(", "(passes: [A", "(passes: [,])", "(passes: [\"])", "/* ("] {
-            assert_eq!(found(broken), None, "{broken}");
-        }
-    }
 
     #[test]
     fn too_many_steps_are_refused_at_the_first_that_is() {
@@ -324,28 +141,63 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_found_where_they_are_keys() {
-        let text =
-            "// engine\nPipeline(target: \"engine\",\n  passes: [A(engine: 1)],\n  engine : Ort)";
-        assert_eq!(key_place(text, "engine"), Some((4, 3)));
-        assert_eq!(key_place("(target: engine)", "engine"), None);
-    }
-
-    #[test]
-    fn selectors_are_found_where_they_are_selectors() {
-        let text = "(passes: [Group, Only(select: \"op:Conv\"),\n  Override(with: (select: 1),\n    \
-                    select : r#\"op:Gemm\"#), Gptq(exclude: [select])])";
-        let (_, steps) = steps(text).unwrap();
-        let select = |span| StepPlaces::of(text, span).first(&["select"]);
-        let places: Vec<_> = steps.iter().map(select).collect();
-        assert_eq!(places, [None, Some((1, 31)), Some((3, 14)), None]);
-    }
-
-    #[test]
     fn a_name_is_as_good_as_one_with_nothing_in_brackets() {
         let text = "(passes: [FoldConstants(), Group, Place, Calibrate ( ), QuantizeBias])";
         let text = Recipe::parse(text).unwrap().to_ron();
         assert!(text.contains("FoldConstants,\n        Group("), "{text}");
+    }
+
+    #[test]
+    fn errors_are_in_the_words_of_recipes() {
+        // What the reader of RON says of its own accord, which nobody who writes a pipeline knows.
+        let jargon = ["Expected", "RON", "struct", "variant", "identifier", "trailing", "opening"];
+        let texts = [
+            "",
+            "Pipeline(",
+            "Pipline(passes: [])",
+            "passes: [Group]",
+            "{\"passes\": []}",
+            "(passes: Group)",
+            "(passes: [Group Place])",
+            "(passes: [Group, Place(])",
+            "(passes: [Group(patterns: Gelu)])",
+            "(passes: [Calibrate(samples: 1.5)])",
+            "(passes: [Calibrate(samples: -1)])",
+            "(passes: [Calibrate(samples: few)])",
+            "(passes: [Calibrate(adjust_weights: yes)])",
+            "(passes: [Calibrate(scheme: Percentile(99,9))])",
+            "(passes: [Only(select: op:Conv)])",
+            "(passes: [Only(select: \"op:Conv)])",
+            "(passes: [Only()])",
+            "(passes: [Export(qdq: \"a\", qdq: \"b\")])",
+            "(passes: [Group], passes: [])",
+            "(target: 3, passes: [])",
+            "(passes: [] /* )",
+            "(passes: []) )",
+            "(passes: [Place(weights: Int8)])",
+        ];
+        for text in texts {
+            let said = Recipe::parse(text).unwrap_err().to_string();
+            assert!(!jargon.iter().any(|word| said.contains(word)), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_is_long_is_not_repeated_in_full() {
+        let long = "x".repeat(1000);
+        for text in [
+            format!("(passes: [{long}])"),
+            format!("(passes: [Place(activations: {long})])"),
+            format!("(passes: [Place({long}: 1)])"),
+            format!("(passes: [Only(select: \"name:a {long}\")])"),
+            format!("(passes: [Only(select: \"{long}:a\")])"),
+            format!("(passes: [Only(select: \"role:{long}\")])"),
+            format!("(passes: [Only(select: \"re:({long}\")])"),
+        ] {
+            let error = Recipe::parse(&text).unwrap_err();
+            let said = format!("{error} {}", error.hint().unwrap_or_default());
+            assert!(said.len() < 600 && said.contains('…'), "{said}");
+        }
     }
 
     #[test]
@@ -355,11 +207,11 @@ mod tests {
             other => panic!("{other}"),
         };
         let (line, _, message) = place("Pipeline(\n passes: [Group()],\n target: 3,\n)");
-        assert_eq!((line, message.contains("string")), (3, true), "{message}");
+        assert_eq!((line, &*message), (3, "a text belongs here"));
         let (line, column, _) = place("Pipeline(passes: [\n  Group(),\n  Plaice(),\n])");
         assert_eq!((line, column), (3, 3));
         let (line, _, message) = place("Pipeline(passes: [\n  Group(),\n  Place() Check])");
-        assert_eq!((line, message.as_str()), (3, "Non-whitespace trailing characters"));
+        assert_eq!((line, message.as_str()), (3, "something follows where all is said"));
         let (line, _, message) = place("Pipeline(passes: [\n Place(weights: (dtype: Int9))])");
         assert_eq!((line, message.as_str()), (2, "there is no `Int9` here"));
         let (line, ..) = place("Pipeline(passes: [\n\n Place(");

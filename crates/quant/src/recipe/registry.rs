@@ -197,6 +197,10 @@ impl Pass for Custom {
         self.pass.select()
     }
 
+    fn exclude(&self) -> &[String] {
+        self.pass.exclude()
+    }
+
     fn touches(&self, state: &State) -> Vec<ValueId> {
         self.pass.touches(state)
     }

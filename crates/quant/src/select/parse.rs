@@ -25,6 +25,7 @@ pub(super) fn selector(text: &str) -> Result<Selector, SelectorError> {
         None => Ok(Selector { text: text.trim().to_owned(), maybe, root }),
         Some(")") => Err(parser.error("there is no bracket that this one closes", "leave it out")),
         Some(word) => {
+            let word = &*suggest::shown(word);
             let near = suggest::closest(word, &WORDS);
             let hint = match near {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -105,14 +106,15 @@ impl<'t> Parser<'t> {
                     "write one such as `op:Conv`",
                 ),
                 _ => self.error(
-                    format!("`{text}` is no term"),
-                    format!("for what has this name, write `name:{text}`"),
+                    format!("`{}` is no term", suggest::shown(text)),
+                    format!("for what has this name, write `name:{}`", suggest::shown(text)),
                 ),
             });
         };
         let (key, rest) = text.split_at(colon + 1);
         if !KEYS.contains(&key) {
-            let hint = suggest::hint(key, &KEYS);
+            let key = suggest::shown(key);
+            let hint = suggest::hint(&key, &KEYS);
             return Err(self.error(format!("there is no term `{key}`"), hint));
         }
         let content = unquoted(rest);
@@ -128,6 +130,7 @@ impl<'t> Parser<'t> {
             "group:" => Term::Group(Glob(content)),
             "domain:" => Term::Domain(if content == "ai.onnx" { String::new() } else { content }),
             "re:" => Term::Matches(Regex::new(&content).map_err(|error| {
+                let content = suggest::shown(&content);
                 self.error(
                     format!("`{content}` is no regular expression: {error}"),
                     "put a backslash before what is meant as it is",
@@ -149,6 +152,7 @@ impl<'t> Parser<'t> {
                 Some((_, role)) => Term::Role(*role),
                 None => {
                     let known = ROLES.map(|(name, _)| name);
+                    let content = suggest::shown(&content);
                     let hint = suggest::hint(&content, &known);
                     return Err(self.error(format!("there is no role `{content}`"), hint));
                 }

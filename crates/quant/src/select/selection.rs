@@ -18,7 +18,7 @@ const TOLD: usize = 8;
 #[non_exhaustive]
 pub enum SelectError {
     /// Nothing is selected.
-    #[error("`{select}` selects nothing{}", part(select, term))]
+    #[error("`{}` selects nothing{}", suggest::shown(select), part(select, term))]
     Nothing {
         /// The selector.
         select: String,
@@ -28,7 +28,11 @@ pub enum SelectError {
         hint: String,
     },
     /// The end of a path that is not there.
-    #[error("`{term}` begins or ends at `{name}`, and no node and no value has this name")]
+    #[error(
+        "`{}` begins or ends at `{}`, and no node and no value has this name",
+        suggest::shown(term),
+        suggest::shown(name)
+    )]
     NoEnd {
         /// The term.
         term: String,
@@ -37,11 +41,44 @@ pub enum SelectError {
         /// What to do about it.
         hint: String,
     },
+    /// A node that is to be left out, and that is not there.
+    #[error("`{}` is to be left out, and there is no such node", suggest::shown(name))]
+    NoNode {
+        /// The name.
+        name: String,
+        /// The number of the name in the list, from 0.
+        at: usize,
+        /// What to do about it.
+        hint: String,
+    },
+}
+
+/// Refuses a list of nodes to leave out that names one that is not there.
+///
+/// # Errors
+///
+/// `NoNode` for the first that is not.
+pub(crate) fn known_nodes(graph: &Graph, names: &[String]) -> Result<(), SelectError> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let nodes = graph.nodes().map(|node| graph.node(node).name.as_str());
+    let known: BTreeSet<&str> = nodes.filter(|name| !name.is_empty()).collect();
+    let Some(at) = names.iter().position(|name| !known.contains(name.as_str())) else {
+        return Ok(());
+    };
+    let hint = match known.is_empty() {
+        true => "no node of the model has a name".to_owned(),
+        false => suggest::hint_names(&names[at], &known.into_iter().collect::<Vec<_>>(), TOLD),
+    };
+    Err(SelectError::NoNode { name: names[at].clone(), at, hint })
 }
 
 fn part(select: &str, term: &Option<String>) -> String {
     match term {
-        Some(term) if term != select => format!(": there is nothing with `{term}`"),
+        Some(term) if term != select => {
+            format!(": there is nothing with `{}`", suggest::shown(term))
+        }
         _ => String::new(),
     }
 }
@@ -52,13 +89,16 @@ impl SelectError {
         match self {
             SelectError::Nothing { .. } => "selects_nothing",
             SelectError::NoEnd { .. } => "unknown_path_end",
+            SelectError::NoNode { .. } => "unknown_node",
         }
     }
 
     /// One sentence that can be acted upon.
     pub fn hint(&self) -> &str {
         match self {
-            SelectError::Nothing { hint, .. } | SelectError::NoEnd { hint, .. } => hint,
+            SelectError::Nothing { hint, .. }
+            | SelectError::NoEnd { hint, .. }
+            | SelectError::NoNode { hint, .. } => hint,
         }
     }
 }

@@ -46,7 +46,7 @@ pub(crate) struct Run {
     pub(crate) json: bool,
 }
 
-/// Where the files of a pipeline go.
+/// Where the files of a pipeline are.
 #[derive(Debug, Args)]
 pub(crate) struct Destination {
     /// Where the quantized model goes, instead of where the pipeline says; `-` is standard output.
@@ -56,6 +56,10 @@ pub(crate) struct Destination {
     /// lead out of it.
     #[arg(long, value_name = "DIR")]
     pub(crate) output_dir: Option<PathBuf>,
+    /// The folder below which the files are that the pipeline reads: patterns, statistics, a policy. By
+    /// default that of its own file. They may not lead out of it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) input_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

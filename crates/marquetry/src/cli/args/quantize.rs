@@ -188,6 +188,6 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((input, array)) if !input.is_empty() && !array.is_empty() => {
             Ok((input.to_owned(), array.to_owned()))
         }
-        _ => Err("write the input, `=`, and the array".to_owned()),
+        _ => Err("the name of an input, `=`, and that of an array".to_owned()),
     }
 }

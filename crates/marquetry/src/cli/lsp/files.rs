@@ -241,9 +241,9 @@ fn write_shipped() -> std::io::Result<PathBuf> {
         }
         let parent = file.parent().unwrap_or(&folder);
         fs::create_dir_all(parent)?;
-        let mut new = tempfile::NamedTempFile::new_in(parent)?;
-        new.write_all(text.as_bytes())?;
-        new.persist(&file)?;
+        let mut new = marquetry_ir::replace::Beside::new(&file)?;
+        new.file().write_all(text.as_bytes())?;
+        new.replace(&file)?;
     }
     Ok(folder)
 }
