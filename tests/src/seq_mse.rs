@@ -131,3 +131,13 @@ pub(crate) fn rows(count: usize, depth: usize, from: usize) -> Tensor {
     let numbers: Vec<f32> = (0..count * depth).map(number).collect();
     Tensor::from_f32s([count, depth], &numbers).unwrap()
 }
+
+/// The granularity of a recorded case.
+fn granularity(name: &str, golden: &Value) -> String {
+    match golden["params"]["blockwise"].as_array() {
+        Some(blocks) if blocks[0] == "lpbq" => format!("Lpbq({})", blocks[1]),
+        Some(blocks) => format!("PerBlock({})", blocks[1]),
+        None if name.ends_with("true_per_tensor") => "PerTensor".to_owned(),
+        None => "PerChannel".to_owned(),
+    }
+}

@@ -201,7 +201,7 @@ fn pipes_that_a_pipeline_names_are_refused_and_those_of_the_command_line_read() 
     // What the user names may come from anywhere.
     let (code, said) = sh(
         folder.path(),
-        "echo 'pattern Wide(x, const w, b?) => (y) { y = Conv(x, w, b?) }' > wide.pat && \"$0\" run <(echo \
+        "echo 'pattern Wide(x) => (y) { y = Relu(x) }' > wide.pat && \"$0\" run <(echo \
          'Pipeline(passes: [Group(patterns: [\"Wide\"]), Place, Calibrate(samples: 2), Export(qdq: \
          \"q.onnx\")])') cnn.onnx -p <(cat wide.pat) --calib calib.npz",
     );

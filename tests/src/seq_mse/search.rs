@@ -8,16 +8,6 @@ const LOSS: f64 = 1e-4;
 /// How far scales may be apart where the choice is the same: the last place of a float.
 const SCALE: f64 = 2e-7;
 
-/// The granularity of a recorded case.
-fn granularity(name: &str, golden: &Value) -> String {
-    match golden["params"]["blockwise"].as_array() {
-        Some(blocks) if blocks[0] == "lpbq" => format!("Lpbq({})", blocks[1]),
-        Some(blocks) => format!("PerBlock({})", blocks[1]),
-        None if name.ends_with("true_per_tensor") => "PerTensor".to_owned(),
-        None => "PerChannel".to_owned(),
-    }
-}
-
 fn flat(value: &Value) -> Vec<f64> {
     match value {
         Value::Array(items) => items.iter().flat_map(flat).collect(),

@@ -106,7 +106,7 @@ impl Failure {
             _ => return None,
         };
         let option = option.split_whitespace().next().unwrap_or_default().to_owned();
-        let option = option.split('=').next().unwrap_or_default();
+        let option = option.split(['=', '[']).next().unwrap_or_default();
         let message = format!("`{}` is no value for `{option}`", short(&value));
         Some(Self::new(Exit::Usage, "usage", message).hint(hint))
     }

@@ -146,10 +146,17 @@ pub(crate) fn library(files: &[PathBuf], cli: &Cli) -> Result<Library, Failure> 
         } else {
             let about = fs::metadata(path).map_err(|error| Failure::reading(path, &error))?;
             if !about.is_file() {
-                // What comes from a pipe stands in no folder.
-                pipes.push((path.display().to_string(), text(path)?));
+                // What comes from a pipe stands in no folder: its name is only for messages.
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let number =
+                    if pipes.is_empty() { String::new() } else { format!("{}:", pipes.len()) };
+                pipes.push((format!("<{number}{name}>"), text(path)?));
                 continue;
             }
+            // A link that is named is meant: it is no way out of a folder.
+            let link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+            let path = &if link { fs::canonicalize(path) } else { Ok(path.clone()) }
+                .map_err(|error| Failure::reading(path, &error))?;
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             folders.push(folder.unwrap_or(Path::new(".")).to_owned());
             let name = path.file_name().expect("a path that is no folder ends in a name");

@@ -492,8 +492,7 @@ impl Walk<'_> {
         for inner in extended.iter().flat_map(|extended| &extended.layers) {
             let body = inside::body(graph, &inner.way).expect("its layers were found there");
             let called = body.node(inner.node).name.as_str();
-            if let Some(name) = self.exclude.iter().find(|name| *name == called) {
-                excluded.insert(name);
+            if self.exclude.iter().any(|name| *name == called) {
                 continue;
             }
             if let Some(selection) = &selection {

@@ -272,13 +272,13 @@ mod tests {
                    Only(with: (select: 1), select : r#\"op:Gemm\"#),\n  Export(q: \"a\", e: (path: \
                    \"b\")), Gptq(exclude: [x, \"y\"])],\n  engine : Ort)";
         let way = [Field("engine")];
-        assert_eq!(of(ron, &way), Some((5, 12)));
+        assert_eq!(of(ron, &way), Some((6, 12)));
         assert_eq!(of("(target: engine)", &way), None);
         let passes = Field("passes");
         assert_eq!(of(ron, &[passes, At(2), Field("select")]), Some((4, 36)));
         assert_eq!(of(ron, &[passes, At(1), Field("select")]), None);
-        assert_eq!(of(ron, &[passes, At(3), Field("e"), Field("path")]), Some((5, 26)));
-        assert_eq!(of(ron, &[passes, At(4), Field("exclude"), At(1)]), Some((5, 52)));
+        assert_eq!(of(ron, &[passes, At(3), Field("e"), Field("path")]), Some((5, 28)));
+        assert_eq!(of(ron, &[passes, At(4), Field("exclude"), At(1)]), Some((5, 53)));
         assert_eq!(of(ron, &[passes, At(4), Field("exclude"), At(2)]), None);
         let json =
             "{\"passes\": [\"Group\",\n  {\"Export\": {\"q\": \"a\", \"e\": {\"path\": \"b\"}}}]}";

@@ -62,8 +62,15 @@ pub(crate) fn known_nodes(graph: &Graph, names: &[String]) -> Result<(), SelectE
     if names.is_empty() {
         return Ok(());
     }
-    let nodes = graph.nodes().map(|node| graph.node(node).name.as_str());
-    let known: BTreeSet<&str> = nodes.filter(|name| !name.is_empty()).collect();
+    let mut known: BTreeSet<&str> = BTreeSet::new();
+    let mut graphs = vec![graph];
+    // Layers may be in bodies, too.
+    while let Some(graph) = graphs.pop() {
+        for node in graph.nodes().map(|node| graph.node(node)) {
+            known.extend(Some(node.name.as_str()).filter(|name| !name.is_empty()));
+            graphs.extend(node.bodies());
+        }
+    }
     let Some(at) = names.iter().position(|name| !known.contains(name.as_str())) else {
         return Ok(());
     };
