@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(places.first(&["nothing", "activations"]), Some((1, 20)));
         assert_eq!(places.first(&["weights.granularity"]), Some((2, 26)));
         assert_eq!(places.first(&["weights.dtype"]), Some((3, 12)));
-        assert_eq!(places.first(&["last"]), Some((3, 53)));
+        assert_eq!(places.first(&["last"]), Some((3, 50)));
         assert_eq!(places.first(&["x"]), None);
         assert_eq!(places.first(&["x", ""]), Some((1, 1)));
     }
