@@ -2,10 +2,14 @@
 """Accuracy of quantized models side by side: this project, ONNX Runtime's quantizer, AIMET.
 
     python3 scripts/compare-accuracy.py MARQUETRY ZOO [--aimet RESULTS.json] [--only NAME,..] [--out TABLE.md]
+    python3 scripts/compare-accuracy.py MARQUETRY ZOO --deployed [--only NAME,..] [--out TABLE.md]
 
 Every trained model of the zoo (opset 17) and MiniLM are quantized with the same calibration samples to
 8 or 4 bit weights and 8 or 16 bit activations, per channel and, at 4 bits, for every 32 elements, each
-tool with its defaults otherwise, and judged with ONNX Runtime. AIMET's figures are those that
+tool with its defaults otherwise, and judged with ONNX Runtime as the models are written: with its fusions to
+integer kernels off, whose sums overflow on processors without VNNI, so that figures do not depend on the
+processor. With `--deployed` it is the other way round: eight bits alone, by the kernels that run on this
+processor, with our targets `ort-cpu` and `ort-cpu-avx2` and without AIMET. AIMET's figures are those that
 `scripts/peers/aimet_accuracy.py` has put into a file, or else those recorded in `baseline.json` of the zoo,
 measured on the same samples: the best of min_max and tf_enhanced, and the better of sequential MSE and
 AdaRound. An empty cell was not measured, or the tool has no such type; with blocks, the others' figures are
@@ -69,8 +73,8 @@ def runtime(model, arrays, weights, activations, out):
     )
 
 
-def outputs(path, inputs):
-    run = evaluate.session(path)
+def outputs(path, inputs, reference):
+    run = evaluate.session(path, reference)
     return np.concatenate([run.run(None, batch)[0] for batch in evaluate.batches(inputs, 100)])
 
 
@@ -79,9 +83,10 @@ def distance(found, wanted):
     return 10 * np.log10((wanted**2).sum() / ((wanted - found) ** 2).sum())
 
 
-def ours(binary, model, calib, weights, activations, block, out):
+def ours(binary, model, calib, weights, activations, block, out, target="ort-cpu"):
     command = [binary, "quantize", model, "--calib", calib, "-o", out, "--batch", "16", "--quiet"]
-    command += ["--weights", f"int{weights}", "--activations", f"uint{activations}"]
+    command += ["--target", target, "--activations", f"uint{activations}"]
+    command += [] if weights == 8 else ["--weights", f"int{weights}"]
     command += ["--granularity", f"block:{block}"] if block else []
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
 
@@ -129,6 +134,7 @@ def main():
     parser.add_argument("marquetry", type=pathlib.Path)
     parser.add_argument("zoo", type=pathlib.Path)
     parser.add_argument("--aimet", type=pathlib.Path)
+    parser.add_argument("--deployed", action="store_true")
     parser.add_argument("--only", type=lambda names: names.split(","), default=[])
     parser.add_argument("--out", type=pathlib.Path)
     args = parser.parse_args()
@@ -140,6 +146,10 @@ def main():
         "| model | float | bits | Marquetry | ONNX Runtime | AIMET | AIMET SeqMSE, AdaRound |",
         "|---|---|---|---|---|---|---|",
     ]
+    if args.deployed:
+        lines = ["| model | float | bits | `ort-cpu` | `ort-cpu-avx2` | ONNX Runtime |", "|---|---|---|---|---|---|"]
+    widths = WIDTHS[:1] if args.deployed else WIDTHS
+    reference = not args.deployed
     below = []
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -151,37 +161,40 @@ def main():
             if tokens:
                 data, calib = np.load(args.zoo / "minilm" / "eval.npz"), args.zoo / "minilm" / "calib.npz"
                 arrays = {one: np.load(calib)[one] for one in ("input_ids", "attention_mask", "token_type_ids")}
-                judge = lambda path: evaluate.embedding(path, data)[0]
+                judge = lambda path: evaluate.embedding(path, data, reference)[0]
             else:
                 file = "data_mlp_cancer.npz" if family == "mlp_cancer" else "data_digits.npz"
                 data, calib = np.load(trained / file), folder / f"calib.{pathlib.Path(file).name}"
                 arrays = {"x": data["calib_x"].astype(np.float32)}
                 np.savez(calib, **arrays)
-                judge = lambda path: evaluate.accuracy(path, data)
+                judge = lambda path: evaluate.accuracy(path, data, reference)
             before = judge(model)
             names = [one.name for one in evaluate.session(model).get_inputs()]
             test = {name: data[name] if tokens else data["test_x"].astype(np.float32) for name in names}
-            wanted = outputs(model, test)
+            wanted = outputs(model, test, False)
             others = {}
-            for label, weights, activations, block in WIDTHS:
+            for label, weights, activations, block in widths:
                 row = []
-                for tool in ("ours", "runtime"):
+                for tool in ("ours", "avx2", "runtime") if args.deployed else ("ours", "runtime"):
                     if tool == "runtime" and label in others:
                         row.append(others[label])
                         continue
                     out = folder / f"{model.stem}.{label}.{block}.{tool}.onnx"
                     try:
-                        if tool == "ours":
-                            ours(args.marquetry, model, calib, weights, activations, block, out)
-                        else:
+                        if tool == "runtime":
                             runtime(model, arrays, weights, activations, out)
-                        found = outputs(out, test)
+                        else:
+                            target = "ort-cpu-avx2" if tool == "avx2" else "ort-cpu"
+                            ours(args.marquetry, model, calib, weights, activations, block, out, target)
+                        found = outputs(out, test, reference)
                         row.append(Figure(judge(out), distance(found, wanted), None if tokens else found.argmax(1)))
                     except Exception as error:  # a tool that cannot is a row of the table
                         print(f"{model.name} {label} {tool}: {str(error).splitlines()[0][:160]}", flush=True)
                         row.append(None)
-                others[label] = row[1]
-                if results is None:
+                others[label] = row[-1]
+                if args.deployed:
+                    pass
+                elif results is None:
                     row.append(recorded(baseline, model.name, label, ("minmax", "tfe")))
                     row.append(recorded(baseline, model.name, label, ("seqmse", "adaround")))
                 else:
@@ -191,7 +204,7 @@ def main():
                 line = f"| {family} | {before:.4f} | {shown} | " + " | ".join(cells) + " |"
                 print(line, flush=True)
                 lines.append(line)
-                mine, *peers = row
+                mine, *peers = [row[1], row[2]] if args.deployed else row
                 for tool, peer in zip(("ONNX Runtime", "AIMET", "AIMET SeqMSE, AdaRound"), peers):
                     if peer is None or (mine is not None and mine.score >= peer.score):
                         continue

@@ -29,7 +29,7 @@ from onnx import helper, numpy_helper
 
 import evaluate
 
-TARGETS = ["ort-cpu", "ort-qnn", "qnn-htp", "tensorrt", "openvino", "aimet-default"]
+TARGETS = ["ort-cpu", "ort-cpu-avx2", "ort-qnn", "qnn-htp", "tensorrt", "openvino", "aimet-default"]
 CLOSE, CLOSER = 60.0, 10.0
 
 

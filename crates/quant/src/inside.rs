@@ -119,7 +119,8 @@ fn resolve(graph: &Graph, way: &[(NodeId, usize)], name: &str) -> Option<(usize,
 
 /// Where a value of the graph at a way is defined; nothing where no graph around defines it.
 pub(crate) fn origin(graph: &Graph, way: &[(NodeId, usize)], value: ValueId) -> Option<Origin> {
-    let here = body(graph, way)?;
+    // Groups remember constants that were moved since, of which a body holds nothing any more.
+    let here = body(graph, way).filter(|here| here.has_value(value))?;
     if way.is_empty() || !is_captured(here, value) {
         return Some((way.to_vec(), value));
     }

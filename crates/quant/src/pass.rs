@@ -305,6 +305,10 @@ pub enum Fact {
     Sites,
     /// Activations and weights have encodings.
     Encodings,
+    /// Ranges of weights were chosen, or weights were rounded, by what outputs lose.
+    Weights,
+    /// Biases make up for what rounding weights does.
+    Corrections,
     /// Biases are integers on the grid of those encodings.
     Biases,
 }
@@ -316,6 +320,8 @@ impl Fact {
             Fact::Groups => "Group",
             Fact::Sites => "Place",
             Fact::Encodings => "Calibrate",
+            Fact::Weights => "SeqMse",
+            Fact::Corrections => "BiasCorrection",
             Fact::Biases => "QuantizeBias",
         }
     }

@@ -115,6 +115,7 @@ const PRESETS: &[(&str, &str)] = &[
     ("aimet-default", include_str!("../policies/aimet-default.ron")),
     ("openvino", include_str!("../policies/openvino.ron")),
     ("ort-cpu", include_str!("../policies/ort-cpu.ron")),
+    ("ort-cpu-avx2", include_str!("../policies/ort-cpu-avx2.ron")),
     ("ort-qnn", include_str!("../policies/ort-qnn.ron")),
     ("qnn-htp-v66", include_str!("../policies/qnn-htp-v66.ron")),
     ("qnn-htp-v68", include_str!("../policies/qnn-htp-v68.ron")),

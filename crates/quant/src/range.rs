@@ -32,9 +32,9 @@ impl FixedRange {
         FixedRange { min: Some(min), max: Some(max) }
     }
 
-    /// Whether its ends are finite and in order.
+    /// Whether its ends are finite and in order, with something between them.
     pub fn is_sound(self) -> bool {
-        let ordered = self.known().is_none_or(|(min, max)| min <= max);
+        let ordered = self.known().is_none_or(|(min, max)| min < max);
         ordered && [self.min, self.max].into_iter().flatten().all(f64::is_finite)
     }
 

@@ -206,8 +206,8 @@ impl Standard {
     pub fn recipe(&self) -> Recipe {
         let spec = WeightSpec {
             dtype: self.weights,
-            // Unsigned weights have no middle to be symmetric about.
-            symmetric: (!self.weights.is_signed()).then_some(false),
+            // Kernels of eight bits want one zero point for all channels; fewer bits are better used whole.
+            symmetric: (!self.weights.is_signed() && self.weights.bits() != 8).then_some(false),
             granularity: self.granularity,
             ..WeightSpec::default()
         };

@@ -55,7 +55,7 @@ impl Pass for BiasCorrection {
     }
 
     fn provides(&self) -> &[Fact] {
-        &[]
+        &[Fact::Corrections]
     }
 
     fn precedes(&self) -> &[Fact] {

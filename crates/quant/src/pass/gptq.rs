@@ -112,11 +112,11 @@ impl Pass for Gptq {
     }
 
     fn provides(&self) -> &[Fact] {
-        &[]
+        &[Fact::Weights]
     }
 
     fn precedes(&self) -> &[Fact] {
-        &[Fact::Biases]
+        &[Fact::Corrections, Fact::Biases]
     }
 
     fn check(&self, _: &Policy) -> Result<(), PassError> {

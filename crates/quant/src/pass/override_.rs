@@ -67,7 +67,7 @@ impl Pass for Override {
     }
 
     fn precedes(&self) -> &[Fact] {
-        &[Fact::Encodings]
+        &[Fact::Encodings, Fact::Weights]
     }
 
     fn check(&self, policy: &Policy) -> Result<(), PassError> {
@@ -85,7 +85,7 @@ impl Pass for Override {
                 pass: "Override",
                 parameter: "with.range",
                 value: range.to_string(),
-                allowed: "finite ends, the smaller one as `min`",
+                allowed: "two different, finite ends, the smaller one as `min`",
             }),
             None => Ok(()),
         }

@@ -162,7 +162,7 @@ impl Pass for Place {
     }
 
     fn precedes(&self) -> &[Fact] {
-        &[Fact::Encodings]
+        &[Fact::Encodings, Fact::Weights]
     }
 
     fn check(&self, policy: &Policy) -> Result<(), PassError> {

@@ -93,11 +93,11 @@ impl Pass for SeqMse {
     }
 
     fn provides(&self) -> &[Fact] {
-        &[]
+        &[Fact::Weights]
     }
 
     fn precedes(&self) -> &[Fact] {
-        &[Fact::Biases]
+        &[Fact::Corrections, Fact::Biases]
     }
 
     fn check(&self, _: &Policy) -> Result<(), PassError> {

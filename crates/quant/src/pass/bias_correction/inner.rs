@@ -6,7 +6,7 @@ use marquetry_ir::infer::Types;
 use marquetry_ir::{Dim, Graph, GraphError, Tensor, ValueId};
 
 use super::{Kernel, Place, corrected, place, with_error};
-use crate::inside::{self, Inside, Names, Way};
+use crate::inside::{self, Inside, Way};
 use crate::pass::{PassError, State, probe};
 use crate::plan::Plan;
 
@@ -74,8 +74,8 @@ pub(super) fn correct(
         around.set_initializer(origin, new);
         return Ok(way.is_empty().then_some(origin));
     }
-    let mut names = Names::of(graph);
-    let name = names.lift(&base);
+    // Kernels with the same number may be in several bodies, and the main graph may have corrected one.
+    let name = graph.fresh_name(&base);
     let moved = graph.add_initializer(&name, new).expect("the name is fresh");
     let body = inside::body_mut(graph, &kernel.way).expect("it was just there");
     let value = body.value_named(&name);
