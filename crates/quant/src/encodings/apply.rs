@@ -9,6 +9,7 @@ use super::of_plan::by_channel;
 use super::{Document, Element, EncodingsError, Entry, Layout, Section};
 use crate::encoding::Cell;
 use crate::grid::{self, Grid};
+use crate::inside::Names;
 use crate::kernel::{BIAS, DATA, WEIGHT};
 use crate::plan::{Plan, Quantizer, Reason, Role};
 use crate::{DType, Encoding, Granularity, NumericError, Spec, params, suggest};
@@ -25,7 +26,7 @@ pub struct Applied {
 /// Puts every entry on the tensor of its name.
 ///
 /// Tensors that the model does not have and entries that do not fit are errors if `strict`, and left
-/// out with a note otherwise. An entry for nothing at all, which some writers leave, always is.
+/// out with a note otherwise. Those of bodies are left out with a note, too. An entry for nothing at all, which some writers leave, always is.
 ///
 /// # Errors
 ///
@@ -42,6 +43,8 @@ pub fn apply(
         None => "tensor overrides".to_owned(),
     };
     let mut seen = BTreeSet::new();
+    let everywhere = Names::of(graph);
+    let mut inner = Vec::new();
     for entry in &document.entries {
         if entry.name.is_empty() {
             applied.notes.push("an entry without a name is left out".to_owned());
@@ -53,6 +56,10 @@ pub fn apply(
                 what: "it is listed twice".to_owned(),
             }),
             Some(value) => site(entry, graph, types, value).map(|site| (value, site)),
+            None if !everywhere.is_free(&entry.name) => {
+                inner.push(format!("`{}`", entry.name));
+                continue;
+            }
             None => {
                 let names: Vec<&str> =
                     graph.values().map(|value| graph.value(value).name()).collect();
@@ -69,6 +76,16 @@ pub fn apply(
             Err(error) if strict => return Err(error),
             Err(error) => applied.notes.push(error.to_string()),
         }
+    }
+    if let Some(first) = inner.first() {
+        applied.notes.push(format!(
+            "{} of bodies of the model, such as {first}, stay in float: encodings are put on tensors of \
+             the main graph",
+            match inner.len() {
+                1 => "1 tensor".to_owned(),
+                count => format!("{count} tensors"),
+            }
+        ));
     }
     Ok(applied)
 }
