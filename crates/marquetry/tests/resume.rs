@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -254,11 +254,17 @@ fn signalled(mut command: Command, step: &str, signal: &str) -> (Option<i32>, St
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    // It waits already: starting a program may take longer than what is left of the step.
+    let mut killer = Command::new("sh")
+        .args(["-c", &format!("read now && kill {signal} {}", child.id())])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let started = format!("\"pass\":\"{step}\",\"done\":3,");
     assert!(lines.any(|line| line.unwrap().replace(' ', "").contains(&started)), "no `{step}`");
-    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
+    killer.stdin.take().unwrap().write_all(b"now\n").unwrap();
+    assert!(killer.wait().unwrap().success());
     let said: Vec<String> = lines.map(Result::unwrap).collect();
     let said: Vec<&str> =
         said.iter().map(String::as_str).filter(|line| !line.starts_with('{')).collect();
