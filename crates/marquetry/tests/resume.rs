@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -246,25 +246,34 @@ const LONG: &str = r#"Pipeline(
     passes: [Group, Place, Calibrate(scheme: TfEnhanced), QuantizeBias, Export(qdq: "out.onnx")],
 )"#;
 
+/// The command as one that hears signals: a shell that runs tests in the background has them ignored, and the
+/// command would rightly leave it at that.
+fn hearing(command: &Command) -> Command {
+    let linux = cfg!(target_os = "linux");
+    let mut heard = Command::new(if linux { "env".as_ref() } else { command.get_program() });
+    if linux {
+        heard.arg("--default-signal=INT,TERM").arg(command.get_program());
+    }
+    heard.args(command.get_args()).env_clear();
+    if let Some(folder) = command.get_current_dir() {
+        heard.current_dir(folder);
+    }
+    heard
+}
+
 /// Starts a command, sends it a signal in the middle of a step, and gives what it said then.
-fn signalled(mut command: Command, step: &str, signal: &str) -> (Option<i32>, String) {
-    let mut child = command
+fn signalled(command: Command, step: &str, signal: &str) -> (Option<i32>, String) {
+    let mut child = hearing(&command)
         .args(["--progress", "json"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // It waits already: starting a program may take longer than what is left of the step.
-    let mut killer = Command::new("sh")
-        .args(["-c", &format!("read now && kill {signal} {}", child.id())])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let started = format!("\"pass\":\"{step}\",\"done\":3,");
     assert!(lines.any(|line| line.unwrap().replace(' ', "").contains(&started)), "no `{step}`");
-    killer.stdin.take().unwrap().write_all(b"now\n").unwrap();
-    assert!(killer.wait().unwrap().success());
+    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
     let said: Vec<String> = lines.map(Result::unwrap).collect();
     let said: Vec<&str> =
         said.iter().map(String::as_str).filter(|line| !line.starts_with('{')).collect();
