@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use marquetry::engine::{Embedded, Options};
 use marquetry::ir::text;
 use marquetry::ir::{Model, Tensor};
+use marquetry::ir::infer;
+use marquetry::quant::encodings::{self, Version};
 use marquetry::quant::export::qdq;
 use marquetry::quant::pass::{Content, lowered_plan};
-use marquetry::quant::{Context, Encoding, Pipeline, State};
+use marquetry::quant::{Context, Encoding, Pipeline, Plan, State};
 
 use crate::quantize::{Shipped, sample};
 
@@ -108,7 +110,7 @@ fn run(model: Model, pipeline: &str) -> State {
 }
 
 /// The encodings that are lowered, by the names of their values.
-fn encodings(state: &State) -> BTreeMap<String, Encoding> {
+fn by_name(state: &State) -> BTreeMap<String, Encoding> {
     let graph = &state.model.graph;
     let plan = lowered_plan(state).unwrap();
     let named = plan.enabled().map(|(value, site)| {
@@ -141,7 +143,7 @@ fn holds(target: &str, passes: &str, wanted: &[&str]) {
             all.retain(|name, _| own(name));
             all
         };
-        let (found, expected) = (common(encodings(&held)), common(encodings(&beside)));
+        let (found, expected) = (common(by_name(&held)), common(by_name(&beside)));
         for name in wanted {
             assert!(expected.contains_key(*name), "{here}: `{name}` is not quantized");
         }
@@ -245,6 +247,37 @@ fn outputs_of_both_models_are_the_same() {
                 })
                 .collect();
             assert_eq!(outputs[0], outputs[1], "{} for {target}", pair.name);
+        }
+    }
+}
+
+/// What a file says of values in bodies is put there again.
+#[test]
+fn encodings_of_bodies_go_back_onto_the_model() {
+    let outputs = |model: &Model, plan: &Plan| -> Vec<Vec<Tensor>> {
+        let lowered = qdq::lower(model, plan).unwrap().model;
+        samples().iter().map(|sample| crate::quantize::outputs(&lowered, sample)).collect()
+    };
+    for target in ["aimet-default", "ort-qnn", "qnn-htp"] {
+        let pipeline =
+            format!("Pipeline(target: \"{target}\", passes: [{PLACED} Calibrate(), Check])");
+        for pair in PAIRS {
+            let state = run(pair.model(true), &pipeline);
+            let expected = outputs(&state.model, &lowered_plan(&state).unwrap());
+            let plain = outputs(&pair.model(true), &Plan::default());
+            assert_ne!(expected, plain, "{} for {target}: nothing is quantized", pair.name);
+            for version in Version::ALL {
+                let here = format!("{} for {target} in {}", pair.name, version.name());
+                let types = infer::run(&state.model);
+                let document =
+                    encodings::of_plan(&state.model.graph, &types, &state.plan, version).unwrap();
+                let text = encodings::render(&document, version).unwrap();
+                let document = encodings::parse(&text).unwrap();
+                let applied = encodings::apply(&document, &pair.model(true), true)
+                    .unwrap_or_else(|error| panic!("{here}: {error}"));
+                assert_eq!(applied.notes, Vec::<String>::new(), "{here}");
+                assert_eq!(outputs(&applied.model, &applied.plan), expected, "{here}");
+            }
         }
     }
 }

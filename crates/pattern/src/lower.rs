@@ -12,6 +12,7 @@ pub(crate) mod items;
 pub(crate) mod meaning;
 mod nodes;
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 
 use crate::ast::{self, Dimension, Name, Param, ValueType};
@@ -398,10 +399,14 @@ impl<'a> Lowerer<'a> {
             for expr in &absence.dropped {
                 crate::reach::count(&self.pattern, *expr, &mut inside);
             }
-            let mut kept = vec![0; self.pattern.vars.len()];
-            for expr in &absence.kept {
-                crate::reach::count(&self.pattern, *expr, &mut kept);
-            }
+            // Only asked for what occurs nowhere else, which is seldom anything.
+            let kept = LazyCell::new(|| {
+                let mut counts = vec![0; self.pattern.vars.len()];
+                for expr in &absence.kept {
+                    crate::reach::count(&self.pattern, *expr, &mut counts);
+                }
+                counts
+            });
             // `z?` written twice is there twice, or not at all.
             let itself = |at: usize| {
                 absence.branch.is_none()
@@ -412,7 +417,7 @@ impl<'a> Lowerer<'a> {
             let absent: Vec<VarId> = (0..inside.len())
                 .filter(|at| {
                     let only_here =
-                        inside[*at] > 0 && kept[*at] == 0 && inside[*at] == everywhere[*at];
+                        inside[*at] > 0 && inside[*at] == everywhere[*at] && kept[*at] == 0;
                     only_here || itself(*at)
                 })
                 .map(|at| VarId(at as u32))

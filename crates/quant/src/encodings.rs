@@ -22,6 +22,19 @@ pub use of_plan::of_plan;
 pub use read::parse;
 pub use write::render;
 
+/// A note about tensors whose names say too little, with what becomes of them.
+fn unclear(names: &[&str], what: &str) -> Option<String> {
+    let first = names.first()?;
+    let count = match names.len() {
+        1 => "1 tensor".to_owned(),
+        count => format!("{count} tensors"),
+    };
+    Some(format!(
+        "{what}: {count} of bodies, such as `{first}`, for other graphs of the model have tensors of that \
+         name, too, or the body cannot be looked into"
+    ))
+}
+
 /// Why an entry with a width alone cannot be used.
 const NO_GRID: &str = "it has neither a scale nor a range: calibrate it";
 

@@ -69,14 +69,9 @@ struct Seat {
 }
 
 impl<'a> Flat<'a> {
-    /// The model with its bodies written out, as far as what they compute can be observed.
-    pub(crate) fn of(
-        main: &'a Graph,
-        types: &'a Types,
-        groups: &'a Groups,
-        plan: &Plan,
-    ) -> Result<Flat<'a>, GraphError> {
-        let flat = Flat {
+    /// The model as it is: nobody looks into bodies.
+    pub(crate) fn closed(main: &'a Graph, types: &'a Types, groups: &'a Groups) -> Flat<'a> {
+        Flat {
             graph: Cow::Borrowed(main),
             types: Cow::Borrowed(types),
             groups: Cow::Borrowed(groups),
@@ -84,7 +79,17 @@ impl<'a> Flat<'a> {
             main,
             seats: BTreeMap::new(),
             readers: BTreeMap::new(),
-        };
+        }
+    }
+
+    /// The model with its bodies written out, as far as what they compute can be observed.
+    pub(crate) fn of(
+        main: &'a Graph,
+        types: &'a Types,
+        groups: &'a Groups,
+        plan: &Plan,
+    ) -> Result<Flat<'a>, GraphError> {
+        let flat = Flat::closed(main, types, groups);
         let holders: Vec<NodeId> =
             main.nodes().filter(|&node| opens(main, types, &[], node)).collect();
         if holders.is_empty() {

@@ -28,6 +28,7 @@ mod kernel;
 mod layerwise;
 pub mod lpbq;
 pub mod observer;
+mod opened;
 pub mod pack;
 mod params;
 pub mod pass;

@@ -53,7 +53,7 @@ fn exports(folder: &Path) -> Vec<(String, Model, Value)> {
 
 fn plan(model: &Model, text: &str) -> Plan {
     let document = encodings::parse(text).unwrap();
-    encodings::apply(&document, &model.graph, &infer::run(model), true).unwrap().plan
+    encodings::apply(&document, model, true).unwrap().plan
 }
 
 fn render(model: &Model, plan: &Plan, version: Version) -> Result<Value, EncodingsError> {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use marquetry_ir::{AttributeValue, Tensor, ValueId};
+use bytes::Bytes;
+use marquetry_ir::infer::Types;
+use marquetry_ir::{AttributeValue, DType, Dim, Graph, Tensor, ValueId};
 
 use super::plan::{Shared, refusal};
-use super::{Compiled, place_of};
+use super::{Compiled, carried, place_of};
 use crate::EngineError;
 use crate::engine::Program;
 use crate::native::{Call, lookup};
@@ -15,6 +17,36 @@ use crate::piece::{Piece, Step, captured};
 pub(super) struct Body {
     program: Compiled,
     captures: Vec<usize>,
+    /// What each output is before any turn, as far as its type is known.
+    empty: Vec<Option<Slice>>,
+}
+
+/// The element type and the lengths of what one turn would give. Lengths that depend on the turn are 0,
+/// as ONNX Runtime has them.
+struct Slice {
+    dtype: DType,
+    dims: Vec<usize>,
+}
+
+impl Slice {
+    fn of(graph: &Graph, types: &Types, output: ValueId) -> Option<Self> {
+        let declared = graph.value(output).tensor_type();
+        let dtype = types.dtype(output).or_else(|| declared?.dtype)?;
+        let shape = types.shape(output).or_else(|| declared?.shape.as_deref())?;
+        let length = |dim: &Dim| match dim {
+            Dim::Known(length) => usize::try_from(*length).unwrap_or(0),
+            Dim::Symbol(_) | Dim::Unknown => 0,
+        };
+        Some(Self { dtype, dims: shape.iter().map(length).collect() })
+    }
+
+    /// No such slice, stacked along an axis.
+    fn none(&self, axis: i64) -> Option<Tensor> {
+        let mut dims = self.dims.clone();
+        dims.insert(resolve(axis, dims.len() + 1)?, 0);
+        let empty = Tensor::new(self.dtype, dims, Bytes::new()).ok()?;
+        Some(carried(&empty))
+    }
 }
 
 impl Body {
@@ -39,8 +71,10 @@ impl Body {
                 }
             }
             let body = Piece::cut(graph, types, &feeds, &graph.outputs)?;
+            let outputs = graph.outputs.iter();
+            let empty = outputs.map(|&output| Slice::of(graph, types, output)).collect();
             let shared = Shared::new(shared.threads.clone());
-            Ok(Self { program: Compiled::new(body, shared)?, captures })
+            Ok(Self { program: Compiled::new(body, shared)?, captures, empty })
         });
         bodies.collect()
     }
@@ -53,6 +87,24 @@ impl Body {
         let captures = self.captures.iter().filter_map(|&value| values[value].clone());
         let inputs: Vec<Tensor> = inputs.into_iter().chain(captures).collect();
         self.program.run(&inputs)
+    }
+
+    /// What an output gave in all turns, along a new axis.
+    fn stack(
+        &self,
+        step: &Step,
+        output: usize,
+        tensors: Vec<Tensor>,
+        axis: i64,
+    ) -> Result<Tensor, EngineError> {
+        if tensors.is_empty() {
+            let empty = self.empty.get(output).and_then(Option::as_ref);
+            return empty.and_then(|empty| empty.none(axis)).ok_or_else(|| {
+                let reason = "it took no turn, and the type of what a turn would give is not known";
+                failed(step, reason)
+            });
+        }
+        stack(step, tensors, axis)
     }
 }
 
@@ -127,8 +179,10 @@ fn repeat(
         scanned.iter_mut().zip(outputs).for_each(|(all, one)| all.push(one));
         iteration += 1;
     }
-    let stacks =
-        scanned.into_iter().map(|all| stack(step, all, 0)).collect::<Result<Vec<_>, _>>()?;
+    // The first output of the body is whether to go on.
+    let stacks = scanned.into_iter().enumerate();
+    let stacks = stacks.map(|(slot, all)| body.stack(step, 1 + carried + slot, all, 0));
+    let stacks = stacks.collect::<Result<Vec<_>, _>>()?;
     Ok(state.into_iter().chain(stacks).collect())
 }
 
@@ -175,7 +229,7 @@ fn scan(
         if at(backward, slot) != 0 {
             all.reverse();
         }
-        stack(step, all, at(axes, slot))
+        body.stack(step, carried + slot, all, at(axes, slot))
     });
     let stacks: Vec<Tensor> = stacks.collect::<Result<_, _>>()?;
     Ok(state.into_iter().chain(stacks).collect())
@@ -220,11 +274,5 @@ fn stack(step: &Step, tensors: Vec<Tensor>, axis: i64) -> Result<Tensor, EngineE
     });
     let rows = rows.collect::<Result<Vec<Option<Tensor>>, String>>();
     let rows = rows.map_err(|reason| failed(step, reason))?;
-    if rows.is_empty() {
-        return Err(EngineError::Refused(vec![refusal(
-            step,
-            "nothing is stacked, and the type of nothing is not known".to_owned(),
-        )]));
-    }
     native(step, "Concat", axis, &rows)
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use marquetry_ir::{Model, infer};
-use marquetry_quant::encodings::{self, Document, EncodingsError, State, Version};
+use marquetry_quant::encodings::{self, Applied, Completeness, Document, EncodingsError, State, Version};
 use marquetry_quant::export::qdq;
 use marquetry_quant::pass::{Content, Output};
 use marquetry_quant::{PassError, Plan, import};
@@ -86,13 +86,17 @@ fn write(outputs_: Vec<Output>, read: &[PathBuf]) -> Result<Option<Vec<u8>>, Fai
     outputs::write(&outputs_)
 }
 
-/// The text of a plan, and how many encodings it holds.
-fn render(model: &Model, plan: &Plan, version: Version) -> Result<(String, usize), Failure> {
+/// The text of a plan, how many encodings it holds, and what is to be said of it.
+fn render(
+    model: &Model,
+    plan: &Plan,
+    version: Version,
+) -> Result<(String, usize, Vec<String>), Failure> {
     let types = infer::run(model);
     let document =
         encodings::of_plan(&model.graph, &types, plan, version).map_err(|error| failure(&error))?;
     let text = encodings::render(&document, version).map_err(|error| failure(&error))?;
-    Ok((text, document.entries.len()))
+    Ok((text, document.entries.len(), document.notes))
 }
 
 /// The quantizers of a quantized model as a file.
@@ -105,7 +109,7 @@ fn export(
     let (output, version) = target(output)?;
     let model = load::model(path, cli)?;
     let imported = import::qdq(&model).map_err(|error| pass_failure(&error).at(path.display()))?;
-    let (text, count) = render(&imported.model, &imported.plan, version)?;
+    let (text, count, unclear) = render(&imported.model, &imported.plan, version)?;
     let content = Content::Text(text);
     let mut files = vec![Output { path: output.clone(), content }];
     if let Some(float) = float {
@@ -124,6 +128,7 @@ fn export(
         "schema_version": 1, "version": version.name(), "encodings": count, "written": written,
     });
     let mut notes = imported.notes;
+    notes.extend(unclear);
     if count == 0 {
         notes.push("the model has no quantizers, so there is nothing to write".to_owned());
     }
@@ -146,11 +151,10 @@ fn import_(
 ) -> Result<Answer, Failure> {
     let model = load::model(path, cli)?;
     let document = read(file)?;
-    let types = infer::run(&model);
-    let applied = encodings::apply(&document, &model.graph, &types, strict)
+    let applied = encodings::apply(&document, &model, strict)
         .map_err(|error| failure(&error).at(file.display()))?;
-    let complete = encodings::completeness(&model.graph, &types, &applied.plan);
-    let lowered = qdq::lower(&model, &applied.plan)
+    let complete = completeness(&applied);
+    let lowered = qdq::lower(&applied.model, &applied.plan)
         .map_err(|error| pass_failure(&error).at(path.display()))?;
     let text = format!(
         "{}{} QuantizeLinear and {} DequantizeLinear from {}\n{}",
@@ -180,7 +184,12 @@ fn import_(
     Ok(noted(Answer { file: sent, ..Answer::new(text, json) }, &notes))
 }
 
-fn counts(complete: &encodings::Completeness) -> String {
+fn completeness(applied: &Applied) -> Completeness {
+    let types = infer::run(&applied.model);
+    encodings::completeness(&applied.model.graph, &types, &applied.plan)
+}
+
+fn counts(complete: &Completeness) -> String {
     format!(
         "{} present, {} derived, {} missing\n",
         complete.count(State::Present),
@@ -209,10 +218,10 @@ fn convert(
         Some(path) => {
             inputs.push(path.to_owned());
             let model = load::model(path, cli)?;
-            let types = infer::run(&model);
-            let applied = encodings::apply(&document, &model.graph, &types, strict)
+            let applied = encodings::apply(&document, &model, strict)
                 .map_err(|error| failure(&error).at(file.display()))?;
-            (render(&model, &applied.plan, version)?, applied.notes)
+            let (text, count, unclear) = render(&applied.model, &applied.plan, version)?;
+            ((text, count), [applied.notes, unclear].concat())
         }
     };
     let content = Content::Text(text);
@@ -238,10 +247,9 @@ fn convert(
 fn check(path: &Path, file: &Path, cli: &Cli) -> Result<Answer, Failure> {
     let model = load::model(path, cli)?;
     let document = read(file)?;
-    let types = infer::run(&model);
-    let applied = encodings::apply(&document, &model.graph, &types, false)
+    let applied = encodings::apply(&document, &model, false)
         .map_err(|error| failure(&error).at(file.display()))?;
-    let complete = encodings::completeness(&model.graph, &types, &applied.plan);
+    let complete = completeness(&applied);
     let mut text = String::new();
     for (state, word) in [(State::Missing, "missing"), (State::Derived, "derived")] {
         for tensor in complete.tensors.iter().filter(|tensor| tensor.state == state) {

@@ -274,10 +274,15 @@ impl Job<'_> {
             text.push_str(&compare::table(distances));
         }
         if let Some((path, size)) = &sizes.quantized {
-            let factor = sizes.float as f64 / (*size).max(1) as f64;
+            let (before, after) = (sizes.float.max(1) as f64, (*size).max(1) as f64);
+            // What quantizers add can be more than what small weights lose.
+            let change = match before < after {
+                true => format!("{:.2} times larger", after / before),
+                false => format!("{:.2} times smaller", before / after),
+            };
             writeln!(
                 text,
-                "\n{}: {}, {factor:.2} times smaller than {} ({})",
+                "\n{}: {}, {change} than {} ({})",
                 path.display(),
                 bytes(*size),
                 self.model.display(),

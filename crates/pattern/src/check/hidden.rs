@@ -1,5 +1,6 @@
 //! What can never be the first match, because something before it matches all of the same.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::{Arg, Branch, ExprId, ExprKind, Operator, Pattern, Scope, VarId};
@@ -29,15 +30,22 @@ pub(super) fn alternatives(pattern: &Pattern, errors: &mut Vec<Diagnostic>) {
         if !alt.branches[..last].iter().any(plain) {
             continue;
         }
-        let mut inside = vec![0; pattern.vars.len()];
-        reach::count(pattern, ExprId(at as u32), &mut inside);
+        // Few alternatives ask for it, and each start of a command checks all that are shipped.
+        let inside = OnceCell::new();
+        let inside = || {
+            inside.get_or_init(|| {
+                let mut counts = vec![0; pattern.vars.len()];
+                reach::count(pattern, ExprId(at as u32), &mut counts);
+                counts
+            })
+        };
         let free = |var: VarId| {
             let known = pattern.var(var);
             known.definitions.is_empty()
                 && known.types.is_empty()
                 && known.value.is_none()
                 && !guarded.contains(&var)
-                && inside[var.index()] == met[var.index()]
+                && inside()[var.index()] == met[var.index()]
         };
         let mut cover = Cover::new(pattern, pattern, &free);
         let hides = |(general, special): &(&Branch, &Branch)| {

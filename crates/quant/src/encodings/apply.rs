@@ -2,52 +2,85 @@
 
 use std::collections::BTreeSet;
 
-use marquetry_ir::infer::Types;
-use marquetry_ir::{Graph, Slot, Use, ValueId};
+use marquetry_ir::infer::{self, Types};
+use marquetry_ir::{Graph, Model, Slot, Use, ValueId};
+use marquetry_matcher::Groups;
 
 use super::of_plan::by_channel;
 use super::{Document, Element, EncodingsError, Entry, Layout, Section};
 use crate::encoding::Cell;
+use crate::flat::Flat;
 use crate::grid::{self, Grid};
 use crate::inside::Names;
 use crate::kernel::{BIAS, DATA, WEIGHT};
+use crate::opened::open;
 use crate::plan::{Plan, Quantizer, Reason, Role};
 use crate::{DType, Encoding, Granularity, NumericError, Spec, params, suggest};
 
 /// What became of a document.
 #[derive(Clone, Debug)]
 pub struct Applied {
+    /// The model that the plan is for: the one given, but that constants of bodies lie in the main graph
+    /// where something of a body has an encoding.
+    pub model: Model,
     /// A quantizer for every entry.
     pub plan: Plan,
     /// What the user should know, one line each.
     pub notes: Vec<String>,
 }
 
-/// Puts every entry on the tensor of its name.
+/// Puts every entry on the tensor of its name, whether the main graph has it or the body of an If, Loop or
+/// Scan.
 ///
 /// Tensors that the model does not have and entries that do not fit are errors if `strict`, and left
-/// out with a note otherwise. Those of bodies are left out with a note, too. An entry for nothing at all, which some writers leave, always is.
+/// out with a note otherwise. Names that only bodies have, but several of them, are left out with a note,
+/// too. An entry for nothing at all, which some writers leave, always is.
 ///
 /// # Errors
 ///
 /// `UnknownTensor` and `Unfit`.
 pub fn apply(
     document: &Document,
-    graph: &Graph,
-    types: &Types,
+    model: &Model,
     strict: bool,
 ) -> Result<Applied, EncodingsError> {
-    let mut applied = Applied { plan: Plan::default(), notes: document.notes.clone() };
+    let mut model = model.clone();
+    let mut plan = Plan::default();
+    let everywhere = Names::of(&model.graph);
+    let outside = |entry: &Entry| model.graph.find(&entry.name).is_none();
+    if document.entries.iter().any(|one| outside(one) && !everywhere.is_free(&one.name)) {
+        open(&mut model, &mut plan);
+    }
+    let types = infer::run(&model);
+    let groups = Groups::default();
+    let flat = Flat::of(&model.graph, &types, &groups, &plan)
+        .unwrap_or_else(|_| Flat::closed(&model.graph, &types, &groups));
+    let mut notes = document.notes.clone();
+    let mut plan = flat.enter(plan);
+    put(document, &flat, &everywhere, strict, &mut plan, &mut notes)?;
+    let plan = flat.leave(plan);
+    Ok(Applied { model, plan, notes })
+}
+
+/// Puts every entry on a tensor of a graph without bodies.
+fn put(
+    document: &Document,
+    flat: &Flat<'_>,
+    everywhere: &Names,
+    strict: bool,
+    plan: &mut Plan,
+    notes: &mut Vec<String>,
+) -> Result<(), EncodingsError> {
+    let (graph, types) = (&*flat.graph, &*flat.types);
     let source = match document.version {
         Some(version) => format!("encodings {}", version.name()),
         None => "tensor overrides".to_owned(),
     };
     let mut seen = BTreeSet::new();
-    let everywhere = Names::of(graph);
-    let mut inner = Vec::new();
+    let mut shared = Vec::new();
     for entry in &document.entries {
         if entry.name.is_empty() {
-            applied.notes.push("an entry without a name is left out".to_owned());
+            notes.push("an entry without a name is left out".to_owned());
             continue;
         }
         let placed = match graph.find(&entry.name) {
@@ -57,7 +90,7 @@ pub fn apply(
             }),
             Some(value) => site(entry, graph, types, value).map(|site| (value, site)),
             None if !everywhere.is_free(&entry.name) => {
-                inner.push(format!("`{}`", entry.name));
+                shared.push(entry.name.as_str());
                 continue;
             }
             None => {
@@ -71,23 +104,14 @@ pub fn apply(
         match placed {
             Ok((value, mut site)) => {
                 site.because.push(Reason::new(source.clone(), "it has an encoding"));
-                applied.plan.place(value, || site);
+                plan.place(value, || site);
             }
             Err(error) if strict => return Err(error),
-            Err(error) => applied.notes.push(error.to_string()),
+            Err(error) => notes.push(error.to_string()),
         }
     }
-    if let Some(first) = inner.first() {
-        applied.notes.push(format!(
-            "{} of bodies of the model, such as {first}, stay in float: encodings are put on tensors of \
-             the main graph",
-            match inner.len() {
-                1 => "1 tensor".to_owned(),
-                count => format!("{count} tensors"),
-            }
-        ));
-    }
-    Ok(applied)
+    notes.extend(super::unclear(&shared, "left in float"));
+    Ok(())
 }
 
 fn site(

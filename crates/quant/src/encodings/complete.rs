@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use marquetry_ir::infer::Types;
 use marquetry_ir::{Graph, ValueId};
+use marquetry_matcher::Groups;
 use serde::Serialize;
 
 use super::apply::param_axes;
 use super::derive;
 use super::of_plan::in_graph_order;
+use crate::flat::Flat;
 use crate::plan::{Plan, Role};
 
 /// What became of the wish for one tensor.
@@ -55,6 +57,14 @@ impl Completeness {
 /// so that tensors without an encoding whose only reader has one on its output count as interior of
 /// a group, and are left out.
 pub fn completeness(graph: &Graph, types: &Types, plan: &Plan) -> Completeness {
+    // What is in bodies is asked for as well.
+    let groups = Groups::default();
+    let flat = Flat::of(graph, types, &groups, plan);
+    let flat = flat.unwrap_or_else(|_| Flat::closed(graph, types, &groups));
+    of_one(&flat.graph, &flat.types, &flat.enter(plan.clone()))
+}
+
+fn of_one(graph: &Graph, types: &Types, plan: &Plan) -> Completeness {
     let mut known: derive::Known<'_> = BTreeMap::new();
     for (value, site) in plan.enabled() {
         if let Some(encoding) = &site.encoding {

@@ -12,7 +12,8 @@ use crate::plan::{Plan, Quantizer, Role};
 use crate::{Encoding, Granularity, NumericError, lpbq};
 
 /// What a file of this version says of a plan: tensors in the order of the graph, inputs first, and those
-/// of bodies last. Where several graphs of a model have a name, only the outermost value is told of.
+/// of bodies last. A tensor of a body whose name other graphs of the model have, too, is left out with a note:
+/// files know tensors by their names.
 ///
 /// 2.0.0 lists parameters first, then activations, then entries that follow from others; biases are
 /// in no other version. Activations are unsigned there, as its readers expect.
@@ -36,8 +37,11 @@ pub fn of_plan(
     let mut order = in_graph_order(graph);
     let outside: BTreeSet<ValueId> = order.iter().copied().collect();
     // What is in bodies comes last, as far as its name says which value of the model is meant.
-    let inner = known.keys().filter(|&value| !outside.contains(value));
-    order.extend(inner.copied().filter(|&value| plan.has_own_name(graph, value)));
+    let inner = known.keys().copied().filter(|value| !outside.contains(value));
+    let (own, shared): (Vec<ValueId>, Vec<ValueId>) =
+        inner.partition(|&value| plan.has_own_name(graph, value));
+    order.extend(own);
+    let shared: Vec<&str> = shared.iter().map(|&value| graph.value(value).name()).collect();
     let moved = match version {
         Version::V2_0_0 => derive::follow(graph, types, plan, &mut known),
         _ => Vec::new(),
@@ -69,7 +73,7 @@ pub fn of_plan(
         producer: Some(json!({ "package": "marquetry", "version": env!("CARGO_PKG_VERSION") })),
         quantizer_args: Some(quantizer_args(plan)),
         entries,
-        notes: Vec::new(),
+        notes: super::unclear(&shared, "left out of the file").into_iter().collect(),
     })
 }
 

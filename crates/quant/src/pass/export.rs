@@ -122,6 +122,7 @@ impl Pass for Export {
             let types = infer::run(&state.model);
             let document = encodings::of_plan(graph, &types, &state.plan, version)
                 .map_err(PassError::Encodings)?;
+            notes.extend(document.notes.iter().cloned());
             let text = encodings::render(&document, version).map_err(PassError::Encodings)?;
             written.push(format!("{} (encodings {})", file.path.display(), file.version));
             if state.plan.was_noted_by(super::equalize::NAME) {

@@ -7,9 +7,11 @@ use marquetry_ir::{Graph, NodeId, Tensor, ValueId};
 
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::element::is_quantizable;
+use crate::units::is_static;
 
 /// Computes what kernels and normalizations read as parameters, where it follows from constants
-/// alone: exporters leave `Transpose(weight)` and the like behind.
+/// alone: exporters leave `Transpose(weight)` and the like behind, and models whose weights are stored as
+/// `float16` cast each of them.
 ///
 /// Other constants stay as they are: folding them would only make the file larger. Changes nodes,
 /// so it stands before `Group`.
@@ -51,7 +53,7 @@ impl Pass for FoldConstants {
         for &node in order.iter().filter(|&&node| is_kernel(node)) {
             for value in graph.inputs(node).into_iter().skip(1).flatten() {
                 let folds = steady[value.index()]
-                    && !types.is_constant(value)
+                    && !is_static(graph, value)
                     && !graph.is_output(value)
                     && types.dtype(value).is_none_or(is_quantizable);
                 if folds && !wanted.contains(&value) {

@@ -6,7 +6,6 @@ mod everywhere;
 mod exceptions;
 mod inner;
 mod kernels;
-mod opened;
 mod overrides;
 mod sites;
 
@@ -20,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::parameter::{dtype, granularity};
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::element::is_quantizable;
+use crate::opened::{Opened, open};
 use crate::plan::{Plan, Reason, Role};
 use crate::policy::{Placement, Precision, SupportedKernel};
 use crate::seal::source;
@@ -175,7 +175,7 @@ impl Pass for Place {
 
     fn run(&self, state: &mut State, _: &Context<'_>) -> Result<Summary, PassError> {
         self.check(&state.policy)?;
-        let (mut bodies, mut opened) = (bodies::Bodies::default(), opened::Opened::default());
+        let (mut bodies, mut opened) = (bodies::Bodies::default(), Opened::default());
         match &state.policy.placement {
             Placement::Kernels(rules) => {
                 let types = infer::run(&state.model);
@@ -183,7 +183,7 @@ impl Pass for Place {
                 bodies =
                     bodies::raise(&mut state.model.graph, &state.groups, &types, rules, dynamic);
             }
-            Placement::Everywhere(_) => opened = opened::open(&mut state.model, &mut state.plan),
+            Placement::Everywhere(_) => opened = open(&mut state.model, &mut state.plan),
         }
         let mut types = infer::run(&state.model);
         let (mut plan, quantized) = match &state.policy.placement {

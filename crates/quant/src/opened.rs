@@ -13,16 +13,16 @@ use crate::units::is_static;
 
 /// What became of the bodies.
 #[derive(Default)]
-pub(super) struct Opened {
+pub(crate) struct Opened {
     /// Nodes with bodies whose insides can be quantized, at any depth.
-    pub(super) open: usize,
+    pub(crate) open: usize,
     /// The others, as they are called in reasons.
-    pub(super) closed: Vec<String>,
+    pub(crate) closed: Vec<String>,
 }
 
 /// Moves floating-point constants of bodies to the main graph, and gives all that bodies compute a stand-in
 /// there.
-pub(super) fn open(model: &mut Model, plan: &mut Plan) -> Opened {
+pub(crate) fn open(model: &mut Model, plan: &mut Plan) -> Opened {
     let types = infer::run(model);
     let mut opened = Opened::default();
     let mut ways = Vec::new();
