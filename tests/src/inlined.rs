@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use marquetry::engine::{Embedded, Options};
+use marquetry::ir::infer;
 use marquetry::ir::text;
 use marquetry::ir::{Model, Tensor};
-use marquetry::ir::infer;
 use marquetry::quant::encodings::{self, Version};
 use marquetry::quant::export::qdq;
 use marquetry::quant::pass::{Content, lowered_plan};

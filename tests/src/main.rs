@@ -21,6 +21,7 @@ mod quantize;
 mod report;
 mod rewrite;
 mod select;
+mod sensitivity;
 mod seq_mse;
 mod shipped;
 mod text;

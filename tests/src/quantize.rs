@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 use marquetry::engine::{Embedded, Engine as _, Options};
 use marquetry::ir::text::{self, PrintOptions};
-use marquetry::ir::{Model, Opsets, Tensor, onnx};
+use marquetry::ir::{Model, Opsets, Tensor, check, onnx};
 use marquetry::library;
 use marquetry::matcher::Groups;
 use marquetry::pattern::Library;
@@ -261,6 +261,9 @@ fn every_target_quantizes_every_case() {
                     found.extend_from_slice(&ours.to_f32s().unwrap());
                 }
             }
+            let codes = |model| check::run(model).iter().map(|one| one.code()).collect();
+            let (before, after): (BTreeSet<_>, BTreeSet<_>) = (codes(float), codes(quantized));
+            assert!(after.is_subset(&before), "{name} for {target}: {before:?} becomes {after:?}");
             let found = decibels(&reference, &found);
             eprintln!("{name} for {target}: {found:.1} dB");
             // A target that quantizes everything puts a mask on one grid with the scores.

@@ -73,12 +73,15 @@ impl Beside {
         self.0.as_file_mut()
     }
 
-    /// Puts the file in its place, whatever is there.
+    /// Puts the file in its place, whatever file is there.
     ///
     /// # Errors
     ///
-    /// When the system refuses.
+    /// When a link is there, or the system refuses.
     pub fn replace(self, path: &Path) -> io::Result<()> {
+        if is_link(path) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is a link"));
+        }
         self.0.persist(path).map(drop).map_err(|error| error.error)
     }
 
@@ -90,6 +93,11 @@ impl Beside {
     pub fn settle(self, path: &Path) -> io::Result<()> {
         self.0.persist_noclobber(path).map(drop).map_err(|error| error.error)
     }
+}
+
+/// Whether a path is that of a link, which renaming would make a file: `/dev/stdout` is one.
+pub fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
 /// Removes what was being written in a folder by processes that are gone.
@@ -149,6 +157,14 @@ mod tests {
         first.replace(&path).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"first");
         assert!(Beside::new(&path).unwrap().settle(&path).is_err());
+        #[cfg(unix)]
+        {
+            let link = folder.path().join("mine.tmp");
+            std::os::unix::fs::symlink(&path, &link).unwrap();
+            assert!(Beside::new(&link).unwrap().replace(&link).is_err());
+            assert!(is_link(&link) && !is_link(&path));
+            fs::remove_file(&link).unwrap();
+        }
         assert_eq!((kept(), names(folder.path()).len()), (4, 5));
     }
 

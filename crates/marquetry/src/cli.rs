@@ -43,7 +43,7 @@ use std::process::ExitCode;
 
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _};
 
-use self::answer::Answer;
+use self::answer::{Answer, harmless};
 use self::args::{Cli, Color, Verb};
 use self::failure::Failure;
 
@@ -59,6 +59,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return not_understood(&error, &words),
     };
+    interrupt::survive_full_quota();
     // Matching and arithmetic work in the pool of the process; it is fixed before anything else uses it.
     let threads = cli.threads.unwrap_or_default();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK);
@@ -103,7 +104,7 @@ fn choice_of_colour(words: &[OsString]) -> ColorChoice {
 fn not_understood(error: &clap::Error, words: &[OsString]) -> ExitCode {
     let own = Failure::of_value(error);
     match &own {
-        Some(failure) => tell(&format!("{failure}\n")),
+        Some(failure) => tell(&format!("{}\n", failure.printed(false))),
         None => {
             let _ = error.print();
         }
@@ -158,7 +159,7 @@ fn refused(cli: &Cli, failure: &Failure) -> ExitCode {
         // A program that asked for JSON gets JSON, also when it goes wrong.
         let _ = print(pretty(&failure.json()).as_bytes());
     }
-    tell(&format!("{failure}\n"));
+    tell(&format!("{}\n", failure.printed(in_colour(cli.color, Stream::Error))));
     ExitCode::from(failure.exit as u8)
 }
 
@@ -248,10 +249,13 @@ fn told(answer: &Answer, json: bool, cli: &Cli) -> ExitCode {
     let quiet = cli.quiet;
     if !quiet {
         for note in &answer.notes {
-            tell(&format!("note: {note}\n"));
+            tell(&harmless(&format!("note: {note}\n"), false));
         }
     }
-    let said = if json { pretty(&answer.json) } else { answer.text.clone() };
+    let said = match json {
+        true => pretty(&answer.json),
+        false => harmless(&answer.text, in_colour(cli.color, Stream::Output)).into_owned(),
+    };
     let written = match &answer.file {
         Some(file) => {
             if json || !quiet {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use marquetry_ir::infer::Types;
 use marquetry_ir::{Graph, NodeId, Slot, ValueId};
 
+use crate::element::is_quantizable;
 use crate::plan::{Plan, Quantizer, Reason, Role};
 use crate::policy::keeps_grid;
 use crate::units::Units;
@@ -79,6 +80,10 @@ pub(crate) fn with_moved(graph: &Graph, types: &Types, units: &Units<'_>, plan: 
     let mut extended = plan.clone();
     for value in graph.values() {
         if plan.get(value).is_some_and(|site| site.enabled) {
+            continue;
+        }
+        // A cast may lead to what QuantizeLinear does not take.
+        if types.dtype(value).is_some_and(|element| !is_quantizable(element)) {
             continue;
         }
         let Some(path) = Path::back(graph, types, units, plan, value) else { continue };

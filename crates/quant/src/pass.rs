@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use marquetry_engine::Engine;
-use marquetry_ir::{Model, ValueId};
+use marquetry_ir::{Graph, Model, NodeId, Tensor, ValueId};
 use marquetry_matcher::Groups;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +44,7 @@ pub use equalize::{Equalize, EqualizeBy};
 pub use error::PassError;
 pub use export::{EncodingsFile, Export, lowered_plan};
 pub use fold_batch_norm::FoldBatchNorm;
+pub(crate) use fold_constants::Computed;
 pub use fold_constants::FoldConstants;
 pub use gptq::Gptq;
 pub use group::{FindGroups, Group};
@@ -59,6 +60,7 @@ pub use scheme_name::SchemeName;
 pub use seq_mse::{Curve, SeqMse};
 pub(crate) use weights::read as read_constant;
 
+use crate::inside::{self, Way};
 use crate::journal::{self, Journal, JournalError};
 use crate::observer::Statistics;
 use crate::select::Selector;
@@ -71,6 +73,8 @@ pub struct State {
     pub model: Model,
     /// The float model before a pass changed what it computes, if one did.
     pub original: Option<Model>,
+    /// The constants in which it differs from what it was, and why, in the order of the changes.
+    pub changed: Vec<Changed>,
     /// What the target wants.
     pub policy: Policy,
     /// The groups that were found.
@@ -95,6 +99,7 @@ impl State {
         State {
             model,
             original: None,
+            changed: Vec::new(),
             policy,
             groups: Groups::default(),
             plan: Plan::default(),
@@ -109,6 +114,38 @@ impl State {
     /// The float model that the quantized one is to be judged by.
     pub fn float(&self) -> &Model {
         self.original.as_ref().unwrap_or(&self.model)
+    }
+}
+
+/// A constant that a pass changed because a weight is quantized.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// The weight.
+    pub weight: ValueId,
+    /// Who reads the constant, where it is not the weight itself: a bias that makes up for its rounding.
+    pub bias: Option<(Way, NodeId, usize)>,
+    /// What it was.
+    pub before: Tensor,
+}
+
+impl Changed {
+    /// Makes the constant again what it was.
+    pub fn undo(&self, graph: &mut Graph) {
+        let (way, value) = match &self.bias {
+            None => (Way::new(), self.weight),
+            Some((way, node, slot)) => {
+                let body = inside::body(graph, way).filter(|body| body.has_node(*node));
+                let bias = body.and_then(|body| body.input(*node, *slot));
+                match bias.and_then(|bias| inside::origin(graph, way, bias)) {
+                    Some(origin) => origin,
+                    None => return,
+                }
+            }
+        };
+        let body = inside::body_mut(graph, &way).expect("ways lead to bodies of the model");
+        if body.initializer(value).is_some() {
+            body.set_initializer(value, self.before.clone());
+        }
     }
 }
 

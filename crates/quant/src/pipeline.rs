@@ -55,7 +55,7 @@ impl Pipeline {
     /// # Errors
     ///
     /// `MissingStep` where a pass requires what no earlier one provides, `LateStep` where an earlier one
-    /// provides what it has to come before.
+    /// provides what it has to come before, and where it decides something that no `Export` behind it writes.
     pub fn new(policy: Policy, passes: Vec<Box<dyn Pass>>) -> Result<Pipeline, RecipeError> {
         let mut left: BTreeSet<Fact> = BTreeSet::new();
         for (at, pass) in passes.iter().enumerate() {
@@ -82,6 +82,20 @@ impl Pipeline {
                 });
             }
             left.extend(pass.provides());
+        }
+        // What is decided behind the last export is in no file.
+        let exports = passes.iter().rposition(|pass| pass.name() == "Export");
+        let decides = |pass: &dyn Pass| !pass.provides().is_empty() || !pass.precedes().is_empty();
+        if let Some(export) = exports
+            && let Some(behind) = passes[export..].iter().position(|pass| decides(&**pass))
+        {
+            return Err(RecipeError::LateStep {
+                pass: passes[export + behind].name().to_owned(),
+                index: export + behind,
+                step: "Export".to_owned(),
+                earlier: export,
+                places: Vec::new(),
+            });
         }
         let steps = vec![None; passes.len()];
         Ok(Pipeline { policy, passes, steps, places: Vec::new() })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use marquetry_ir::{Graph, NodeId, Use, ValueId};
+use marquetry_ir::{Graph, Model, NodeId, Use, ValueId};
 use marquetry_matcher::{Groups, PlaceId};
 
 use crate::Plan;
@@ -63,6 +63,19 @@ impl Part {
         }
         plan
     }
+}
+
+/// The model of a state as it would be if only what the plan quantizes were: weights that are rounded, and
+/// biases that make up for it, are what they were where the plan has their weights in float.
+pub fn model(state: &State, plan: &Plan) -> Model {
+    let mut model = state.model.clone();
+    // What was changed twice was first what the first change found.
+    for changed in state.changed.iter().rev() {
+        if !plan.get(changed.weight).is_some_and(|site| site.enabled) {
+            changed.undo(&mut model.graph);
+        }
+    }
+    model
 }
 
 /// The parts of a plan, in order of the nodes or of the values.

@@ -333,8 +333,8 @@ pub enum WriteError {
         /// The path.
         path: PathBuf,
     },
-    /// A file for external data would have to be written through a link.
-    #[error("`{}` is a link, which external data is never written through", path.display())]
+    /// A file would have to be written through a link, or take its place.
+    #[error("`{}` is a link, which nothing is written through", path.display())]
     Link {
         /// The link.
         path: PathBuf,
@@ -394,7 +394,7 @@ impl WriteError {
                 _ => None,
             },
             Self::NotAFile { .. } => Some("choose another name for the output"),
-            Self::Link { .. } => Some("remove the link, or write to another folder"),
+            Self::Link { .. } => Some("remove the link, or give the path of the file it points to"),
             Self::Location { .. } => Some("store the tensors in the model, or rename the location"),
             Self::TooLarge { .. } => Some(
                 "its graph alone is too large: split the model, or store constants as initializers",

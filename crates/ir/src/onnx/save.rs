@@ -148,8 +148,7 @@ fn write_beside(
 fn existing(path: &Path) -> Result<Option<fs::Metadata>, WriteError> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() => Ok(Some(found)),
-        // The link itself is replaced, never what it points to.
-        Ok(found) if found.is_symlink() => Ok(None),
+        Ok(found) if found.is_symlink() => Err(WriteError::Link { path: path.to_owned() }),
         Ok(_) => Err(WriteError::NotAFile { path: path.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(io_error(path, source)),

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Analyze, cli: &Cli) -> Result<Answer, Failure> {
     let total = 2 * parts.len() + 1;
     let mut done = 0;
     let mut measure = |plan: &Plan| -> Result<Option<Loss>, Failure> {
-        let lowered = qdq::lower(&state.model, plan).map_err(failed)?;
+        let lowered = qdq::lower(&sensitivity::model(state, plan), plan).map_err(failed)?;
         let loss = outputs.loss(&lowered.model)?;
         done += 1;
         bars.show(Progress { pass: "analyze", done, total: Some(total) });

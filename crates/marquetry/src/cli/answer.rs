@@ -1,5 +1,7 @@
 //! What a verb has to say, before anything is printed.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::failure::Exit;
@@ -29,6 +31,48 @@ impl Answer {
     }
 }
 
+/// A text without what a terminal would obey: names in models are written by others. Colours stay where they
+/// are wanted.
+pub(crate) fn harmless(text: &str, colours: bool) -> Cow<'_, str> {
+    if !text.chars().any(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(is_obeyed) {
+        let (before, found) = rest.split_at(at);
+        shown.push_str(before);
+        let length = match colour(found).filter(|_| colours) {
+            Some(length) => {
+                shown.push_str(&found[..length]);
+                length
+            }
+            None => {
+                let char = found.chars().next().expect("it was found");
+                shown.extend(char.escape_unicode());
+                char.len_utf8()
+            }
+        };
+        rest = &found[length..];
+    }
+    shown.push_str(rest);
+    Cow::Owned(shown)
+}
+
+/// Whether a terminal does something else with a character than to show it: control characters, and those that
+/// turn the direction of what follows.
+fn is_obeyed(char: char) -> bool {
+    let turns = matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || (char.is_control() && !matches!(char, '\n' | '\t'))
+}
+
+/// The length of a change of colour that a text begins with.
+fn colour(text: &str) -> Option<usize> {
+    let inside = text.strip_prefix("\u{1b}[")?;
+    let end = inside.find(|char: char| !char.is_ascii_digit() && char != ';')?;
+    inside[end..].starts_with('m').then_some(2 + end + 1)
+}
+
 /// `1 node`, `2 nodes`.
 pub(crate) fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
@@ -51,7 +95,17 @@ pub(crate) fn bytes(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::bytes;
+    use super::{bytes, harmless};
+
+    #[test]
+    fn terminals_are_told_nothing_by_names() {
+        let name = "a\u{1b}]0;title\u{7}b\u{202e}c\td\n";
+        let shown = "a\\u{1b}]0;title\\u{7}b\\u{202e}c\td\n";
+        assert_eq!(harmless(name, true), shown);
+        assert_eq!(harmless("\u{1b}[1;31mred\u{1b}[0m", true), "\u{1b}[1;31mred\u{1b}[0m");
+        assert_eq!(harmless("\u{1b}[1mred\u{1b}[2J", false), "\\u{1b}[1mred\\u{1b}[2J");
+        assert_eq!(harmless("\u{1b}[1mred\u{1b}[2J", true), "\u{1b}[1mred\\u{1b}[2J");
+    }
 
     #[test]
     fn bytes_have_a_suitable_unit() {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use marquetry_engine::{Engine, Numerics, Samples};
-use marquetry_ir::{Graph, Kind, Model, ValueId};
+use marquetry_ir::{Graph, Kind, Model, ValueId, inline};
 use marquetry_quant::PassError;
 use marquetry_quant::report::{Distance, Tally, distances};
 use serde_json::{Value, json};
@@ -16,8 +16,14 @@ use super::{engine, load};
 
 pub(crate) fn run(args: &Compare, cli: &Cli) -> Result<Answer, Failure> {
     load::one_standard_input(&[&args.reference, &args.candidate])?;
-    let reference = load::model(&args.reference, cli)?;
-    let candidate = load::model(&args.candidate, cli)?;
+    let [reference, candidate] = [&args.reference, &args.candidate].map(|path| {
+        // What functions compute has names only where they are written out.
+        load::model(path, cli).map(|mut model| {
+            inline::functions(&mut model);
+            model
+        })
+    });
+    let (reference, candidate) = (reference?, candidate?);
     let mut names = common(&reference.graph, &candidate.graph);
     if names.is_empty() {
         return Err(Failure::new(

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use marquetry_ir::{Model, infer};
-use marquetry_quant::encodings::{self, Applied, Completeness, Document, EncodingsError, State, Version};
+use marquetry_ir::{Graph, Model, Slot, infer};
+use marquetry_quant::encodings::{
+    self, Applied, Completeness, Document, EncodingsError, State, Version,
+};
 use marquetry_quant::export::qdq;
 use marquetry_quant::pass::{Content, Output};
-use marquetry_quant::{PassError, Plan, import};
+use marquetry_quant::{PassError, Plan, Role, import};
 use serde_json::json;
 
 use super::answer::{Answer, plural};
@@ -72,7 +74,7 @@ fn pass_failure(error: &PassError) -> Failure {
 }
 
 fn read(path: &Path) -> Result<Document, Failure> {
-    let text = load::text(path)?;
+    let text = load::text(path, load::MOST_MADE)?;
     encodings::parse(&text).map_err(|error| failure(&error).at(load::shown(path).display()))
 }
 
@@ -110,6 +112,7 @@ fn export(
     let model = load::model(path, cli)?;
     let imported = import::qdq(&model).map_err(|error| pass_failure(&error).at(path.display()))?;
     let (text, count, unclear) = render(&imported.model, &imported.plan, version)?;
+    let partly = partly(&imported.model.graph, &imported.plan);
     let content = Content::Text(text);
     let mut files = vec![Output { path: output.clone(), content }];
     if let Some(float) = float {
@@ -129,10 +132,31 @@ fn export(
     });
     let mut notes = imported.notes;
     notes.extend(unclear);
+    notes.extend(partly);
     if count == 0 {
         notes.push("the model has no quantizers, so there is nothing to write".to_owned());
     }
     Ok(noted(Answer { file, ..Answer::new(text, json) }, &notes))
+}
+
+/// A note of tensors that some readers have quantized and others as they are, which no version can say.
+fn partly(graph: &Graph, plan: &Plan) -> Option<String> {
+    let activations = plan.enabled().filter(|(_, site)| site.role == Role::Activation);
+    let mut partly = activations.filter(|(value, site)| {
+        let uses = graph.uses(*value);
+        let readers = uses.iter().filter(|reader| matches!(reader.slot, Slot::Input(_))).count();
+        readers > site.readers.iter().filter(|one| matches!(one.slot, Slot::Input(_))).count()
+    });
+    let (first, _) = partly.next()?;
+    let name = graph.value(first).name();
+    Some(format!(
+        "{} quantized for some of their readers only, such as `{name}`: whoever puts the file on a model \
+         quantizes them for all",
+        match partly.count() + 1 {
+            1 => "1 tensor is".to_owned(),
+            count => format!("{count} tensors are"),
+        }
+    ))
 }
 
 fn noted(mut answer: Answer, notes: &[String]) -> Answer {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use super::answer::harmless;
+
 /// What a person or a script does differently, so what the exit code tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -139,6 +141,21 @@ impl Failure {
     /// Names the place unless one is named already.
     pub(crate) fn at_default(self, path: &Path) -> Self {
         if self.place.is_empty() { self.at(path.display()) } else { self }
+    }
+
+    /// What is printed, with the kind of error and the next step in colour where that is wanted.
+    pub(crate) fn printed(&self, colours: bool) -> String {
+        let text = self.to_string();
+        if self.texts.is_some() {
+            return harmless(&text, colours).into_owned();
+        }
+        let text = harmless(&text, false).into_owned();
+        if !colours {
+            return text;
+        }
+        let head = format!("error[{}]", self.code);
+        let text = text.replacen(&head, &format!("\u{1b}[1;31m{head}\u{1b}[0m"), 1);
+        text.replace("\n  help:", "\n  \u{1b}[36mhelp\u{1b}[0m:")
     }
 
     /// The error as one JSON object, for `--json`.

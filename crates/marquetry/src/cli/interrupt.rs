@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 
 use super::failure::{Exit, Failure};
@@ -19,6 +19,13 @@ pub(crate) struct Stop {
     asked: Arc<AtomicBool>,
     /// Whether the next signal ends the process at once.
     at_once: Arc<AtomicBool>,
+}
+
+/// Lets a file that may not become larger be an error like a full disk, instead of the end of the process,
+/// which would leave what is half written.
+pub(crate) fn survive_full_quota() {
+    // Where nobody can listen, it is as it was.
+    let _ = flag::register(SIGXFSZ, Arc::default());
 }
 
 impl Stop {

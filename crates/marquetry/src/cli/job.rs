@@ -150,6 +150,10 @@ impl Job<'_> {
     pub(crate) fn forecast(&self, pipeline: &Pipeline, cli: &Cli) -> Result<Forecast, Failure> {
         let mut model = load::model(self.model, cli)?;
         inline::functions(&mut model);
+        // No sample is run, and those that are named are looked for.
+        if self.samples.calib.is_some() {
+            samples(self.samples, &model)?;
+        }
         let library = self.library(cli)?;
         let engine = engine::reference(cli, self.engine)?;
         self.forecast_of(model, pipeline, &library, &*engine)

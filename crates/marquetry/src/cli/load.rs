@@ -1,6 +1,6 @@
 //! Reads what verbs work on, and says what went wrong in the words of the command.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,14 +58,41 @@ fn standard_input(most: u64) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// The text in a file, or on standard input for `-`.
-pub(crate) fn text(path: &Path) -> Result<String, Failure> {
-    if !is_standard(path) {
-        return fs::read_to_string(path).map_err(|error| Failure::reading(path, &error));
+/// The most bytes of a text that somebody writes, such as a pipeline.
+pub(crate) const MOST_WRITTEN: u64 = 16 << 20;
+/// The most bytes of a text that programs write: encodings have scales for each block of a large model.
+pub(crate) const MOST_MADE: u64 = 2 << 30;
+
+/// The text in a file, or on standard input for `-`, of so many bytes at most.
+pub(crate) fn text(path: &Path, most: u64) -> Result<String, Failure> {
+    let place = shown(path);
+    // One byte more tells that there is too much.
+    let bytes = if is_standard(path) {
+        standard_input(most + 1)?
+    } else {
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
+        read.map_err(|error| Failure::reading(path, &error))?;
+        bytes
+    };
+    if bytes.len() as u64 > most {
+        let message =
+            format!("this has more than the {} that are read", super::answer::bytes(most));
+        return Err(Failure::new(Exit::Limit, "text_too_large", message)
+            .at(place.display())
+            .hint("give the file that was meant"));
     }
-    String::from_utf8(standard_input(u64::MAX)?).map_err(|error| {
-        let error = io::Error::new(io::ErrorKind::InvalidData, error.utf8_error().to_string());
-        Failure::reading(Path::new(STDIN), &error)
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let message =
+            format!("this is no text: byte {} is no UTF-8", error.utf8_error().valid_up_to());
+        Failure::new(Exit::Invalid, "not_text", message)
+            .at(place.display())
+            .hint("give a text file here; a model stands elsewhere on the command line")
+    })?;
+    // Some editors begin files with a mark that says no more than that it is UTF-8.
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(text) => text.to_owned(),
+        None => text,
     })
 }
 
@@ -132,7 +159,7 @@ pub(crate) fn library(files: &[PathBuf], cli: &Cli) -> Result<Library, Failure> 
     let mut pipes: Vec<(String, String)> = Vec::new();
     for path in files {
         if is_standard(path) {
-            given.push((STDIN, text(path)?));
+            given.push((STDIN, text(path, MOST_WRITTEN)?));
             roots.push(STDIN.to_owned());
         } else if path.as_os_str() == "std" {
             roots.extend(library::roots().map(str::to_owned));
@@ -150,7 +177,7 @@ pub(crate) fn library(files: &[PathBuf], cli: &Cli) -> Result<Library, Failure> 
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let number =
                     if pipes.is_empty() { String::new() } else { format!("{}:", pipes.len()) };
-                pipes.push((format!("<{number}{name}>"), text(path)?));
+                pipes.push((format!("<{number}{name}>"), text(path, MOST_WRITTEN)?));
                 continue;
             }
             // A link that is named is meant: it is no way out of a folder.

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use marquetry_ir::replace::Beside;
+use marquetry_ir::replace::{Beside, is_link};
 use marquetry_ir::{Graph, Model, Storage, onnx};
 use marquetry_quant::pass::{Content, Output};
 
@@ -120,6 +120,12 @@ pub(crate) fn writable(path: &Path) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Io, "output_not_a_file", "this is a folder")
             .at(path.display())
             .hint("give the path of a file"));
+    }
+    if is_link(path) {
+        let message = "this is a link, which nothing is written through";
+        return Err(Failure::new(Exit::Io, "output_is_link", message)
+            .at(path.display())
+            .hint("give the path of the file it points to; `-o -` is standard output"));
     }
     // Creating a file is the one test that knows permissions, quotas and read-only mounts.
     match Beside::new(path) {

@@ -23,15 +23,16 @@ use super::finder::Finder;
 use super::job::Job;
 use super::journal::Place;
 use super::quantize::refused;
-use super::{load, outputs};
+use super::{load, outputs, report};
 use files::Files;
 
 /// Runs a pipeline from a file.
 pub(crate) fn run(args: &Run, cli: &Cli) -> Result<Answer, Failure> {
     load::one_standard_input(&[&args.pipeline, &args.model])?;
     if args.dry_run {
-        let Run { pipeline, model, patterns, destination, report, .. } = args;
-        return foreseen(pipeline, model, patterns, destination, report, cli);
+        let Run { pipeline, model, samples, patterns, destination, report, .. } = args;
+        report::known(report)?;
+        return foreseen(pipeline, model, samples, patterns, destination, report, cli);
     }
     let source = Source::read(&args.pipeline)?;
     let Read { recipe, pipeline, patterns, files } = source.pipeline(&args.destination)?;
@@ -83,13 +84,15 @@ fn noted(mut answer: Answer, note: Option<&str>) -> Answer {
 /// Says what a pipeline would do.
 pub(crate) fn plan(args: &Plan, cli: &Cli) -> Result<Answer, Failure> {
     load::one_standard_input(&[&args.pipeline, &args.model])?;
-    foreseen(&args.pipeline, &args.model, &args.patterns, &args.destination, &[], cli)
+    let samples = super::args::Samples { calib: None, samples: None, batch: 1, map: Vec::new() };
+    foreseen(&args.pipeline, &args.model, &samples, &args.patterns, &args.destination, &[], cli)
 }
 
 /// What a pipeline would do to a model; further reports are some that the pipeline does not name.
 fn foreseen(
     file: &Path,
     model: &Path,
+    samples: &super::args::Samples,
     given: &PatternFiles,
     destination: &Destination,
     further: &[PathBuf],
@@ -100,10 +103,9 @@ fn foreseen(
     let engine = source.engine(&recipe);
     let patterns = given_or(&given.files, patterns);
     let told = Told { source: &source, recipe: &recipe };
-    let samples = super::args::Samples { calib: None, samples: None, batch: 1, map: Vec::new() };
     let job = Job {
         model,
-        samples: &samples,
+        samples,
         samples_needed: false,
         patterns: &patterns,
         reads: vec![file],
@@ -321,7 +323,7 @@ struct Source<'a> {
 
 impl<'a> Source<'a> {
     fn read(path: &'a Path) -> Result<Self, Failure> {
-        let text = load::text(path)?;
+        let text = load::text(path, load::MOST_WRITTEN)?;
         // What comes from a pipe has no name that tells; RON has names or brackets of other kinds there.
         let json = match outputs::is_standard(path) {
             true => text.trim_start().starts_with('{'),

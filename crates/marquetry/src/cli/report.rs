@@ -45,7 +45,7 @@ pub(crate) fn run(args: &args::Report) -> Result<Answer, Failure> {
 
 /// The report in a file.
 pub(crate) fn read(path: &Path) -> Result<Report, Failure> {
-    let text = load::text(path)?;
+    let text = load::text(path, load::MOST_MADE)?;
     Report::parse(&text).map_err(|error| {
         let exit = match error {
             ReportError::Version { .. } => Exit::Unsupported,

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Stats) -> Result<Answer, Failure> {
 
 fn read(path: &Path) -> Result<StatisticsFile, Failure> {
     let read = match outputs::is_standard(path) {
-        true => StatisticsFile::parse(&load::text(path)?),
+        true => StatisticsFile::parse(&load::text(path, load::MOST_MADE)?),
         false => StatisticsFile::read(path),
     };
     read.map_err(|error| match error {

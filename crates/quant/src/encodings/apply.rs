@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use marquetry_engine::Embedded;
 use marquetry_ir::infer::{self, Types};
 use marquetry_ir::{Graph, Model, Slot, Use, ValueId};
 use marquetry_matcher::Groups;
@@ -14,6 +15,7 @@ use crate::grid::{self, Grid};
 use crate::inside::Names;
 use crate::kernel::{BIAS, DATA, WEIGHT};
 use crate::opened::open;
+use crate::pass::Computed;
 use crate::plan::{Plan, Quantizer, Reason, Role};
 use crate::{DType, Encoding, Granularity, NumericError, Spec, params, suggest};
 
@@ -21,7 +23,8 @@ use crate::{DType, Encoding, Granularity, NumericError, Spec, params, suggest};
 #[derive(Clone, Debug)]
 pub struct Applied {
     /// The model that the plan is for: the one given, but that constants of bodies lie in the main graph
-    /// where something of a body has an encoding.
+    /// where something of a body has an encoding, and that weights that are computed from constants are
+    /// constants where each of their channels has a scale.
     pub model: Model,
     /// A quantizer for every entry.
     pub plan: Plan,
@@ -39,11 +42,7 @@ pub struct Applied {
 /// # Errors
 ///
 /// `UnknownTensor` and `Unfit`.
-pub fn apply(
-    document: &Document,
-    model: &Model,
-    strict: bool,
-) -> Result<Applied, EncodingsError> {
+pub fn apply(document: &Document, model: &Model, strict: bool) -> Result<Applied, EncodingsError> {
     let mut model = model.clone();
     let mut plan = Plan::default();
     let everywhere = Names::of(&model.graph);
@@ -51,6 +50,7 @@ pub fn apply(
     if document.entries.iter().any(|one| outside(one) && !everywhere.is_free(&one.name)) {
         open(&mut model, &mut plan);
     }
+    fold_weights(document, &mut model);
     let types = infer::run(&model);
     let groups = Groups::default();
     let flat = Flat::of(&model.graph, &types, &groups, &plan)
@@ -60,6 +60,23 @@ pub fn apply(
     put(document, &flat, &everywhere, strict, &mut plan, &mut notes)?;
     let plan = flat.leave(plan);
     Ok(Applied { model, plan, notes })
+}
+
+/// Makes constants of weights that the model computes from constants, where an entry has scales for their
+/// channels: who wrote the file had folded them.
+fn fold_weights(document: &Document, model: &mut Model) {
+    let types = infer::run(model);
+    let graph = &mut model.graph;
+    let Ok(computed) = Computed::of(graph, &types) else { return };
+    let channels = document.entries.iter().filter(|entry| entry.scales.len() > 1);
+    let wanted = channels.filter_map(|entry| graph.find(&entry.name)).filter(|&value| {
+        computed.is_steady(value) && !types.is_constant(value) && !graph.is_output(value)
+    });
+    let wanted: Vec<ValueId> = wanted.collect();
+    if !wanted.is_empty() {
+        // What cannot be computed here does not fit, which is said of its entry.
+        let _ = computed.fold(graph, &wanted, &Embedded::default());
+    }
 }
 
 /// Puts every entry on a tensor of a graph without bodies.
@@ -246,11 +263,12 @@ fn encoding(
     Ok(encoding)
 }
 
-/// Whether every zero stands in the middle of its grid.
+/// Whether every zero stands in the middle of its grid. One beside the middle may be that of a symmetric grid
+/// without its last step, or of one that is not symmetric and has it: nothing is lost with the second.
 fn centred(entry: &Entry) -> bool {
     let Element::Int { bits, .. } = entry.element else { return true };
     let middle = -2f64.powi(bits as i32 - 1);
-    entry.offsets.iter().all(|&offset| offset == middle || offset == middle + 1.0)
+    entry.offsets.iter().all(|&offset| offset == middle)
 }
 
 fn dtype(entry: &Entry, role: Role) -> Option<DType> {

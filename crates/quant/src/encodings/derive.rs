@@ -133,7 +133,7 @@ fn biases(graph: &Graph, types: &Types, plan: &Plan, known: &mut Known<'_>) {
         let kernel = ["Conv", "ConvTranspose", "Gemm"].iter().any(|op| content.is_onnx(op));
         let norm = NORMS.iter().any(|op| content.is_onnx(op));
         let found = match (kernel, norm, content.op_type.as_str()) {
-            (true, ..) => kernel_bias(known, input(DATA), input(WEIGHT), input(BIAS)),
+            (true, ..) => kernel_bias(types, known, input(DATA), input(WEIGHT), input(BIAS)),
             (_, true, _) => input(DATA)
                 .filter(|data| known.contains_key(data))
                 .and_then(|data| norm_bias(types, known, data, input(WEIGHT), input(BIAS))),
@@ -162,6 +162,7 @@ fn biases(graph: &Graph, types: &Types, plan: &Plan, known: &mut Known<'_>) {
 type Found = Option<(ValueId, Role, Encoding)>;
 
 fn kernel_bias(
+    types: &Types,
     known: &Known<'_>,
     data: Option<ValueId>,
     weight: Option<ValueId>,
@@ -194,11 +195,16 @@ fn kernel_bias(
             largest
         }
     };
-    let granularity = match w.granularity {
-        Granularity::PerTensor => Granularity::PerTensor,
-        _ => Granularity::PerChannel(0),
+    // The bias of a Gemm may have further axes, and lies along the last one; or one element for all channels.
+    let dims = types.constant(bias)?.dims();
+    let (granularity, shape) = match (w.granularity, dims.split_last()) {
+        (Granularity::PerTensor, _) => (Granularity::PerTensor, Vec::new()),
+        (_, Some((&last, before))) if last == scales.len() => {
+            let shape = before.iter().map(|_| 1).chain([last]).collect();
+            (Granularity::PerChannel(before.len() as i64), shape)
+        }
+        _ => return None,
     };
-    let shape = if granularity == Granularity::PerTensor { vec![] } else { vec![scales.len()] };
     let cells: Vec<Cell> = scales.into_iter().map(bias_cell).collect();
     let spec = Spec::weight(DType::Int32, granularity);
     Some((bias, Role::Bias { input, weight }, Encoding::new(&spec, shape, cells)))
@@ -232,7 +238,7 @@ fn added_bias(graph: &Graph, types: &Types, known: &Known<'_>, add: NodeId) -> F
     let (node, _) = graph.producer(sum)?;
     let (first, second) = (graph.input(node, 0)?, graph.input(node, 1)?);
     match graph.node(node).op_type.as_str() {
-        "MatMul" => kernel_bias(known, Some(first), Some(second), Some(bias)),
+        "MatMul" => kernel_bias(types, known, Some(first), Some(second), Some(bias)),
         "Mul" => {
             let (data, weight) =
                 if types.is_constant(second) { (first, second) } else { (second, first) };

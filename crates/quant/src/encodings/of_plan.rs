@@ -8,6 +8,8 @@ use serde_json::json;
 
 use super::derive::{self, Known};
 use super::{Document, Element, EncodingsError, Entry, Layout, Section, Version};
+use crate::grid;
+use crate::inside;
 use crate::plan::{Plan, Quantizer, Role};
 use crate::{Encoding, Granularity, NumericError, lpbq};
 
@@ -41,7 +43,13 @@ pub fn of_plan(
     let (own, shared): (Vec<ValueId>, Vec<ValueId>) =
         inner.partition(|&value| plan.has_own_name(graph, value));
     order.extend(own);
-    let shared: Vec<&str> = shared.iter().map(|&value| graph.value(value).name()).collect();
+    let name = |value: &ValueId| {
+        let there = plan
+            .spot(*value)
+            .and_then(|spot| Some(inside::body(graph, &spot.way)?.value(spot.value).name()));
+        there.unwrap_or_else(|| graph.value(*value).name())
+    };
+    let shared: Vec<&str> = shared.iter().map(name).collect();
     let moved = match version {
         Version::V2_0_0 => derive::follow(graph, types, plan, &mut known),
         _ => Vec::new(),
@@ -49,6 +57,14 @@ pub fn of_plan(
     for &value in &order {
         let Some((role, encoding)) = known.get(&value) else { continue };
         let name = graph.value(value).name();
+        if version == Version::V0_6_1 && has_rest(types, value, encoding) {
+            return Err(EncodingsError::CannotHold {
+                name: name.to_owned(),
+                version: version.name(),
+                what: "blocks that do not divide their axis, whose size it does not say",
+                instead: "1.0.0 or 2.0.0",
+            });
+        }
         match role {
             _ if moved.contains(&value) => {}
             Role::Activation => activations.push(entry(name, *role, encoding, version)?),
@@ -75,6 +91,18 @@ pub fn of_plan(
         entries,
         notes: super::unclear(&shared, "left out of the file").into_iter().collect(),
     })
+}
+
+/// Whether the last block of an axis is shorter than the others.
+fn has_rest(types: &Types, value: ValueId, encoding: &Encoding) -> bool {
+    let (Granularity::PerBlock { axis, size, .. } | Granularity::Lpbq { axis, size, .. }) =
+        encoding.granularity
+    else {
+        return false;
+    };
+    let dims = types.constant(value).map(|constant| constant.dims().to_vec()).unwrap_or_default();
+    let axis = grid::resolve(axis, dims.len());
+    axis.is_ok_and(|axis| !dims[axis].is_multiple_of(size.max(1)))
 }
 
 fn quantizer_args(plan: &Plan) -> serde_json::Value {

@@ -108,6 +108,21 @@ pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
                 .to_owned(),
         );
     }
+    let stored = |wanted: &[DType]| {
+        let mut encodings = plan.enabled().filter_map(|(_, site)| site.encoding.as_ref());
+        encodings.any(|encoding| wanted.contains(&encoding.dtype))
+    };
+    let small = [DType::Float8E4M3Fn, DType::Float8E5M2];
+    for (wanted, what) in [
+        (&small[..], "computes something else from 8-bit floats"),
+        (&[DType::Int2, DType::UInt2], "refuses integers of 2 bits"),
+    ] {
+        if stored(wanted) {
+            lowering.notes.push(format!(
+                "ONNX Runtime 1.32 {what} where it optimizes: run it with its graph optimizations off"
+            ));
+        }
+    }
     let mut sites = plan.enabled();
     if sites.any(|(value, _)| types.dtype(value) == Some(ElementType::BFloat16)) {
         lowering.notes.push(

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::parameter::samples;
 use super::watch::Watch;
 use super::weights::{like, name, numeric, quantized_weight, read};
-use super::{Context, Fact, Pass, PassError, State, Summary};
+use super::{Changed, Context, Fact, Pass, PassError, State, Summary};
 use crate::inside::{self, Way};
 use crate::kernel::{self, BIAS, DATA, WEIGHT};
 use crate::observer::{Moments, Observer, View};
@@ -148,10 +148,14 @@ impl Pass for BiasCorrection {
                 });
             let here = inside::label(&state.model.graph, &kernel.way, kernel.node);
             let graph = &mut state.model.graph;
+            let before = uncorrected(graph, &types, kernel, means.len())?;
             let bias = match kernel.way.is_empty() {
                 true => Some(correct(graph, &types, kernel, means)?),
                 false => inner::correct(graph, &types, kernel, means)?,
             };
+            let Place { node, slot, .. } = kernel.place;
+            let bias_of = Some((kernel.way.clone(), node, slot));
+            state.changed.push(Changed { weight: kernel.weight, bias: bias_of, before });
             let what = format!("moved by {least:.3e} to {most:.3e} for the weight of {here}");
             let reason = Reason::new(self.name(), what);
             // A bias that only its body has is no value that the plan knows.
@@ -353,6 +357,18 @@ fn corrected(
     let old = |channel: usize| f64::from(if old.len() == 1 { old[0] } else { old[channel] });
     let new: Vec<f32> = means.iter().zip(0..).map(|(mean, at)| (old(at) + mean) as f32).collect();
     like(main, types, kernel.weight, dims, &new)
+}
+
+/// The bias of a kernel in the shape that it has with means; zeros where there is none.
+fn uncorrected(
+    main: &Graph,
+    types: &Types,
+    kernel: &Kernel,
+    channels: usize,
+) -> Result<Tensor, PassError> {
+    let here = inside::body(main, &kernel.way).expect("kernels are in bodies of the model");
+    let here_types = inside::types(types, &kernel.way).expect("types are inferred at every depth");
+    corrected(here, here_types, (types, kernel), &vec![0.0; channels], main)
 }
 
 /// Adds the means to the bias of a kernel; the value that is the bias then.

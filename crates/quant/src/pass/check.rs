@@ -32,7 +32,7 @@ impl Pass for Check {
     fn run(&self, state: &mut State, _: &Context<'_>) -> Result<Summary, PassError> {
         let graph = &state.model.graph;
         graph.order().map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
-        let (mut checked, mut dead) = (0, 0);
+        let (mut checked, mut dead, mut first) = (0, 0, None);
         for (value, site) in state.plan.enabled() {
             let bad = |what: String| PassError::BadEncoding { value: name(graph, value), what };
             let Some(encoding) = &site.encoding else {
@@ -56,12 +56,19 @@ impl Pass for Check {
                 if !(encoding.lowest()..=encoding.highest()).contains(&zero_point) {
                     return Err(bad(format!("zero point {zero_point} of cell {at}")));
                 }
-                dead += usize::from(scale <= f32::EPSILON);
+                // The scale of a bias is a product of two, and says nothing about what it holds.
+                if scale <= f32::EPSILON && encoding.dtype.bits() <= 16 {
+                    dead += 1;
+                    first.get_or_insert(value);
+                }
             }
         }
         let mut summary = Summary::new(self, format!("{checked} encodings are sound"));
-        if dead > 0 {
-            summary.notes.push(format!("{dead} scales are at the floor: these channels are zero"));
+        if let Some(first) = first {
+            summary.notes.push(format!(
+                "{dead} scales are at the floor, such as of `{}`: what they are for is zero, or next to it",
+                name(graph, first)
+            ));
         }
         Ok(summary)
     }

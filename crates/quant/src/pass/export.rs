@@ -89,6 +89,17 @@ impl Pass for Export {
     }
 
     fn check(&self, _: &Policy) -> Result<(), PassError> {
+        if let Some(path) = &self.report {
+            let end = path.extension().and_then(|end| end.to_str());
+            if !matches!(end, Some("html" | "htm" | "json")) {
+                return Err(PassError::Parameter {
+                    pass: "Export",
+                    parameter: "report",
+                    value: path.display().to_string(),
+                    allowed: "a name that ends in `.html` or `.json`, which says what it is",
+                });
+            }
+        }
         self.encodings.as_ref().map_or(Ok(()), |file| file.version().map(|_| ()))
     }
 

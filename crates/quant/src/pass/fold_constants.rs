@@ -1,9 +1,9 @@
 //! FoldConstants: weights that are computed from constants become constants.
 
-use marquetry_engine::EngineError;
+use marquetry_engine::{Engine, EngineError};
 use marquetry_ir::infer::{self, Types};
 use marquetry_ir::schema::lookup;
-use marquetry_ir::{Graph, NodeId, Tensor, ValueId};
+use marquetry_ir::{Cycle, Graph, NodeId, Tensor, ValueId};
 
 use super::{Context, Fact, Pass, PassError, State, Summary};
 use crate::element::is_quantizable;
@@ -40,19 +40,18 @@ impl Pass for FoldConstants {
             let message = "`FoldConstants` changes nodes after groups were found".to_owned();
             return Err(PassError::Graph { message });
         }
-        let order = state.model.graph.order();
-        let order = order.map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
         let types = infer::run(&state.model);
         let graph = &mut state.model.graph;
-        let steady = steady(graph, &types, &order);
+        let computed = Computed::of(graph, &types);
+        let computed = computed.map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
         let is_kernel = |node: NodeId| {
             let content = graph.node(node);
             content.is_onnx("BatchNormalization") || state.policy.reads_weights(content)
         };
         let mut wanted: Vec<ValueId> = Vec::new();
-        for &node in order.iter().filter(|&&node| is_kernel(node)) {
+        for &node in computed.order.iter().filter(|&&node| is_kernel(node)) {
             for value in graph.inputs(node).into_iter().skip(1).flatten() {
-                let folds = steady[value.index()]
+                let folds = computed.is_steady(value)
                     && !is_static(graph, value)
                     && !graph.is_output(value)
                     && types.dtype(value).is_none_or(is_quantizable);
@@ -64,16 +63,45 @@ impl Pass for FoldConstants {
         if wanted.is_empty() {
             return Ok(Summary::new(self, "no weight is computed"));
         }
-        let computed: Result<Vec<Tensor>, EngineError> =
-            cx.engine.compile(graph, &[], &wanted).and_then(|mut program| program.run(&[]));
-        let tensors = match computed {
-            Ok(tensors) => tensors,
+        match computed.fold(graph, &wanted, cx.engine) {
+            Ok(folded) => Ok(Summary::new(self, format!("{folded} computed weights folded"))),
             Err(error) => {
                 let mut summary = Summary::new(self, "nothing folded");
                 summary.notes.push(format!("{} weights stay computed: {error}", wanted.len()));
-                return Ok(summary);
+                Ok(summary)
             }
-        };
+        }
+    }
+}
+
+/// What of a graph follows from constants alone.
+pub(crate) struct Computed {
+    order: Vec<NodeId>,
+    steady: Vec<bool>,
+}
+
+impl Computed {
+    /// What follows in a graph without cycles.
+    pub(crate) fn of(graph: &Graph, types: &Types) -> Result<Self, Cycle> {
+        let order = graph.order()?;
+        let steady = steady(graph, types, &order);
+        Ok(Self { order, steady })
+    }
+
+    /// Whether a value follows from constants alone.
+    pub(crate) fn is_steady(&self, value: ValueId) -> bool {
+        self.steady.get(value.index()).copied().unwrap_or(false)
+    }
+
+    /// Makes such values constants, and takes out what only they needed; how many were of a type that can be
+    /// quantized. The others stay as they are.
+    pub(crate) fn fold(
+        &self,
+        graph: &mut Graph,
+        wanted: &[ValueId],
+        engine: &dyn Engine,
+    ) -> Result<usize, EngineError> {
+        let tensors: Vec<Tensor> = engine.compile(graph, &[], wanted)?.run(&[])?;
         let mut folded = 0;
         for (&value, tensor) in wanted.iter().zip(tensors) {
             if !is_quantizable(tensor.dtype()) {
@@ -85,8 +113,8 @@ impl Pass for FoldConstants {
             graph.set_initializer(value, tensor);
             folded += 1;
         }
-        remove_dead(graph, &order, &steady);
-        Ok(Summary::new(self, format!("{folded} computed weights folded")))
+        remove_dead(graph, &self.order, &self.steady);
+        Ok(folded)
     }
 }
 

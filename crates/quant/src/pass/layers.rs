@@ -17,7 +17,7 @@ use self::gathered::Gathered;
 pub(super) use self::gathered::{Inputs, Seen, Wants};
 use self::sweeps::Sweeps;
 use super::weights::{finite, like, name, numeric, read};
-use super::{Context, Curve, PassError, Paused, State};
+use super::{Changed, Context, Curve, PassError, Paused, State};
 use crate::inside::Way;
 use crate::layerwise::room::Room;
 use crate::layerwise::search::SearchError;
@@ -262,7 +262,11 @@ impl Walk<'_> {
         if !replaced.is_empty() {
             let original = state.model.clone();
             state.original.get_or_insert(original);
+            let before = infer::run(&state.model);
             for (weight, tensor) in replaced {
+                if let Some(before) = before.constant(weight).cloned() {
+                    state.changed.push(Changed { weight, bias: None, before });
+                }
                 put(&mut state.model.graph, weight, tensor);
             }
         }

@@ -2,11 +2,14 @@
 //!
 //! `FoldConstants` is a string, `Place(activations: UInt8)` is `{"Place": {"activations": "UInt8"}}`.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::read::MOST_STEPS;
-use super::{EngineName, Recipe, RecipeError, Registry, Step, default_target};
+use super::{EngineName, Part, Recipe, RecipeError, Registry, Step, default_target};
 use crate::suggest;
 
 impl Recipe {
@@ -14,14 +17,19 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// `Syntax` for what is no JSON, `BadRule` with the keys on the way to what makes no sense.
+    /// `Syntax` with line and column, for what is no JSON and for what makes no sense.
     pub fn from_json(text: &str, registry: &Registry) -> Result<Recipe, RecipeError> {
-        let value: Value = serde_json::from_str(text).map_err(|error| {
+        let value = serde_json::from_str(text).map_err(|error| {
             let told = error.to_string();
             let message = told.split(" at line ").next().unwrap_or(&told).to_owned();
             let (line, column) = (error.line(), error.column());
             RecipeError::Syntax { line, column, message, hint: None }
-        })?;
+        });
+        let Once(value) = value?;
+        Recipe::of_json(value, registry).map_err(|error| placed(error, text))
+    }
+
+    fn of_json(value: Value, registry: &Registry) -> Result<Recipe, RecipeError> {
         let Value::Object(mut fields) = value else {
             return Err(bad("the recipe", "it is no object".to_owned(), HINT));
         };
@@ -96,6 +104,93 @@ fn without_nulls(value: Value) -> Value {
         Value::Array(items) => items.into_iter().map(without_nulls).collect(),
         other => other,
     }
+}
+
+/// JSON in which no object has a key twice: readers do not agree on which of them counts.
+struct Once(Value);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OnceVisitor).map(Once)
+    }
+}
+
+struct OnceVisitor;
+
+impl<'de> Visitor<'de> for OnceVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Once(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(list.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut fields = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if fields.contains_key(&key) {
+                let key = suggest::shown(&key);
+                return Err(A::Error::custom(format!("the field `{key}` is there twice")));
+            }
+            let Once(value) = entries.next_value()?;
+            fields.insert(key, value);
+        }
+        Ok(fields.into())
+    }
+}
+
+/// An error with line and column instead of the keys on the way, where the text has what they name.
+fn placed(error: RecipeError, text: &str) -> RecipeError {
+    let RecipeError::BadRule { place, what, hint } = error else { return error };
+    let way = way(&place);
+    // What is not there has its place in what should have it.
+    let found = (0..=way.len()).rev().find_map(|length| Recipe::place(text, &way[..length]));
+    match found {
+        Some((line, column)) => {
+            RecipeError::Syntax { line, column, message: what, hint: Some(hint) }
+        }
+        None => RecipeError::BadRule { place, what, hint },
+    }
+}
+
+/// `passes[1].Place` as a way into a recipe, in which names of passes are no fields.
+fn way(place: &str) -> Vec<Part<'_>> {
+    let Some((field, rest)) = place.split_once('[') else {
+        return if place.contains(' ') { Vec::new() } else { vec![Part::Field(place)] };
+    };
+    let at = rest.split(']').next().and_then(|at| at.parse().ok());
+    [Some(Part::Field(field)), at.map(Part::At)].into_iter().flatten().collect()
 }
 
 const HINT: &str = "write `{\"target\": \"ort-cpu\", \"passes\": [..]}`";
@@ -220,20 +315,22 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_told_with_its_place() {
         let (message, hint) = error(r#"{"passes": ["Check", "Grup"]}"#);
-        assert_eq!(message, "passes[1]: there is no pass `Grup`");
+        assert_eq!(message, "1:22: there is no pass `Grup`");
         assert_eq!(hint, "did you mean `Group`?");
         let (message, hint) = error(r#"{"passes": [{"Place": {"activation": "UInt8"}}]}"#);
-        assert_eq!(message, "passes[0].Place: there is no field `activation`");
+        assert_eq!(message, "1:13: there is no field `activation`");
         assert_eq!(hint, "did you mean `activations`?");
         let (message, _) = error(r#"{"passes": [{"Calibrate": {"samples": "8"}}]}"#);
         let wanted = "a whole number from 0 belongs here, and not string \"8\"";
-        assert_eq!(message, format!("passes[0].Calibrate: {wanted}"));
+        assert_eq!(message, format!("1:13: {wanted}"));
         let (message, hint) = error(r#"{"pases": [], "passes": []}"#);
         assert_eq!(
             (&*message, &*hint),
-            ("the recipe: there is no field `pases`", "did you mean `passes`?")
+            ("1:1: there is no field `pases`", "did you mean `passes`?")
         );
+        let twice = r#"{"passes": [{"Place": {"strict": true, "strict": false}}]}"#;
+        assert_eq!(error(twice).0, "1:47: the field `strict` is there twice");
         assert_eq!(error("{\n\"passes\" 1}").0, "2:10: expected `:`");
-        assert_eq!(error("[]").0, "the recipe: it is no object");
+        assert_eq!(error("[]").0, "1:1: it is no object");
     }
 }

@@ -75,7 +75,7 @@ pub fn schema() -> Value {
                 "patterns",
             ),
             "passes": of_recipe(
-                json!({ "type": "array", "items": { "oneOf": steps } }),
+                json!({ "type": "array", "minItems": 1, "items": { "oneOf": steps } }),
                 "passes",
             ),
         },

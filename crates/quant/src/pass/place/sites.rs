@@ -1,6 +1,8 @@
 //! Which values may carry a quantizer.
 
-use marquetry_ir::{Slot, ValueId};
+use std::collections::BTreeSet;
+
+use marquetry_ir::{Graph, NodeId, Slot, Use, ValueId};
 
 use super::everywhere::Placement;
 use super::{Place, WeightGranularity};
@@ -32,11 +34,43 @@ const SAME_ELEMENTS: &[&str] = &[
 /// Operators of which only the first input is data; the others are parameters such as scales.
 const FIRST_IS_DATA: &[&str] = &["Resize", "Upsample"];
 
+/// The values that are read as such parameters, or only to compute them.
+fn sizes(graph: &Graph) -> BTreeSet<ValueId> {
+    let parameters = |node| FIRST_IS_DATA.iter().any(|op| graph.node(node).is_onnx(op));
+    let mut sizes = BTreeSet::new();
+    // Readers come first; nobody places in a graph with a cycle.
+    for node in graph.order().unwrap_or_default().into_iter().rev() {
+        let leads = |sizes: &BTreeSet<ValueId>, node: NodeId| {
+            graph.outputs(node).iter().flatten().all(|output| sizes.contains(output))
+        };
+        if !parameters(node) && !leads(&sizes, node) {
+            continue;
+        }
+        let is_size = |reader: &Use| match reader.slot {
+            Slot::Input(at) => (at > 0 && parameters(reader.node)) || leads(&sizes, reader.node),
+            Slot::Output(_) | Slot::Capture => false,
+        };
+        let inputs = graph.inputs(node).into_iter().flatten();
+        let found: Vec<ValueId> = inputs
+            .filter(|&value| !graph.is_output(value) && graph.uses(value).iter().all(is_size))
+            .collect();
+        sizes.extend(found);
+    }
+    sizes
+}
+
 impl Placement<'_> {
     /// A site for everything that may have a quantizer, all of them off.
     pub(super) fn sites(&mut self) {
         let (graph, units) = (self.graph, self.units);
-        for &value in &graph.inputs {
+        let sizes = sizes(graph);
+        for &value in &sizes {
+            if is_float(self.types, value) {
+                let reason = self.reason("it says how large something is, and is no data");
+                self.plan.leave_alone(value, reason);
+            }
+        }
+        for &value in graph.inputs.iter().filter(|value| !sizes.contains(value)) {
             self.activation(value);
         }
         for unit in &units.list {
@@ -48,12 +82,12 @@ impl Placement<'_> {
             }
             let data = if FIRST_IS_DATA.contains(&unit.operator) { 1 } else { usize::MAX };
             for value in unit.inputs.iter().take(data).flatten() {
-                if is_static(graph, *value) {
+                if is_static(graph, *value) && !sizes.contains(value) {
                     self.activation(*value);
                 }
             }
             let moved = SAME_ELEMENTS.contains(&unit.operator);
-            for &value in &unit.outputs {
+            for &value in unit.outputs.iter().filter(|value| !sizes.contains(value)) {
                 if moved && self.rules.movement == Movement::Through && is_float(self.types, value)
                 {
                     let what = format!("{} keeps the grid of what it reads", unit.operator);
