@@ -159,8 +159,13 @@ impl Placement<'_> {
 
     fn site(&mut self, value: ValueId, role: Role, spec: Spec) -> &mut Quantizer {
         let graph = self.graph;
+        // Who reads a constant that thousands of operators share is looked up once.
+        let known = self.plan.get(value).is_some_and(|site| !site.readers.is_empty());
         let site =
             self.plan.place(value, || Quantizer { enabled: false, ..Quantizer::new(role, spec) });
+        if known {
+            return site;
+        }
         site.output = graph.is_output(value) && site.role == Role::Activation;
         for reader in graph.uses(value) {
             if matches!(reader.slot, Slot::Input(_)) {
