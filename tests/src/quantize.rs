@@ -13,10 +13,11 @@ use std::sync::LazyLock;
 
 use marquetry::engine::{Embedded, Engine as _, Options};
 use marquetry::ir::text::{self, PrintOptions};
-use marquetry::ir::{Model, Opsets, Tensor, check, onnx};
+use marquetry::ir::{Model, Opsets, Tensor, check, infer, onnx};
 use marquetry::library;
 use marquetry::matcher::Groups;
 use marquetry::pattern::Library;
+use marquetry::quant::encodings::{self, Version};
 use marquetry::quant::export::qdq;
 use marquetry::quant::import;
 use marquetry::quant::pass::{Content, FindGroups};
@@ -486,4 +487,46 @@ fn biases_make_up_for_what_rounding_for_outputs_left() {
     let (before, after) = (mean_errors(&case, &plain), mean_errors(&case, &both));
     let largest = |errors: &[f64]| errors.iter().copied().fold(0.0, f64::max);
     assert!(largest(&after) < 0.25 * largest(&before), "{before:?} became {after:?}");
+}
+
+/// A zero point beside the middle is that of a symmetric grid for some, and has a step more for others.
+#[test]
+fn encodings_keep_every_zero_point() {
+    let x = Tensor::from_f32s([6], &[-1.5, -1.28, -0.01, 0.3, 1.27, 1.5]).unwrap();
+    for (dtype, zero) in [
+        ("uint8", 0),
+        ("uint8", 126),
+        ("uint8", 127),
+        ("uint8", 128),
+        ("uint8", 255),
+        ("int8", -1),
+        ("int8", 0),
+        ("uint16", 32_767),
+        ("uint16", 32_768),
+    ] {
+        let source = format!(
+            r#"<ir_version: 10, opset_import: ["": 21]>
+            g (float[6] x) => (float[6] y) <float s = {{0.01}}, {dtype} z = {{{zero}}}> {{
+              q = QuantizeLinear (x, s, z)
+              d = DequantizeLinear (q, s, z)
+              y = Relu (d)
+              m = Neg (d)
+            }}"#
+        );
+        let source = source.replace("float[6] y)", "float[6] y, float[6] m)");
+        let quantized = text::parse(&source).unwrap();
+        let expected = outputs(&quantized, std::slice::from_ref(&x));
+        let apart = import::qdq(&quantized).unwrap();
+        for version in Version::ALL {
+            let types = infer::run(&apart.model);
+            let graph = &apart.model.graph;
+            let document = encodings::of_plan(graph, &types, &apart.plan, version).unwrap();
+            let written = encodings::render(&document, version).unwrap();
+            let read = encodings::parse(&written).unwrap();
+            let applied = encodings::apply(&read, &apart.model, true).unwrap();
+            let again = qdq::lower(&applied.model, &applied.plan).unwrap().model;
+            let found = outputs(&again, std::slice::from_ref(&x));
+            assert_eq!(found, expected, "{dtype} {zero} in {}", version.name());
+        }
+    }
 }
