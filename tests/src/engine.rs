@@ -7,6 +7,21 @@ mod zoo;
 
 use marquetry_ir::{Content, DType, Tensor};
 
+/// A loop that takes as many turns as it is told; `row` is as long as it is fed.
+const LOOP: &str = r#"<ir_version: 8, opset_import: ["": 17]>
+        g (int64 turns, float[2] start, float[N] row) => (float[2] last, float[M,2] all, float[M,K] rows)
+        <bool go = {1}>
+        {
+          last, all, rows = Loop (turns, go, start) <
+            body = t (int64 turn, bool before, float[2] x) => (bool after, float[2] y, float[2] seen, float[K] other) {
+              after = Identity (before)
+              y = Add (x, x)
+              seen = Neg (x)
+              other = Neg (row)
+            }
+          >
+        }"#;
+
 /// Where a tensor is not what it should be; nothing where it is close enough.
 fn difference(found: &Tensor, expected: &Tensor, relative: f64, absolute: f64) -> Option<String> {
     let half = matches!(expected.dtype(), DType::Float16 | DType::BFloat16);

@@ -92,7 +92,7 @@ impl Pair {
     }
 }
 
-fn samples() -> Vec<Vec<Tensor>> {
+pub(crate) fn samples() -> Vec<Vec<Tensor>> {
     let numbers = |seed: u32| {
         let number = |at: u32| (f64::from(at * 7 + seed * 5) * 0.37).sin() * 1.7;
         let list: Vec<String> = (0..12).map(|at| format!("{:.4}", number(at))).collect();
@@ -101,7 +101,7 @@ fn samples() -> Vec<Vec<Tensor>> {
     (0..6).map(|seed| sample(&numbers(seed))).collect()
 }
 
-fn run(model: Model, pipeline: &str) -> State {
+pub(crate) fn run(model: Model, pipeline: &str) -> State {
     let samples = samples();
     let engine = Embedded::new(&Options::default());
     let cx = Context::new(&engine, &samples, &Shipped, &|_| {});

@@ -1,21 +1,21 @@
 //! What is off in a ranking is as it was before anything was quantized.
 
-use marquetry::engine::{Embedded, Options};
 use marquetry::ir::{Graph, Tensor, text};
 use marquetry::quant::pass::lowered_plan;
 use marquetry::quant::sensitivity::{self, By};
-use marquetry::quant::{Context, Pipeline, Plan, State};
+use marquetry::quant::{Plan, State};
 
-use crate::quantize::{Shipped, outputs, sample};
+use crate::inlined::{run, samples};
+use crate::quantize::outputs;
 
 const MODEL: &str = r#"<ir_version: 8, opset_import: ["": 17]>
-g (float[4,3] x, bool yes) => (float[4,3] y)
+g (float[4,3] input, bool yes) => (float[4,3] y)
 <float[3,3] w1 = {0.9, -0.31, 0.77, 0.2, 1.1, -0.6, 0.05, -0.4, 0.33},
  float[3,3] w2 = {0.4, 0.61, -0.27, 0.8, -0.9, 0.15, 0.55, 0.35, -0.71},
  float[3] b2 = {0.3, -0.2, 0.1},
  float[3,3] w3 = {1.4, -0.61, 0.27, 0.18, 0.9, -0.15, 0.5, -0.35, 0.7}>
 {
-  m = MatMul (x, w1)
+  m = MatMul (input, w1)
   r = Relu (m)
   n = Gemm (r, w2, b2)
   s = Sigmoid (n)
@@ -25,21 +25,8 @@ g (float[4,3] x, bool yes) => (float[4,3] y)
   >
 }"#;
 
-fn samples() -> Vec<Vec<Tensor>> {
-    let numbers = |seed: u32| {
-        let number = |at: u32| (f64::from(at * 7 + seed * 5) * 0.37).sin() * 1.7;
-        let list: Vec<String> = (0..12).map(|at| format!("{:.4}", number(at))).collect();
-        format!("float[4,3] x = {{{}}}, bool yes = {{1}}", list.join(", "))
-    };
-    (0..6).map(|seed| sample(&numbers(seed))).collect()
-}
-
 fn state(passes: &str) -> State {
-    let samples = samples();
-    let engine = Embedded::new(&Options::default());
-    let cx = Context::new(&engine, &samples, &Shipped, &|_| {});
-    let pipeline = Pipeline::parse(&format!("Pipeline(passes: [{passes}])")).unwrap();
-    pipeline.run(text::parse(MODEL).unwrap(), &cx).unwrap_or_else(|error| panic!("{error}"))
+    run(text::parse(MODEL).unwrap(), &format!("Pipeline(passes: [{passes}])"))
 }
 
 /// The constants of the main graph by name.

@@ -211,21 +211,7 @@ fn bodies_and_split_sequences_run() {
 #[test]
 fn loops_without_a_turn_give_what_ours_do() {
     let Some(engine) = engine() else { return };
-    let graph = graph(
-        r#"<ir_version: 8, opset_import: ["": 17]>
-        g (int64 turns, float[2] start, float[N] row) => (float[2] last, float[M,2] all, float[M,K] rows)
-        <bool go = {1}>
-        {
-          last, all, rows = Loop (turns, go, start) <
-            body = t (int64 turn, bool before, float[2] x) => (bool after, float[2] y, float[2] seen, float[K] other) {
-              after = Identity (before)
-              y = Add (x, x)
-              seen = Neg (x)
-              other = Neg (row)
-            }
-          >
-        }"#,
-    );
+    let graph = graph(super::LOOP);
     let turns = Tensor::from_i64s([], &[0]).unwrap();
     let (start, row) = (floats(&[2], &[1.0, -2.0]), floats(&[3], &[1.0, 2.0, 3.0]));
     let fed = [("turns", turns), ("start", start), ("row", row)];

@@ -111,20 +111,7 @@ fn a_scan_goes_along_axes_in_directions() {
 
 #[test]
 fn a_loop_without_a_turn_gives_empty_stacks() {
-    let source = r#"<ir_version: 8, opset_import: ["": 17]>
-        g (int64 turns, float[2] start, float[N] row) => (float[2] last, float[M,2] all, float[M,K] rows)
-        <bool go = {1}>
-        {
-          last, all, rows = Loop (turns, go, start) <
-            body = t (int64 turn, bool before, float[2] x) => (bool after, float[2] y, float[2] seen, float[K] other) {
-              after = Identity (before)
-              y = Add (x, x)
-              seen = Neg (x)
-              other = Neg (row)
-            }
-          >
-        }"#;
-    let graph = text::parse(source).unwrap().graph;
+    let graph = text::parse(super::LOOP).unwrap().graph;
     let fed = |turns| {
         let turns = Tensor::from_i64s([], &[turns]).unwrap();
         let (start, row) = (floats(&[2], &[1.0, -2.0]), floats(&[3], &[1.0, 2.0, 3.0]));
