@@ -24,6 +24,7 @@ mod native;
 #[cfg(feature = "ort")]
 mod onnxruntime;
 mod operator;
+mod pages;
 mod piece;
 mod product;
 mod samples;
@@ -36,6 +37,7 @@ pub use error::{EngineError, Refusal};
 pub use native::Native;
 #[cfg(feature = "ort")]
 pub use onnxruntime::{LibraryError, OnnxRuntime};
+pub use pages::keep_freed_pages;
 pub use product::{Packed, Panel, Square, multiply};
 pub use samples::{Input, Sample, SampleError, SampleOptions, Samples, arrays};
 pub use sweep::{Flow, Sweep, SweepOptions};

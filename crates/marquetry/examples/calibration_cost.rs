@@ -114,6 +114,7 @@ impl Args {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    marquetry::engine::keep_freed_pages();
     let args = Args::parse(std::env::args().skip(1))?;
     let [model, data] = args.files.as_slice() else {
         return Err("a model and samples are needed".into());

@@ -52,6 +52,7 @@ const STACK: usize = 8 << 20;
 
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
+    marquetry::engine::keep_freed_pages();
     let words: Vec<OsString> = std::env::args_os().collect();
     let command = Cli::command().color(choice_of_colour(&words));
     let parsed = command.try_get_matches_from(&words);
