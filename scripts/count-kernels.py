@@ -4,8 +4,8 @@
     python3 scripts/count-kernels.py MARQUETRY ZOO [--only NAME,..] [--out TABLE.md]
 
 Every trained model of the zoo (opset 17) and MiniLM are quantized to 8-bit weights and activations, per
-channel, each tool with its defaults otherwise and with the same calibration samples, and run once on a
-CPU with all optimizations. The profiler says which kernels ran. Counted are those that multiply or
+channel, for our targets `ort-cpu` and `ort-cpu-avx2` and by the quantizer of ONNX Runtime, with defaults
+otherwise and with the same calibration samples, and run once on a CPU with all optimizations. The profiler says which kernels ran. Counted are those that multiply or
 add on integers, those that otherwise take or give integers (`moves`), those that multiply in float,
 quantizing and dequantizing, and the rest in float.
 
@@ -28,6 +28,7 @@ accuracy = importlib.import_module("compare-accuracy")
 
 PRODUCTS = {"Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "MultiHeadAttention", "Attention"}
 INTEGER = {"ConvInteger", "DynamicQuantizeMatMul", "MatMulInteger", "MatMulIntegerToFloat", "MatMulNBits", "QAttention", "QGemm"}
+WRITERS = [("ort-cpu", "`ort-cpu`"), ("ort-cpu-avx2", "`ort-cpu-avx2`"), (None, "ONNX Runtime")]
 CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 
 
@@ -92,22 +93,21 @@ def main():
                 arrays = {"x": np.load(trained / file)["calib_x"].astype(np.float32)}
                 np.savez(calib, **arrays)
             feed = next(evaluate.batches(arrays, 1))
-            integers = []
-            for tool in ("ours", "runtime"):
-                out = folder / f"{model.stem}.{tool}.onnx"
-                if tool == "ours":
-                    accuracy.ours(args.marquetry, model, calib, 8, 8, out)
+            integers = {}
+            for target, by in WRITERS:
+                out = folder / f"{model.stem}.onnx"
+                if target:
+                    accuracy.ours(args.marquetry, model, calib, 8, 8, None, out, target)
                 else:
                     accuracy.runtime(model, arrays, 8, 8, out)
                 counts = kernels(out, feed, folder)
                 sums = table(counts)
-                integers.append(sums["integer"])
+                integers[target] = sums["integer"]
                 ops = collections.Counter()
                 for (op, narrow), count in counts.items():
                     if kind(op, narrow) == "integer":
                         ops[op] += count
                 named = ", ".join(f"{count} {op}" for op, count in sorted(ops.items()))
-                by = "Marquetry" if tool == "ours" else "ONNX Runtime"
                 line = f"| {family} | {by} | " + " | ".join(str(sums[one]) for one in kinds) + f" | {named} |"
                 print(line, flush=True)
                 lines.append(line)
@@ -116,8 +116,8 @@ def main():
                     if kind(op, narrow) in ("float products", "float rest", "moves"):
                         float_ops[f"{op} on integers" if narrow else op] += count
                 print(f"  {by} besides: " + ", ".join(f"{count} {op}" for op, count in sorted(float_ops.items())), flush=True)
-            if integers[0] < integers[1]:
-                fewer.append(f"{family} {integers[0]} of {integers[1]}")
+            if integers["ort-cpu"] < integers[None]:
+                fewer.append(f"{family} {integers['ort-cpu']} of {integers[None]}")
     if args.out:
         args.out.write_text("\n".join(lines) + "\n")
     print("fewer integer kernels: " + (", ".join(fewer) or "nowhere"))

@@ -3,6 +3,7 @@
 mod node_tests;
 mod onnxruntime;
 mod pieces;
+mod recurrent;
 mod zoo;
 
 use marquetry_ir::{Content, DType, Tensor};

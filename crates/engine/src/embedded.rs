@@ -36,6 +36,16 @@ struct Threads {
     single: bool,
 }
 
+impl Threads {
+    /// Runs something in the pool: at once where this is one of its threads.
+    fn within<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) => pool.run(work),
+            None => rten::thread_pool().run(work),
+        }
+    }
+}
+
 impl Embedded {
     /// An engine with these options.
     pub fn new(options: &Options) -> Self {
@@ -53,6 +63,10 @@ impl Engine for Embedded {
 
     fn refusals(&self, graph: &Graph) -> Vec<Refusal> {
         refusals(graph, &infer::run_graph(graph), 0)
+    }
+
+    fn within(&self, work: &mut (dyn FnMut() + Send)) {
+        self.threads.within(work);
     }
 
     fn load<'g>(&self, graph: &'g Graph) -> Result<Box<dyn Loaded + 'g>, EngineError> {
@@ -101,7 +115,15 @@ impl Program for Compiled {
             Some(plan) if plan.fits(&fed) => plan,
             _ => Plan::new(&self.piece, &self.shared, fed)?,
         };
-        self.plan.insert(plan).run(&self.piece, &self.shared, inputs)
+        let plan = self.plan.insert(plan);
+        let Self { piece, shared, .. } = self;
+        if plan.has_bodies() {
+            // Bodies inside each other go deeper than the stacks of the pool are made for.
+            return plan.run(piece, shared, inputs);
+        }
+        // All stages in the pool at once: to hand each of them to another thread, and to wake that one,
+        // takes as long as small operators do.
+        shared.threads.within(|| plan.run(piece, shared, inputs))
     }
 }
 

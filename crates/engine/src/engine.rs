@@ -62,6 +62,12 @@ pub trait Engine: Send + Sync {
     /// When the nodes of the graph wait for each other.
     fn load<'g>(&self, graph: &'g Graph) -> Result<Box<dyn Loaded + 'g>, EngineError>;
 
+    /// Runs something where programs run: one that it runs then wakes no other thread, and what it gives
+    /// is still in the cache. The stack there may be small.
+    fn within(&self, work: &mut (dyn FnMut() + Send)) {
+        work();
+    }
+
     /// [`Loaded::compile`] for a graph of which one piece is wanted.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ mod number;
 mod pad;
 mod pool;
 mod quantize;
+mod recurrent;
 mod reduce;
 mod resize;
 mod rotary;

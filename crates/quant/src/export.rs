@@ -4,4 +4,5 @@ mod opset;
 pub mod qdq;
 pub(crate) mod raise;
 mod readers;
+mod runtime;
 mod stored;

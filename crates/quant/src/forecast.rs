@@ -11,6 +11,7 @@ use marquetry_ir::{Dim, Graph, Model, ValueId};
 use serde::Serialize;
 
 use crate::export::raise::foreseen;
+use crate::flat::Flat;
 use crate::layerwise::{Drift, Gram, Layer, levels};
 use crate::pass::{Context, Fact, PassError, State};
 use crate::select::known_nodes;
@@ -199,11 +200,16 @@ fn flowing(graph: &Graph, types: &Types) -> (u64, usize) {
 /// Bytes of the Gram matrices of the level that has most: whole ones, or the blocks that scales belong to
 /// where whole ones have too many columns.
 fn gram(state: &State, weights: &[ValueId], whole: bool) -> u64 {
-    let graph = &state.model.graph;
-    let types = infer::run(&state.model);
+    let (main, types) = (&state.model.graph, infer::run(&state.model));
+    // Where bodies cannot be written out, what is outside of them is counted.
+    let flat = Flat::of(main, &types, &state.groups, &state.plan)
+        .unwrap_or_else(|_| Flat::closed(main, &types, &state.groups));
+    let (graph, types) = (&*flat.graph, &*flat.types);
+    let plan = flat.enter(state.plan.clone());
+    let weights: BTreeSet<ValueId> = weights.iter().copied().collect();
     let layers: Vec<Layer> = graph
         .nodes()
-        .filter_map(|node| Layer::of(graph, &types, &state.plan, node)?.ok())
+        .filter_map(|node| Layer::of(graph, types, &plan, node)?.ok())
         .filter(|layer| weights.contains(&layer.weight))
         .collect();
     let Ok(order) = graph.order() else { return 0 };

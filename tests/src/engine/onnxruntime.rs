@@ -95,6 +95,12 @@ fn any_value_is_fed_and_fetched() {
 }
 
 #[test]
+fn recurrent_operators_give_what_ours_give() {
+    let Some(engine) = engine() else { return };
+    super::recurrent::agree(&engine);
+}
+
+#[test]
 fn nodes_that_it_does_not_have_are_named_before_anything_runs() {
     let Some(engine) = engine() else { return };
     let source = GRAPH.replace("r = Sign(s)", "r = Frobnicate(s)");

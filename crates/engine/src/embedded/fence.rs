@@ -257,6 +257,8 @@ fn attributes(piece: &Piece, step: &Step) -> Result<(), String> {
             let plain = plain.iter().all(|name| node.attribute(name).is_none());
             require(plain, "its activations are not the usual ones")?;
             require(int("input_forget", 0) == 0, "its gates are coupled")?;
+            // The runtime takes lengths of sequences, and does not look at them.
+            require(step.inputs.get(4).is_none_or(Option::is_none), "sequences have lengths")?;
             require(step.inputs.get(7).is_none_or(Option::is_none), "it has peepholes")?;
             let reset = node.op_type == "LSTM" || int("linear_before_reset", 0) != 0;
             require(reset, "it resets before the product")

@@ -137,6 +137,11 @@ impl Plan {
         self.fed == fed
     }
 
+    /// Whether it runs bodies of nodes.
+    pub(super) fn has_bodies(&self) -> bool {
+        self.stages.iter().any(|stage| matches!(stage.work, Work::Control(..)))
+    }
+
     pub(super) fn run(
         &mut self,
         piece: &Piece,
@@ -301,10 +306,9 @@ fn convolved(
     let x = step.inputs.first().copied().flatten().and_then(|value| values[value].as_ref());
     let x = x.ok_or_else(|| Fault::invalid("input 0 is missing"));
     let run = |parallel| x.and_then(|x| direct.run(&call, x, parallel, &shared.buffers));
-    let output = match &shared.threads {
-        Threads { single: true, .. } => run(false),
-        Threads { pool: Some(pool), .. } => pool.run(|| run(true)),
-        Threads { pool: None, .. } => rten::thread_pool().run(|| run(true)),
+    let output = match shared.threads.single {
+        true => run(false),
+        false => shared.threads.within(|| run(true)),
     };
     output.map_err(|fault| failed(step, fault))
 }

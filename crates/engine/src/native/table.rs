@@ -3,7 +3,7 @@
 use super::call::{Call, Outputs};
 use super::{
     attention, binary, cast, constant, contract, contrib, conv, conv_transpose, gather, index,
-    layout, norm, pad, pool, quantize, reduce, resize, rotary, suppress, unary,
+    layout, norm, pad, pool, quantize, recurrent, reduce, resize, rotary, suppress, unary,
 };
 use crate::piece::OURS;
 
@@ -88,6 +88,7 @@ pub(crate) fn lookup(domain: &str, op_type: &str) -> Option<Kernel> {
             "EyeLike" => (constant::eye_like, Bits),
             "Flatten" => (layout::flatten, Bits),
             "Floor" => (unary::floor, Arithmetic),
+            "GRU" | "LSTM" | "RNN" => (recurrent::recurrent, Arithmetic),
             "Gather" => (gather::gather, Bits),
             "GatherElements" => (gather::gather_elements, Bits),
             "GatherND" => (gather::gather_nd, Bits),

@@ -13,9 +13,9 @@ use marquetry_ir::{
     ValueId,
 };
 
-use super::opset;
 pub(crate) use super::stored::element;
 use super::stored::{grid as stored_grid, narrowed};
+use super::{opset, runtime};
 use crate::inside::{Inside, Way};
 use crate::pass::PassError;
 use crate::plan::{Plan, Quantizer, Role};
@@ -94,42 +94,7 @@ pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
     }
     lowering.settle_bodies();
     lowering.remove_dead_constants();
-    let wide = |(value, site): (ValueId, &Quantizer)| {
-        let bits = site.encoding.as_ref().map(|encoding| encoding.dtype.bits());
-        types.dtype(value) == Some(ElementType::Float16)
-            && site.role == Role::Activation
-            && bits == Some(16)
-            && site.encoding.as_ref().is_some_and(|encoding| encoding.dtype.is_integer())
-    };
-    if plan.enabled().any(wide) {
-        lowering.notes.push(
-            "ONNX Runtime 1.32 gives float16 biases scales that float16 does not hold beside \
-             activations of 16 bits: run it with `session.disable_quant_qdq`, or ask for 8 bits"
-                .to_owned(),
-        );
-    }
-    let stored = |wanted: &[DType]| {
-        let mut encodings = plan.enabled().filter_map(|(_, site)| site.encoding.as_ref());
-        encodings.any(|encoding| wanted.contains(&encoding.dtype))
-    };
-    let small = [DType::Float8E4M3Fn, DType::Float8E5M2];
-    for (wanted, what) in [
-        (&small[..], "computes something else from 8-bit floats"),
-        (&[DType::Int2, DType::UInt2], "refuses integers of 2 bits"),
-    ] {
-        if stored(wanted) {
-            lowering.notes.push(format!(
-                "ONNX Runtime 1.32 {what} where it optimizes: run it with its graph optimizations off"
-            ));
-        }
-    }
-    let mut sites = plan.enabled();
-    if sites.any(|(value, _)| types.dtype(value) == Some(ElementType::BFloat16)) {
-        lowering.notes.push(
-            "the model computes in bfloat16, for which ONNX Runtime has no QuantizeLinear on a CPU"
-                .to_owned(),
-        );
-    }
+    lowering.notes.extend(runtime::notes(&model.graph, &types, plan));
     let Lowering { model, quantize, dequantize, notes, .. } = lowering;
     Ok(Lowered { model, quantize, dequantize, notes })
 }

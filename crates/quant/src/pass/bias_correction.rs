@@ -239,7 +239,7 @@ impl BiasCorrection {
         let wanted: BTreeSet<ValueId> = observed.iter().copied().collect();
         let graph = &graph;
         let watch = Watch { pass: self.name(), graph, wanted: &wanted, span: 0..total };
-        watch.each(cx, &mut |_, value, tensor| {
+        watch.each(cx, |_, value, tensor| {
             let seen = moments.get_mut(&value).zip(element::floats(tensor));
             let Some((moments, data)) = seen else { return Ok(()) };
             let view = View { dims: tensor.dims(), data: &data };

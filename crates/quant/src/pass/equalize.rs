@@ -197,7 +197,7 @@ impl Equalize {
         let watch = Watch { pass: self.name(), graph, wanted: &wanted, span: 0..total };
         // The same steps find the same values in the same order.
         let seen = cx.kept("ranges", || {
-            watch.each(cx, &mut |_, value, tensor| {
+            watch.each(cx, |_, value, tensor| {
                 let Some(data) = tensor.to_f32s() else { return Ok(()) };
                 let seen = ranges.get_mut(&value).expect("only wanted values are shown");
                 let widened = widen(seen, tensor.dims(), axes[&value], &data);

@@ -8,7 +8,7 @@ use marquetry_ir::{Graph, Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
 use super::parameter::samples;
-use super::watch::{Look, Watch};
+use super::watch::{Look, See, Watch};
 use super::weights::{name, numeric};
 use super::{Content, Context, Fact, Output, Pass, PassError, State, Summary, probe};
 use crate::observer::{Observer, Statistics, View};
@@ -196,14 +196,16 @@ impl Run<'_> {
         if wanted.is_empty() || self.span.is_empty() {
             return Ok((statistics, BTreeMap::new()));
         }
-        let mut look = Observing { run: self, cx, statistics, odd: BTreeMap::new() };
+        let Run { nan, keeper, graph, .. } = *self;
+        let seen = Seen { nan, keeper, graph, statistics, odd: BTreeMap::new() };
+        let mut look = Observing { run: self, cx, seen };
         let start = cx.saved(KEPT).and_then(|kept| look.take(kept)).unwrap_or(self.span.start);
         if start < self.span.end {
             let span = start..self.span.end;
             let watch = Watch { pass: self.pass, graph: self.graph, wanted: &wanted, span };
             watch.look(cx, &mut look)?;
         }
-        Ok((look.statistics, look.odd))
+        Ok((look.seen.statistics, look.seen.odd))
     }
 }
 
@@ -211,6 +213,14 @@ impl Run<'_> {
 struct Observing<'a> {
     run: &'a Run<'a>,
     cx: &'a Context<'a>,
+    seen: Seen<'a>,
+}
+
+/// What was seen so far.
+struct Seen<'a> {
+    nan: NanPolicy,
+    keeper: &'a BTreeMap<ValueId, ValueId>,
+    graph: &'a Graph,
     statistics: BTreeMap<ValueId, Statistics>,
     odd: BTreeMap<ValueId, String>,
 }
@@ -226,17 +236,17 @@ impl Observing<'_> {
         let statistics: Option<BTreeMap<ValueId, Statistics>> =
             kept.statistics.into_iter().map(|(at, seen)| Some((named(&at)?, seen))).collect();
         let statistics =
-            statistics.filter(|kept| fits && kept.keys().eq(self.statistics.keys()))?;
+            statistics.filter(|kept| fits && kept.keys().eq(self.seen.statistics.keys()))?;
         let odd: Option<BTreeMap<ValueId, String>> =
             kept.odd.into_iter().map(|(at, why)| Some((named(&at)?, why))).collect();
-        (self.statistics, self.odd) = (statistics, odd?);
+        (self.seen.statistics, self.seen.odd) = (statistics, odd?);
         Some(kept.samples)
     }
 }
 
-impl Look for Observing<'_> {
+impl See for Seen<'_> {
     fn see(&mut self, sample: usize, value: ValueId, tensor: &Tensor) -> Result<(), PassError> {
-        let Run { nan, keeper, graph, .. } = *self.run;
+        let Self { nan, keeper, graph, .. } = *self;
         let keeper = keeper.get(&value);
         let Some(observer) = keeper.and_then(|first| self.statistics.get_mut(first)) else {
             return Ok(());
@@ -255,13 +265,19 @@ impl Look for Observing<'_> {
             _ => Ok(()),
         }
     }
+}
+
+impl Look for Observing<'_> {
+    fn seer(&mut self) -> &mut dyn See {
+        &mut self.seen
+    }
 
     fn after(&mut self, samples: usize) -> Result<(), PassError> {
         if samples < self.run.span.end && !self.cx.due() {
             return Ok(());
         }
-        let statistics = self.statistics.iter();
-        let odd = self.odd.iter();
+        let statistics = self.seen.statistics.iter();
+        let odd = self.seen.odd.iter();
         let kept = Kept {
             samples,
             statistics: statistics.map(|(value, seen)| (value.index(), seen.clone())).collect(),

@@ -20,19 +20,31 @@ pub(super) struct Watch<'a> {
 
 /// Looks at what flows.
 pub(super) trait Look {
-    /// A wanted value of a sample.
-    fn see(&mut self, sample: usize, value: ValueId, tensor: &Tensor) -> Result<(), PassError>;
+    /// Who sees it; on another thread, it may be, than the one that asked for it.
+    fn seer(&mut self) -> &mut dyn See;
 
     /// All wanted values of so many samples were shown, those before the span included.
     fn after(&mut self, samples: usize) -> Result<(), PassError>;
 }
 
+/// Sees what flows.
+pub(super) trait See: Send {
+    /// A wanted value of a sample.
+    fn see(&mut self, sample: usize, value: ValueId, tensor: &Tensor) -> Result<(), PassError>;
+}
+
+impl<F: FnMut(usize, ValueId, &Tensor) -> Result<(), PassError> + Send> See for F {
+    fn see(&mut self, sample: usize, value: ValueId, tensor: &Tensor) -> Result<(), PassError> {
+        self(sample, value, tensor)
+    }
+}
+
 /// Sees, and does nothing in between.
 struct Sees<F>(F);
 
-impl<F: FnMut(usize, ValueId, &Tensor) -> Result<(), PassError>> Look for Sees<F> {
-    fn see(&mut self, sample: usize, value: ValueId, tensor: &Tensor) -> Result<(), PassError> {
-        (self.0)(sample, value, tensor)
+impl<F: See> Look for Sees<F> {
+    fn seer(&mut self) -> &mut dyn See {
+        &mut self.0
     }
 
     fn after(&mut self, _: usize) -> Result<(), PassError> {
@@ -50,7 +62,7 @@ impl Watch<'_> {
     pub(super) fn each(
         &self,
         cx: &Context<'_>,
-        see: &mut dyn FnMut(usize, ValueId, &Tensor) -> Result<(), PassError>,
+        see: impl FnMut(usize, ValueId, &Tensor) -> Result<(), PassError> + Send,
     ) -> Result<(), PassError> {
         self.look(cx, &mut Sees(see))
     }
@@ -62,18 +74,30 @@ impl Watch<'_> {
         }
         let mut sweep = Sweep::new(cx.engine, self.graph, self.wanted, &SweepOptions::default())
             .map_err(|source| PassError::Engine { sample: None, source })?;
+        // Bodies inside each other need the stack of this thread.
+        let deep = self.graph.nodes().any(|node| self.graph.node(node).bodies().next().is_some());
         let total = self.span.len();
         for (done, index) in self.span.clone().enumerate() {
             let sample = cx.samples.sample(index).map_err(PassError::Sample)?;
+            let seer = look.seer();
             let mut failure = None;
-            let mut show = |value: ValueId, tensor: &Tensor| match look.see(index, value, tensor) {
-                Ok(()) => Flow::Continue,
-                Err(error) => {
-                    failure = Some(error);
-                    Flow::Stop
-                }
+            let mut ran = Ok(Flow::Continue);
+            let mut run = || {
+                let mut show =
+                    |value: ValueId, tensor: &Tensor| match seer.see(index, value, tensor) {
+                        Ok(()) => Flow::Continue,
+                        Err(error) => {
+                            failure = Some(error);
+                            Flow::Stop
+                        }
+                    };
+                ran = sweep.run(&sample, &mut show);
             };
-            let ran = sweep.run(&sample, &mut show);
+            match deep {
+                true => run(),
+                // What was computed is looked at where it was computed, while it is close by.
+                false => cx.engine.within(&mut run),
+            }
             ran.map_err(|source| PassError::Engine { sample: Some(index), source })?;
             if let Some(failure) = failure {
                 return Err(failure);
