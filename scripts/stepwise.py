@@ -44,7 +44,7 @@ def constants(model, arrays):
     """A model with the inputs of another that gives these arrays whatever it reads."""
     nodes, initializers, outputs = [], [], []
     for name, array in arrays.items():
-        initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), f"recorded:{name}"))
+        initializers.append(numpy_helper.from_array(array, f"recorded:{name}"))
         nodes.append(helper.make_node("Identity", [f"recorded:{name}"], [name]))
         element = helper.np_dtype_to_tensor_dtype(array.dtype)
         outputs.append(helper.make_tensor_value_info(name, element, array.shape))
@@ -96,6 +96,15 @@ def cut(model, known):
             continue
         forced.graph.initializer.append(numpy_helper.from_array(known[node.output[0]], node.output[0]))
         computed[node.input[0]] = known[node.input[0]]
+        if not np.isfinite(known[node.input[0]]).all():
+            # Half precision has infinities where our engine, which computes in single, has large numbers.
+            # What counts is the integers that both become.
+            ours, shown = f"ours:{node.output[0]}", f"integers:{node.output[0]}"
+            made = helper.make_node(node.op_type, list(node.input), [ours])
+            made.attribute.extend(node.attribute)
+            forced.graph.node.extend([made, helper.make_node("Cast", [ours], [shown], to=onnx.TensorProto.FLOAT)])
+            del computed[node.input[0]]
+            computed[shown] = known[node.output[0]].astype(np.float32)
         fed = f"fed:{node.output[0]}"
         alone.graph.initializer.append(numpy_helper.from_array(known[node.input[0]], fed))
         alone.graph.node.append(helper.make_node(node.op_type, [fed, *node.input[1:]], list(node.output)))
