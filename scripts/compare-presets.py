@@ -34,6 +34,7 @@ import stepwise
 
 TARGETS = ["ort-cpu", "ort-cpu-avx2", "ort-qnn", "qnn-htp", "tensorrt", "openvino", "aimet-default"]
 CLOSE, SAME, SAME_HALF = 60.0, 110.0, 50.0
+BAD = {"differs", "does not run", "refused", "failed"}
 
 
 def run(*words):
@@ -131,9 +132,9 @@ def main():
                     what, figures = "failed", str(error).splitlines()[0][:200]
                 counts[target][what] += 1
                 print(f"{model.stem:24} {target:14} {what:18} {figures}", flush=True)
-                if what not in ("equal", "same steps", "nothing"):
+                if what in BAD:
                     bad.append(f"{model.stem} {target}: {what}, {figures}")
-    kinds = ["equal", "same steps", "unfused equal", "unfused same steps", "differs", "does not run", "refused", "nothing", "failed"]
+    kinds = ["equal", "same steps", "unfused equal", "unfused same steps", "nothing", *sorted(BAD)]
     lines = ["| target | " + " | ".join(kinds) + " |", "|---|" + "---|" * len(kinds)]
     for target, count in counts.items():
         lines.append(f"| `{target}` | " + " | ".join(str(count[kind]) for kind in kinds) + " |")

@@ -27,7 +27,7 @@ fn a_dropped_attribute_is_noticed() {
             let letters: Vec<String> = ('a'..).take(inputs(schema)).map(String::from).collect();
             let (op, args) = (schema.name, letters.join(", "));
             let at = names.len();
-            let results = ["y", "z"][..schema.output_arity().0.min(2)].join(", ");
+            let results = ["y", "z"][..schema.output_arity().0.clamp(1, 2)].join(", ");
             writeln!(
                 text,
                 "rule r{at} bounded 1 <rest...> ({args}) => ({results}) {{ {results} = {op}<{name} = p, \
