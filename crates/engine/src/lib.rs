@@ -38,6 +38,7 @@ pub use native::Native;
 #[cfg(feature = "ort")]
 pub use onnxruntime::{LibraryError, OnnxRuntime};
 pub use pages::keep_freed_pages;
+pub use piece::reads;
 pub use product::{Packed, Panel, Square, multiply};
 pub use samples::{Input, Sample, SampleError, SampleOptions, Samples, arrays};
 pub use sweep::{Flow, Sweep, SweepOptions};

@@ -143,6 +143,12 @@ fn reading(graph: &Graph, node: NodeId) -> (Node, Vec<Option<ValueId>>) {
     (content.clone(), inputs)
 }
 
+/// The values that a node reads where it runs, of bodies too: an element of a split sequence reads what is
+/// split, because sequences do not flow.
+pub fn reads(graph: &Graph, node: NodeId) -> Vec<ValueId> {
+    reading(graph, node).1.into_iter().flatten().chain(graph.captures(node)).collect()
+}
+
 struct Numbering<'a> {
     graph: &'a Graph,
     types: &'a Types,
@@ -194,8 +200,7 @@ fn needed(
             }
             if let Some((node, _)) = graph.producer(value) {
                 if nodes.insert(node) {
-                    open.extend(reading(graph, node).1.into_iter().flatten());
-                    open.extend(graph.captures(node));
+                    open.extend(reads(graph, node));
                 }
                 continue;
             }

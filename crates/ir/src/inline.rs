@@ -17,6 +17,10 @@ use crate::{Attribute, AttributeValue, Function, Graph, Kind, Model, Node, NodeI
 /// Calls within calls; the checker of ONNX allows as many.
 const DEEPEST: usize = 100;
 
+/// Bodies within bodies in which calls are written out: whoever walks through them needs stack for each. A
+/// file holds fewer than [`crate::onnx::MAX_DEPTH`], and functions multiply them.
+const DEEPEST_BODY: usize = 200;
+
 /// Nodes that inlining makes at most: functions that call functions twice each grow without end.
 const MOST_NODES: usize = 1_000_000;
 
@@ -48,7 +52,7 @@ pub fn functions(model: &mut Model) -> Inlined {
         inlined: Inlined::default(),
     };
     work.collect(&model.graph);
-    work.graph(&mut model.graph);
+    work.graph(&mut model.graph, Depth::default());
     let mut inlined = work.inlined;
     inlined.left.sort();
     inlined.left.dedup();
@@ -56,6 +60,15 @@ pub fn functions(model: &mut Model) -> Inlined {
         model.functions = functions;
     }
     inlined
+}
+
+/// Where a node lies.
+#[derive(Clone, Copy, Default)]
+struct Depth {
+    /// In how many calls that were written out.
+    calls: usize,
+    /// In how many bodies.
+    bodies: usize,
 }
 
 struct Work<'f> {
@@ -86,19 +99,21 @@ impl<'f> Work<'f> {
         })
     }
 
-    fn graph(&mut self, graph: &mut Graph) {
-        let mut open: Vec<(NodeId, usize)> = graph.nodes().map(|node| (node, 0)).collect();
+    fn graph(&mut self, graph: &mut Graph, depth: Depth) {
+        let mut open: Vec<(NodeId, Depth)> = graph.nodes().map(|node| (node, depth)).collect();
         let mut dead = Vec::new();
         while let Some((node, depth)) = open.pop() {
             let Some(function) = self.function(graph.node(node)) else {
                 if graph.node(node).bodies().next().is_some() {
-                    graph.edit_bodies(node, |body| self.graph(body));
+                    let depth = Depth { bodies: depth.bodies + 1, ..depth };
+                    graph.edit_bodies(node, |body| self.graph(body, depth));
                 }
                 continue;
             };
             match self.call(graph, node, function, depth) {
                 Ok(made) => {
-                    open.extend(made.into_iter().map(|node| (node, depth + 1)));
+                    let depth = Depth { calls: depth.calls + 1, ..depth };
+                    open.extend(made.into_iter().map(|node| (node, depth)));
                     dead.push(node);
                     self.inlined.calls += 1;
                 }
@@ -117,7 +132,7 @@ impl<'f> Work<'f> {
         graph: &mut Graph,
         call: NodeId,
         function: &Function,
-        depth: usize,
+        depth: Depth,
     ) -> Result<Vec<NodeId>, String> {
         let body = &function.body;
         let order = self.refusal(graph, function, depth)?;
@@ -202,11 +217,14 @@ impl<'f> Work<'f> {
         &self,
         graph: &Graph,
         function: &Function,
-        depth: usize,
+        depth: Depth,
     ) -> Result<Vec<NodeId>, String> {
         let body = &function.body;
-        if depth >= DEEPEST {
+        if depth.calls >= DEEPEST {
             return Err(format!("it is called more than {DEEPEST} calls deep"));
+        }
+        if depth.bodies >= DEEPEST_BODY {
+            return Err(format!("it is called more than {DEEPEST_BODY} bodies deep"));
         }
         if self.made + body.nodes().count() > MOST_NODES {
             return Err(format!("its calls have more than {MOST_NODES} nodes"));
@@ -340,6 +358,35 @@ mod tests {
         ));
         assert_eq!(inlined, Inlined { calls: 1, left: vec![] });
         assert!(text.contains("p = Abs (y_h)") && text.contains("q = Exp (x)"), "{text}");
+    }
+
+    #[test]
+    fn bodies_do_not_nest_without_end() {
+        // Each function calls the next one from 20 bodies inside each other: 40 of them are 800 deep.
+        let functions = (0..40).map(|at| {
+            let value = |level: usize| format!("f{at}_{level}");
+            let inner = format!("{} = my.F{} (a, c)", value(20), at + 1);
+            let body = (0..20).rev().fold(inner, |inner, level| {
+                let (outer, held) = (value(level), value(level + 1));
+                format!(
+                    "{outer} = If (c) <then_branch: graph = t{level} () => (float[2] {held}) {{ {inner} }}, \
+                     else_branch: graph = e{level} () => (float[2] {outer}_e) {{ {outer}_e = Exp (a) }}>"
+                )
+            });
+            format!(
+                r#"<domain: "my", opset_import: ["": 17, "my": 1]> F{at} (a, c) => (f{at}_0) {{ {body} }}"#
+            )
+        });
+        let functions: String = functions.collect::<Vec<_>>().join("\n");
+        let last =
+            r#"<domain: "my", opset_import: ["": 17, "my": 1]> F40 (a, c) => (b) { b = Abs (a) }"#;
+        let mut model = text::parse(&format!(
+            "{HEAD}\ng (float[2] x, bool c) => (float[2] y) {{ y = my.F0 (x, c) }}\n{functions}\n{last}"
+        ))
+        .unwrap();
+        let inlined = super::functions(&mut model);
+        assert_eq!(inlined.left, ["`F10`: it is called more than 200 bodies deep"]);
+        assert_eq!(inlined.calls, 10);
     }
 
     #[test]

@@ -130,7 +130,7 @@ impl<T: Real + LinalgScalar> Activation<T> {
         match self.function {
             Function::Affine => alpha * x + beta,
             Function::Elu if x.below_zero() => alpha * x.exp_m1(),
-            Function::HardSigmoid => within(alpha * x + beta, zero, one),
+            Function::HardSigmoid => clamped(alpha * x + beta, zero, one),
             Function::LeakyRelu if x.below_zero() => alpha * x,
             Function::Relu => Number::max(x, zero),
             Function::ScaledTanh => alpha * (beta * x).tanh(),
@@ -149,7 +149,7 @@ impl<T: Real + LinalgScalar> Activation<T> {
     }
 }
 
-fn within<T: Number>(x: T, least: T, most: T) -> T {
+fn clamped<T: Number>(x: T, least: T, most: T) -> T {
     Number::min(Number::max(x, least), most)
 }
 
@@ -174,7 +174,7 @@ struct Cell<'a, T> {
 
 impl<T: Element + Real + LinalgScalar> Cell<'_, T> {
     fn activate(&self, which: usize, x: T) -> T {
-        let x = self.clip.map_or(x, |most| within(x, <T as Number>::ZERO - most, most));
+        let x = self.clip.map_or(x, |most| clamped(x, <T as Number>::ZERO - most, most));
         self.activations[which].of(x)
     }
 
@@ -188,20 +188,18 @@ impl<T: Element + Real + LinalgScalar> Cell<'_, T> {
         cell: &mut Array2<T>,
     ) {
         let products = self.recurred(&self.recurrence, state);
-        let rows = |active: &[bool]| -> Vec<usize> {
-            (0..active.len()).filter(|&row| active[row]).collect()
-        };
+        let rows = (0..active.len()).filter(|&row| active[row]);
         match self.kind {
             Kind::Rnn => {
-                for row in rows(active) {
+                for row in rows {
                     for j in 0..self.hidden {
                         state[[row, j]] = self.activate(0, self.sum(inputs, &products, row, j));
                     }
                 }
             }
-            Kind::Gru => self.gated(inputs, &products, &rows(active), state),
+            Kind::Gru => self.gated(inputs, &products, &rows.collect::<Vec<_>>(), state),
             Kind::Lstm => {
-                for row in rows(active) {
+                for row in rows {
                     for j in 0..self.hidden {
                         self.remember(inputs, &products, [row, j], state, cell);
                     }
@@ -322,15 +320,18 @@ fn run<T: Element + Real + LinalgScalar>(call: &Call<'_>, kind: Kind) -> Outputs
         "bidirectional" => (vec![false, true], 2),
         other => return Err(Fault::Invalid(format!("`{other}` is no direction"))),
     };
-    let fits = directions == expected
+    let named = call.int("hidden_size").is_none_or(|size| usize::try_from(size) == Ok(hidden));
+    let fits = named
+        && directions == expected
         && columns == kind.gates() * hidden
         && weights.dim() == (directions, columns, features);
     if !fits {
         return Err(Fault::Invalid(format!(
-            "inputs {:?}, weights {:?} and {:?} do not fit",
+            "inputs {:?}, weights {:?} and {:?}, and states of {} do not fit",
             x.dim(),
             weights.dim(),
-            recurrence.dim()
+            recurrence.dim(),
+            call.int("hidden_size").unwrap_or(hidden as i64)
         )));
     }
     let rows = |slot: usize, columns: usize| -> Result<Option<Array2<T>>, Fault> {
@@ -400,6 +401,11 @@ fn run<T: Element + Real + LinalgScalar>(call: &Call<'_>, kind: Kind) -> Outputs
             for row in (0..batch).filter(|&row| active[row]) {
                 shown.slice_mut(s![place(row), at, row, ..]).assign(&state.row(row));
             }
+        }
+        // What has no step has no state, as in ONNX Runtime; the definition does not say.
+        for row in (0..batch).filter(|&row| lengths[row] == 0) {
+            state.row_mut(row).fill(<T as Number>::ZERO);
+            memory.row_mut(row).fill(<T as Number>::ZERO);
         }
         last.index_axis_mut(Axis(0), at).assign(&state);
         cells.index_axis_mut(Axis(0), at).assign(&memory);

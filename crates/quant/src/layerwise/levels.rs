@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 
+use marquetry_engine::reads;
 use marquetry_ir::{Graph, NodeId, Tensor, ValueId};
 
 use super::frontier::Frontier;
@@ -16,8 +17,8 @@ pub(crate) fn depths(graph: &Graph, order: &[NodeId], layers: &[NodeId]) -> Vec<
     let mut before: BTreeMap<ValueId, usize> = BTreeMap::new();
     let mut of: BTreeMap<NodeId, usize> = BTreeMap::new();
     for &node in order {
-        let reads = graph.inputs(node).into_iter().flatten().chain(graph.captures(node));
-        let depth = reads.filter_map(|value| before.get(&value)).max().copied().unwrap_or(0);
+        let reads = reads(graph, node);
+        let depth = reads.iter().filter_map(|value| before.get(value)).max().copied().unwrap_or(0);
         of.insert(node, depth);
         let behind = depth + usize::from(is_layer.contains(&node));
         for output in graph.outputs(node).into_iter().flatten() {
@@ -162,9 +163,7 @@ impl<'a> Levels<'a> {
 
     /// Whether nothing that runs reads a value: it is wanted itself.
     fn wanted_only(&self, graph: &Graph, value: ValueId, needed: &Needed) -> bool {
-        !needed.nodes.iter().any(|&node| {
-            graph.inputs(node).contains(&Some(value)) || graph.captures(node).contains(&value)
-        })
+        !needed.nodes.iter().any(|&node| reads(graph, node).contains(&value))
     }
 
     /// The nodes that compute `wanted` from what is known, and what of that they read.
@@ -191,8 +190,7 @@ impl<'a> Levels<'a> {
                 continue;
             }
             nodes.push(node);
-            let inputs = graph.inputs(node).into_iter().flatten();
-            inputs.chain(graph.captures(node)).for_each(|value| ask(value, &mut waiting));
+            self::reads(graph, node).into_iter().for_each(|value| ask(value, &mut waiting));
         }
         nodes.reverse();
         Needed { nodes, reads }

@@ -112,22 +112,29 @@ impl Sum {
     }
 
     /// The least scale from `scale` on that works for a channel.
+    ///
+    /// Rounded where AIMET rounds: what a sum must hold in double precision, all else in single.
     fn fit(&self, scale: f32, channel: usize, channels: usize) -> f32 {
-        let bias = match self.bias.get(channel) {
-            Some(bias) if channels == self.bias.len() => bias.abs(),
+        let biases = match self.bias.get(channel) {
+            Some(bias) if channels == self.bias.len() => std::slice::from_ref(bias),
+            None if self.bias.is_empty() => &[0.0],
             // One scale for all: it has to fit the largest.
-            _ => self.bias.iter().fold(0.0f32, |largest, bias| largest.max(bias.abs())),
+            _ => &*self.bias,
         };
-        let mut scale = scale.max(bias / (LARGEST * self.input_scale));
+        let largest = |sums: &mut dyn Iterator<Item = f32>| sums.map(f32::abs).fold(0.0, f32::max);
+        let holds = |scale: f32, sum: f32| {
+            let least = f64::from(sum) / (f64::from(LARGEST) * f64::from(self.input_scale));
+            least.max(scale.into()) as f32
+        };
+        let mut scale = holds(scale, largest(&mut biases.iter().copied()));
         if let Some(output) = self.output {
             let result = output.scale as f32;
             scale = scale.max((LEAST_RATIO.exp2() as f32) * result / self.input_scale);
             let step = self.input_scale * scale;
-            let shift = output.offset as f32 * result;
-            let steps = (bias / step).round_ties_even() + (shift / step).round_ties_even().abs();
-            if steps > LARGEST {
-                scale *= steps / LARGEST;
-            }
+            // The zero point of the result is added with the bias; they may cancel.
+            let shift = (output.offset as f32 * result / step).round_ties_even();
+            let sums = biases.iter().map(|bias| ((bias / step).round_ties_even() + shift) * step);
+            scale = holds(scale, largest(&mut { sums }));
         }
         scale
     }
@@ -142,12 +149,22 @@ mod tests {
         let mut sum = Sum { input_scale: 1e-4, bias: vec![0.5, 1000.0], output: None };
         assert_eq!(sum.fit(1e-3, 0, 2), 1e-3);
         let raised = sum.fit(1e-3, 1, 2);
-        assert_eq!(raised, 1000.0 / (LARGEST * 1e-4));
+        assert_eq!(raised, (1000.0 / (f64::from(LARGEST) * f64::from(1e-4f32))) as f32);
         assert_eq!(sum.fit(1e-3, 0, 1), raised);
         sum.output = Some(Cell { scale: 1e6, offset: 0.0 });
         assert!(sum.fit(1e-3, 0, 2) > 800.0);
         sum.output = Some(Cell { scale: 1e6, offset: -65535.0 });
         let step = sum.fit(1e-3, 0, 2) * 1e-4;
         assert!(65535.0 * 1e6 / step <= LARGEST * 1.001);
+    }
+
+    #[test]
+    fn a_bias_and_a_zero_point_of_other_signs_cancel() {
+        let output = Some(Cell { scale: 1.0, offset: -50.0 });
+        let sum = Sum { input_scale: 1e-7, bias: vec![50.0, -50.0], output };
+        let raised = |sum: f64| (sum / (f64::from(LARGEST) * f64::from(1e-7f32))) as f32;
+        assert_eq!(sum.fit(1e-9, 0, 2), raised(50.0));
+        let both = f64::from(sum.fit(1e-9, 1, 2)) / f64::from(raised(100.0));
+        assert!((both - 1.0).abs() < 1e-6, "{both}");
     }
 }

@@ -220,10 +220,10 @@ impl SeqMse {
                 (Box::new(cost), cross.is_some().then(whole), cross)
             }
             Seen::Rows(rows) => {
-                let bias = match subject.graph.input(layer.node, BIAS) {
-                    Some(bias) => Some(read(subject.graph, subject.types, bias)?.1),
-                    None => None,
-                };
+                // One that is computed is not known here, and is the same on both sides of a difference.
+                let bias = subject.graph.input(layer.node, BIAS);
+                let bias = bias.and_then(|bias| read(subject.graph, subject.types, bias).ok());
+                let bias = bias.map(|(_, bias)| bias);
                 let weight = layer.to_rows(subject.weight);
                 let cost = |block: usize| -> Result<Box<dyn Cost + '_>, PassError> {
                     // Blocks are judged by what they add alone, without the bias.

@@ -37,15 +37,17 @@ pub(super) fn exceptions(
         let reason =
             |what: String| Reason::new(source, format!("operator {}: {what}", unit.operator));
         if WIDE_IS_SYMMETRIC.contains(&unit.operator) {
-            for param in unit.params.iter().filter(|param| param.kind == "weight") {
-                let Some(site) = plan.get_mut(param.value).filter(|site| site.enabled) else {
+            for param in &unit.params {
+                let site = plan.get_mut(param.value);
+                let Some(site) = site.filter(|site| site.enabled && site.spec.dtype.is_integer())
+                else {
                     continue;
                 };
                 let bits =
                     if old { NARROWEST_NORM } else { site.spec.dtype.bits().max(NARROWEST_NORM) };
                 site.spec.dtype = with_bits(site.spec.dtype, bits);
                 site.spec.symmetric = bits >= 16;
-                site.because.push(reason(format!("its weight is {}", site.spec)));
+                site.because.push(reason(format!("its {} is {}", param.kind, site.spec)));
             }
         }
         if AS_RESULT.contains(&unit.operator) {
