@@ -94,7 +94,8 @@ pub fn lower(model: &Model, plan: &Plan) -> Result<Lowered, PassError> {
     }
     lowering.settle_bodies();
     lowering.remove_dead_constants();
-    lowering.notes.extend(runtime::notes(&model.graph, &types, plan));
+    let opset = lowering.model.graph.opsets.version("").unwrap_or(0);
+    lowering.notes.extend(runtime::notes(&model.graph, &types, plan, opset));
     let Lowering { model, quantize, dequantize, notes, .. } = lowering;
     Ok(Lowered { model, quantize, dequantize, notes })
 }

@@ -10,9 +10,9 @@ use crate::plan::{Plan, Quantizer, Role};
 
 type Bits = RangeInclusive<u32>;
 
-/// Where ONNX Runtime does not run what was written, or computes something else, and what helps; one line
+/// Where ONNX Runtime does not run what was written in an opset, or computes something else, and what helps; one line
 /// each.
-pub(super) fn notes(graph: &Graph, types: &Types, plan: &Plan) -> Vec<String> {
+pub(super) fn notes(graph: &Graph, types: &Types, plan: &Plan, opset: i64) -> Vec<String> {
     let mut notes = Vec::new();
     let half = |value: ValueId| types.dtype(value) == Some(ElementType::Float16);
     let integers = |site: &Quantizer, bits: Bits| {
@@ -37,6 +37,21 @@ pub(super) fn notes(graph: &Graph, types: &Types, plan: &Plan) -> Vec<String> {
             "ONNX Runtime 1.32 joins integers behind a float16 `Concat` with a kernel that takes no \
              float16 scales, and does not load the model on a CPU: run it with \
              `session.disable_quant_qdq`, or leave these out"
+                .to_owned(),
+        );
+    }
+    let product = |site: &Quantizer| {
+        let mut readers = site.readers.iter().map(|reader| graph.node(reader.node));
+        readers.any(|node| node.is_onnx("MatMul"))
+    };
+    let signed = |site: &Quantizer| {
+        let encoding = site.encoding.as_ref();
+        site.role == Role::Activation && encoding.is_some_and(|one| one.dtype == DType::Int8)
+    };
+    if opset >= 21 && plan.enabled().any(|(_, site)| signed(site) && product(site)) {
+        notes.push(
+            "ONNX Runtime 1.32 may not load int8 activations before a `MatMul` with a bias from opset 21 \
+             on: set `session.qdqisint8allowed` to 1 where it runs on a CPU"
                 .to_owned(),
         );
     }

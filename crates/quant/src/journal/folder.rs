@@ -449,12 +449,14 @@ mod tests {
         journal.remove().unwrap();
     }
 
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     #[test]
     fn pipes_and_links_are_no_entries() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
         let path = place("pipes");
+        // Not by a command: a child has the locks of other tests until it runs something else.
         let pipe = |name: &Path| {
-            assert!(std::process::Command::new("mkfifo").arg(name).status().unwrap().success());
+            mknodat(CWD, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         };
         let journal = open(&path, "m", false).unwrap();
         let entry = journal.entry("01-A", "x");

@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_bias_and_a_zero_point_of_other_signs_cancel() {
-        let output = Some(Cell { scale: 1.0, offset: -50.0 });
+        let output = Some(Cell { scale: 0.01, offset: -5000.0 });
         let sum = Sum { input_scale: 1e-7, bias: vec![50.0, -50.0], output };
         let raised = |sum: f64| (sum / (f64::from(LARGEST) * f64::from(1e-7f32))) as f32;
         assert_eq!(sum.fit(1e-9, 0, 2), raised(50.0));

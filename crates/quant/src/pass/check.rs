@@ -4,6 +4,10 @@ use marquetry_ir::ValueId;
 
 use super::weights::name;
 use super::{Context, Fact, Pass, PassError, State, Summary};
+use crate::plan::Role;
+
+/// The step of an 8-bit grid from which on nothing but masks is told apart.
+const WIDE: f64 = 100.0;
 
 /// Refuses encodings that no runtime can work with: missing, with scales that are not positive
 /// floats, or with zero points outside their type.
@@ -33,6 +37,7 @@ impl Pass for Check {
         let graph = &state.model.graph;
         graph.order().map_err(|cycle| PassError::Graph { message: cycle.to_string() })?;
         let (mut checked, mut dead, mut first) = (0, 0, None);
+        let mut wide: Vec<ValueId> = Vec::new();
         for (value, site) in state.plan.enabled() {
             let bad = |what: String| PassError::BadEncoding { value: name(graph, value), what };
             let Some(encoding) = &site.encoding else {
@@ -44,6 +49,10 @@ impl Pass for Check {
             }
             if encoding.cells.is_empty() {
                 return Err(bad("it has no scales".to_owned()));
+            }
+            if site.role == Role::Activation && encoding.dtype.bits() <= 8 {
+                let most = encoding.cells.iter().map(|cell| cell.scale).fold(0.0, f64::max);
+                wide.extend((most > WIDE).then_some(value));
             }
             for (at, cell) in encoding.cells.iter().enumerate() {
                 let scale = cell.scale as f32;
@@ -67,6 +76,15 @@ impl Pass for Check {
         if let Some(first) = first {
             summary.notes.push(format!(
                 "{dead} scales are at the floor, such as of `{}`: what they are for is zero, or next to it",
+                name(graph, first)
+            ));
+        }
+        if let Some(&first) = wide.first() {
+            summary.notes.push(format!(
+                "{} activations, such as `{}`, reach so far that 8 bits have steps of more than {WIDE}: \
+                 masks are like that, and what they are added to is lost; override their range \
+                 (`Override(select: .., with: (range: ..))`), or leave them out",
+                wide.len(),
                 name(graph, first)
             ));
         }
