@@ -6,13 +6,14 @@
 Each seed makes a graph of a few operators (kernels, norms, activations, what moves elements, what joins and
 splits it), and picks one of AIMET's own configurations, bit widths and a scheme. AIMET calibrates it, and
 `marquetry quantize --compat aimet` does with the same configuration, without equalization and bias
-correction. Encodings of version 1.0.0 of both have to name the same tensors with the same types, scales to
-a millionth and the same offsets.
+correction. Encodings of version 1.0.0 of both have to name the same tensors with the same types and offsets, and scales
+that agree to a millionth for constants and to a ten-thousandth for what flows.
 
-Two differences are ours on purpose, and known: BatchNormalization behind a kernel is folded, which AIMET
-leaves to a step of its own (such graphs are counted as folded), and an output of the model that an operator
-reads as well is quantized as an output. With `tf_enhanced`, two candidates may lose so nearly the same that
-rounding decides.
+Differences that are ours on purpose: BatchNormalization behind a kernel is folded, which AIMET leaves to a
+step of its own (such graphs are counted as folded); a Resize or pooling before a Concat has the grid of both,
+where AIMET ties it to what it reads and by that unties it from the Concat; an output of the model that an
+operator reads as well is quantized as an output. With `tf_enhanced`, two candidates may lose so nearly the
+same that rounding decides.
 
 Needs numpy, onnx and aimet_onnx.
 """
@@ -213,8 +214,10 @@ def differences(a, b):
         for key in ("bw", "enc_type", "is_sym", "dtype", "offset"):
             if x.get(key) != y.get(key):
                 yield f"`{name}`: {key} {x.get(key)} there, {y.get(key)} here"
+        # What flows is computed by another engine, which adds in another order.
+        close = 1e-6 if name.startswith("c") else 1e-4
         x, y = (np.array(one.get("scale", [])) for one in (x, y))
-        if x.shape != y.shape or not np.allclose(x, y, rtol=1e-6, atol=0):
+        if x.shape != y.shape or not np.allclose(x, y, rtol=close, atol=0):
             yield f"`{name}`: scales {x[:2]} there, {y[:2]} here"
 
 

@@ -10,8 +10,8 @@ use crate::plan::{Plan, Quantizer, Role};
 
 type Bits = RangeInclusive<u32>;
 
-/// Where ONNX Runtime does not run what was written in an opset, or computes something else, and what helps; one line
-/// each.
+/// Where ONNX Runtime does not run what was written in an opset, or computes something else, and what
+/// helps; one line each.
 pub(super) fn notes(graph: &Graph, types: &Types, plan: &Plan, opset: i64) -> Vec<String> {
     let mut notes = Vec::new();
     let half = |value: ValueId| types.dtype(value) == Some(ElementType::Float16);
